@@ -1,0 +1,4 @@
+// Sockets: one class over plain and TLS connections. Knows nothing of the protocol spoken on them.
+
+export { FrameInbox, loginFrameBytesMax } from './frame-inbox.js';
+export { Peer, type PeerHandler, pressureBytes } from './peer.js';

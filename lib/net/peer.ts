@@ -1,0 +1,264 @@
+// One socket, plain or TLS: shared read buffer, gathered writes, back-pressure, an end that lets the last words arrive.
+
+import net from 'node:net';
+import tls from 'node:tls';
+import { assert } from '../util/index.js';
+import { allocate, flushSoon } from './outbox.js';
+
+export interface PeerHandler {
+  /** Bytes from the peer, valid only during the call. */
+  onData(bytes: Buffer, start: number, end: number): void;
+  /** More than `pressureBytes` wait to be written: what feeds this peer should pause. */
+  onPressure(): void;
+  /** All that waited has been written. */
+  onRelief(): void;
+  /** The connection is over; called once. */
+  onClose(error: Error | undefined): void;
+}
+
+/** Bytes that may wait for a slow peer before its source is paused. */
+export const pressureBytes = 128 * 1024;
+/** Bytes gathered in one turn that are written without waiting for its end. */
+const gatherBytesMax = 64 * 1024;
+/** How long the last words to a peer that does not read may take. */
+const lingerMs = 1_000;
+
+const readBufferBytes = 64 * 1024;
+/** All plain sockets read into this one buffer: handlers copy what they keep. */
+const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
+
+/** The handle below a socket. Undocumented: only this file knows of it, and falls back to 'data' events without it. */
+interface WithHandle {
+  _handle: { reading?: boolean } | null;
+}
+
+export class Peer {
+  #socket: net.Socket;
+  #handler: PeerHandler;
+  readonly #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #waiting = false;
+  #pressured = false;
+  #closed = false;
+  #ending = false;
+  #error: Error | undefined;
+  bytesRead = 0;
+
+  private constructor(socket: net.Socket, handler: PeerHandler) {
+    this.#socket = socket;
+    this.#handler = handler;
+  }
+
+  /** Takes over a connection accepted with `pauseOnConnect`. */
+  static accept(accepted: net.Socket, handler: PeerHandler): Peer {
+    const handle = (accepted as unknown as WithHandle)._handle;
+    if (handle === null || handle === undefined) {
+      const peer = new Peer(accepted, handler);
+      accepted.on('data', (bytes: Buffer) => peer.#receive(bytes, bytes.length));
+      peer.#listen(accepted);
+      accepted.resume();
+      return peer;
+    }
+    (accepted as unknown as WithHandle)._handle = null;
+    let peer: Peer | undefined;
+    const socket = new net.Socket({
+      handle,
+      onread: {
+        buffer: readBuffer,
+        callback: (length: number, buffer: Uint8Array): boolean => {
+          if (peer !== undefined) peer.#receive(buffer as Buffer, length);
+          return true;
+        },
+      },
+      // Typed without `handle` and `onread`, both of which the constructor takes.
+    } as net.SocketConstructorOpts);
+    peer = new Peer(socket, handler);
+    peer.#listen(socket);
+    socket.resume();
+    return peer;
+  }
+
+  /** Dials a TCP address or Unix socket. `onConnect` is called when the connection is there. */
+  static connect(
+    address: net.TcpNetConnectOpts | net.IpcNetConnectOpts,
+    handler: PeerHandler,
+    onConnect: () => void,
+  ): Peer {
+    let peer: Peer | undefined;
+    const socket = net.connect(
+      {
+        ...address,
+        onread: {
+          buffer: readBuffer,
+          callback: (length: number, buffer: Uint8Array): boolean => {
+            if (peer !== undefined) peer.#receive(buffer as Buffer, length);
+            return true;
+          },
+        },
+      },
+      onConnect,
+    );
+    peer = new Peer(socket, handler);
+    peer.#listen(socket);
+    return peer;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get pressured(): boolean {
+    return this.#pressured;
+  }
+
+  /** The TLS socket after an upgrade. */
+  get tlsSocket(): tls.TLSSocket | undefined {
+    return this.#socket instanceof tls.TLSSocket ? this.#socket : undefined;
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#socket.remotePort;
+  }
+
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
+  get localPort(): number | undefined {
+    return this.#socket.localPort;
+  }
+
+  /** Bytes written that the kernel has not taken yet. */
+  get unwrittenBytes(): number {
+    return this.#pendingBytes + this.#socket.writableLength;
+  }
+
+  set handler(handler: PeerHandler) {
+    this.#handler = handler;
+  }
+
+  setKeepAlive(options: { readonly enabled: boolean; readonly idleSeconds: number }): void {
+    if (options.enabled) this.#socket.setKeepAlive(true, options.idleSeconds * 1_000);
+    this.#socket.setNoDelay(true);
+  }
+
+  /** The socket beneath, for a TLS handshake on it; bytes already read go back first. Ends with `adoptTls`. */
+  socketForTls(unread: Buffer | undefined): net.Socket {
+    this.flush();
+    if (unread !== undefined) this.#socket.unshift(unread);
+    return this.#socket;
+  }
+
+  /** Goes on over the TLS socket that was made of the one beneath. */
+  adoptTls(secured: tls.TLSSocket): void {
+    const inner = this.#socket;
+    this.#socket = secured;
+    inner.on('error', () => secured.destroy());
+    this.#listen(secured);
+    secured.on('data', (bytes: Buffer) => this.#receive(bytes, bytes.length));
+  }
+
+  /** Copies the bytes: they may belong to the read buffer. */
+  write(bytes: Buffer, start: number, end: number): void {
+    const copy = allocate(end - start);
+    bytes.copy(copy, 0, start, end);
+    this.writeOwned(copy);
+  }
+
+  /** Keeps `bytes` until it is written: the caller never changes it again. */
+  writeOwned(bytes: Buffer): void {
+    if (this.#closed || this.#ending) return;
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+    if (this.#pendingBytes > gatherBytesMax) {
+      this.flush();
+    } else if (!this.#waiting) {
+      this.#waiting = true;
+      flushSoon(this);
+    }
+  }
+
+  /** Hands what was gathered to the socket, in one write. */
+  flush(): void {
+    this.#waiting = false;
+    const pending = this.#pending;
+    if (pending.length === 0 || this.#closed) return;
+    const socket = this.#socket;
+    if (pending.length === 1) {
+      socket.write(pending[0] as Buffer);
+    } else if (this.#pendingBytes <= gatherBytesMax) {
+      const joined = allocate(this.#pendingBytes);
+      let offset = 0;
+      for (let i = 0; i < pending.length; i++) {
+        const part = pending[i] as Buffer;
+        part.copy(joined, offset);
+        offset += part.length;
+      }
+      socket.write(joined);
+    } else {
+      socket.cork();
+      for (let i = 0; i < pending.length; i++) socket.write(pending[i] as Buffer);
+      socket.uncork();
+    }
+    pending.length = 0;
+    this.#pendingBytes = 0;
+    if (!this.#pressured && socket.writableLength > pressureBytes) {
+      this.#pressured = true;
+      this.#handler.onPressure();
+    }
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#socket.resume();
+  }
+
+  /** Writes what is gathered and says goodbye; reads on for a moment, so that closing does not destroy the last words. */
+  end(): void {
+    if (this.#closed || this.#ending) return;
+    this.flush();
+    this.#ending = true;
+    this.#socket.end();
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #listen(socket: net.Socket): void {
+    socket.on('error', (error: Error) => {
+      this.#error ??= error;
+    });
+    socket.on('end', () => {
+      if (socket === this.#socket) socket.destroySoon();
+    });
+    socket.on('drain', () => {
+      if (socket !== this.#socket || !this.#pressured) return;
+      this.#pressured = false;
+      this.#handler.onRelief();
+    });
+    socket.on('close', () => {
+      if (socket !== this.#socket || this.#closed) return;
+      this.#closed = true;
+      this.#pending.length = 0;
+      this.#pendingBytes = 0;
+      this.#handler.onClose(this.#error);
+    });
+  }
+
+  #receive(bytes: Buffer, length: number): void {
+    if (this.#ending || this.#closed) return;
+    assert(length >= 0, 'a read has a length');
+    this.bytesRead += length;
+    this.#handler.onData(bytes, 0, length);
+  }
+}

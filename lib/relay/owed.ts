@@ -1,0 +1,90 @@
+// The replies a server owes, in order: who gets each, what weir does with it, and what is undone when it never comes.
+
+import type { Statement } from '../session/index.js';
+import type { ServerErrorFields } from '../wire/index.js';
+
+/** Which reply ends the entry. */
+export const Expect = {
+  /** ReadyForQuery, for a Sync: also where a server that ignores messages after an error begins to listen again. */
+  ReadyForSync: 0,
+  /** ReadyForQuery, for a Query or FunctionCall. */
+  ReadyForQuery: 1,
+  /** ParseComplete. */
+  Parsed: 2,
+  /** BindComplete. */
+  Bound: 3,
+  /** RowDescription or NoData. */
+  Described: 4,
+  /** CommandComplete, EmptyQueryResponse or PortalSuspended. */
+  Executed: 5,
+  /** CloseComplete. */
+  Closed: 6,
+  /** Nothing: the place in the order where the client ended its COPY data. */
+  CopyEnded: 7,
+  /** Nothing: weir answers here, with `bytes`. */
+  Fake: 8,
+} as const;
+export type Expect = (typeof Expect)[keyof typeof Expect];
+
+/** What to take back when an error makes the server ignore a message. */
+export type Undo =
+  /** The server did not prepare it. */
+  | { readonly kind: 'server-parse'; readonly statement: Statement }
+  /** The server did not close it. */
+  | { readonly kind: 'server-close'; readonly statement: Statement }
+  /** The client did not get the name, nor, with `serverToo`, the server the statement. */
+  | { readonly kind: 'client-parse'; readonly name: string; readonly statement: Statement; readonly serverToo: boolean }
+  /** The client still has the name. */
+  | { readonly kind: 'client-close'; readonly name: string; readonly statement: Statement }
+  /** The client's unnamed statement is the one before. */
+  | { readonly kind: 'unnamed'; readonly previous: Statement | undefined };
+
+export interface Owed {
+  readonly expect: Expect;
+  /** Whether the reply goes to the client; otherwise weir asked, and swallows it. */
+  readonly visible: boolean;
+  /** What goes to the client: at this place (Fake), or instead of the error that weir provoked. */
+  readonly bytes: Buffer | undefined;
+  readonly undo: Undo | undefined;
+  /** Called at the end of a batch of weir's own, with the error it met. */
+  readonly done: ((error: ServerErrorFields | undefined) => void) | undefined;
+}
+
+function plain(expect: Expect): Owed {
+  return { expect, visible: true, bytes: undefined, undo: undefined, done: undefined };
+}
+
+/** Entries that carry nothing, shared: the common query allocates none. */
+export const owedSync: Owed = plain(Expect.ReadyForSync);
+export const owedQuery: Owed = plain(Expect.ReadyForQuery);
+export const owedParse: Owed = plain(Expect.Parsed);
+export const owedBind: Owed = plain(Expect.Bound);
+export const owedDescribe: Owed = plain(Expect.Described);
+export const owedExecute: Owed = plain(Expect.Executed);
+export const owedClose: Owed = plain(Expect.Closed);
+export const owedCopyEnd: Owed = plain(Expect.CopyEnded);
+
+/** A reply to the client that needs an undo. */
+export function owedWithUndo(expect: Expect, undo: Undo): Owed {
+  return { expect, visible: true, bytes: undefined, undo, done: undefined };
+}
+
+/** A message weir slips into a client's batch; the reply is swallowed. */
+export function owedSkip(expect: Expect, undo: Undo | undefined): Owed {
+  return { expect, visible: false, bytes: undefined, undo, done: undefined };
+}
+
+/** An answer of weir's own at this place in the order. */
+export function owedFake(bytes: Buffer, undo: Undo | undefined): Owed {
+  return { expect: Expect.Fake, visible: true, bytes, undo, done: undefined };
+}
+
+/** A message that is sure to fail; the client sees `error` instead of PostgreSQL's. */
+export function owedProvoked(error: Buffer): Owed {
+  return { expect: Expect.Parsed, visible: true, bytes: error, undo: undefined, done: undefined };
+}
+
+/** A batch of weir's own, answered by ReadyForQuery. */
+export function owedOwn(done: (error: ServerErrorFields | undefined) => void): Owed {
+  return { expect: Expect.ReadyForQuery, visible: false, bytes: undefined, undo: undefined, done };
+}

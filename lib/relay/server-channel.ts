@@ -1,0 +1,598 @@
+// From server to client: matches every reply with what is owed, forwards, swallows or answers, and notices when a batch ends.
+
+import { isReplayed, type ServerStatements, Settings, type Statement } from '../session/index.js';
+import { assert, type Clock, Ring } from '../util/index.js';
+import {
+  Action,
+  Backend,
+  closeStatementMessage,
+  FrameStream,
+  frameTable,
+  headerBytes,
+  parseMessage,
+  readErrorFields,
+  readParameterStatus,
+  type ServerErrorFields,
+  TransactionStatus,
+  Verdict,
+} from '../wire/index.js';
+import type { ClientChannel } from './client-channel.js';
+import { Expect, type Owed, owedOwn, owedSkip, type Undo } from './owed.js';
+import type { Port, ServerHost, Traffic } from './ports.js';
+
+const heldBytesMax = 64 * 1024;
+
+/** What a server may send when nothing is asked of it, and what is shown of it at any time. */
+const unasked = [
+  { tag: Backend.ParameterStatus, action: Action.Whole, holdBytesMax: heldBytesMax },
+  { tag: Backend.ErrorResponse, action: Action.Whole, holdBytesMax: heldBytesMax },
+  { tag: Backend.NoticeResponse, action: Action.Whole, holdBytesMax: heldBytesMax },
+  { tag: Backend.NotificationResponse, action: Action.Whole, holdBytesMax: heldBytesMax },
+  // Refused by what is owed, not by its tag: a Sync overlooked by a COPY may count after all.
+  { tag: Backend.ReadyForQuery, action: Action.Whole, holdBytesMax: 6 },
+];
+const quietTable = frameTable(unasked);
+const busyTable = frameTable([
+  ...unasked,
+  { tag: Backend.DataRow, action: Action.Forward },
+  { tag: Backend.CopyData, action: Action.Forward },
+  { tag: Backend.CopyDone, action: Action.Forward },
+  { tag: Backend.ParameterDescription, action: Action.Forward },
+  { tag: Backend.FunctionCallResponse, action: Action.Forward },
+  { tag: Backend.CopyOutResponse, action: Action.Forward },
+  { tag: Backend.RowDescription, action: Action.Header },
+  { tag: Backend.NoData, action: Action.Header },
+  { tag: Backend.BindComplete, action: Action.Header },
+  { tag: Backend.ParseComplete, action: Action.Header },
+  { tag: Backend.CloseComplete, action: Action.Header },
+  { tag: Backend.EmptyQueryResponse, action: Action.Header },
+  { tag: Backend.PortalSuspended, action: Action.Header },
+  { tag: Backend.CopyInResponse, action: Action.Header },
+  { tag: Backend.CopyBothResponse, action: Action.Header },
+  { tag: Backend.CommandComplete, action: Action.Whole, holdBytesMax: heldBytesMax },
+]);
+
+/** PostgreSQL's own limit of a message to a client. */
+const serverFrameBytesMax = 0x7fff_ffff;
+
+/** Which entry a reply's tag ends, by tag; 255 for those that end none. */
+const ends = new Uint8Array(256).fill(255);
+ends[Backend.ParseComplete] = Expect.Parsed;
+ends[Backend.BindComplete] = Expect.Bound;
+ends[Backend.RowDescription] = Expect.Described;
+ends[Backend.NoData] = Expect.Described;
+ends[Backend.CommandComplete] = Expect.Executed;
+ends[Backend.EmptyQueryResponse] = Expect.Executed;
+ends[Backend.PortalSuspended] = Expect.Executed;
+ends[Backend.CloseComplete] = Expect.Closed;
+
+const letterD = 0x44;
+/** The command tags that say all statements are gone. */
+const discardAll = Buffer.from('DISCARD ALL\0');
+const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
+
+/**
+ * One server after its login. Bytes from its socket are fed in; bytes to it go through `toServer`. A client is attached
+ * for the time of a lease.
+ */
+export class ServerChannel extends FrameStream {
+  readonly toServer: Port;
+  readonly #host: ServerHost;
+  readonly #clock: Clock;
+  readonly traffic: Traffic;
+
+  readonly #owed = new Ring<Owed>(16);
+  /** Entries of `#owed` that end with a ReadyForQuery. */
+  #batchesOwed = 0;
+  /** Whether what comes now is for the client: that of the head of `#owed`. */
+  #visible = true;
+  #client: ClientChannel | undefined;
+
+  /** Settings as the server has them, or will once it has read what weir wrote. */
+  settings: Settings;
+  readonly statements: ServerStatements;
+  /** The statement in the server's unnamed slot, as far as known. */
+  unnamed: Statement | undefined;
+  /** Effects of everything run since the last reset. */
+  effects = 0;
+  /** Whether somebody has had the server since it was last found clean. */
+  usedSinceReset = false;
+
+  /** The transaction status of the last ReadyForQuery. */
+  status: TransactionStatus = TransactionStatus.Idle;
+  /** Messages of the extended protocol have been sent and no Sync after them. */
+  #batchOpen = false;
+  /** An error made the server ignore what comes before the next Sync, which has not been sent. */
+  #ignoring = false;
+  /** The server reads COPY data: it overlooks Sync. */
+  #copyIn = false;
+  /** Syncs sent that the running COPY overlooks. */
+  #syncsOverlooked = 0;
+  #ownError: ServerErrorFields | undefined;
+  #batchEnded = false;
+  #closed = false;
+
+  /** When the reply that is being waited for became due; undefined while nothing is owed to a client. */
+  queryStartedMs: number | undefined;
+  transactionStartedMs: number | undefined;
+  /** When the server last became ready inside a transaction. */
+  idleInTransactionSinceMs: number | undefined;
+
+  constructor(options: {
+    readonly toServer: Port;
+    readonly host: ServerHost;
+    readonly clock: Clock;
+    readonly traffic: Traffic;
+    readonly settings: Settings;
+    readonly statements: ServerStatements;
+  }) {
+    super(quietTable, serverFrameBytesMax);
+    this.toServer = options.toServer;
+    this.#host = options.host;
+    this.#clock = options.clock;
+    this.traffic = options.traffic;
+    this.settings = options.settings;
+    this.statements = options.statements;
+  }
+
+  get client(): ClientChannel | undefined {
+    return this.#client;
+  }
+
+  get owedCount(): number {
+    return this.#owed.length;
+  }
+
+  /** Whether the server would ignore anything but a Sync. */
+  get ignoring(): boolean {
+    return this.#ignoring;
+  }
+
+  get copyIn(): boolean {
+    return this.#copyIn;
+  }
+
+  /** Whether the client has ended the data of the running COPY: Syncs count again. */
+  get copyDataEnded(): boolean {
+    for (let i = 0; i < this.#owed.length; i++) if (this.#owed.at(i)?.expect === Expect.CopyEnded) return true;
+    return false;
+  }
+
+  /** Whether the server is between transactions with nothing asked and nothing owed. */
+  get quiet(): boolean {
+    return this.settled && this.status === TransactionStatus.Idle;
+  }
+
+  /** Whether all that was sent will be answered: what is owed ends with a ReadyForQuery. */
+  get complete(): boolean {
+    return !this.#batchOpen && !this.#ignoring;
+  }
+
+  /** Whether everything owed has come; the server may be inside a transaction. */
+  get settled(): boolean {
+    return this.#owed.length === 0 && this.complete && !this.midFrame && this.carriedBytes === 0;
+  }
+
+  attach(client: ClientChannel): void {
+    assert(this.#client === undefined, 'a server is leased to one client');
+    assert(this.quiet, 'a server is lent only when nothing is owed');
+    this.#client = client;
+    this.usedSinceReset = true;
+    this.transactionStartedMs = undefined;
+  }
+
+  /** Ends the lease; whatever the server still sends reaches nobody. */
+  detach(): void {
+    this.#client = undefined;
+    this.queryStartedMs = undefined;
+    this.idleInTransactionSinceMs = undefined;
+  }
+
+  /** Nothing is forwarded any more, in either direction. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (let entry = this.#owed.shift(); entry !== undefined; entry = this.#owed.shift()) this.#settle(entry);
+    this.#client = undefined;
+    this.statements.clear();
+  }
+
+  /** Records a message to the server that will be answered; it is written right after. */
+  owe(entry: Owed): void {
+    const first = this.#owed.length === 0;
+    if (entry.expect <= Expect.ReadyForQuery) {
+      this.#batchesOwed++;
+      this.#batchOpen = false;
+      this.#ignoring = false;
+    } else if (entry.expect !== Expect.CopyEnded) {
+      this.#batchOpen = true;
+    }
+    if (entry.visible && this.queryStartedMs === undefined) {
+      const now = this.#clock.now();
+      this.queryStartedMs = now;
+      this.transactionStartedMs ??= now;
+      this.idleInTransactionSinceMs = undefined;
+    }
+    this.#owed.push(entry);
+    if (first) this.#advanceOrWait();
+  }
+
+  /** A Sync that a running COPY overlooks: no reply will come. */
+  syncOverlooked(): void {
+    this.#syncsOverlooked++;
+  }
+
+  /** Answers the client with `bytes` when everything owed before has been answered. */
+  answer(entry: Owed): void {
+    const first = this.#owed.length === 0;
+    this.#owed.push(entry);
+    if (first) this.#advanceOrWait();
+  }
+
+  /** Sends a batch of weir's own whose replies nobody sees. */
+  ask(message: Buffer, done: (error: ServerErrorFields | undefined) => void): void {
+    this.owe(owedOwn(done));
+    this.unnamed = undefined;
+    this.toServer.writeOwned(message);
+  }
+
+  /** Brings the server to the client's settings, in the same write as the message that follows. */
+  replay(settings: Settings): void {
+    const message = settings.replayMessage(this.settings);
+    this.settings = settings;
+    if (message === undefined) return;
+    this.traffic.replays++;
+    this.ask(message, this.#onReplayed);
+  }
+
+  readonly #onReplayed = (error: ServerErrorFields | undefined): void => {
+    // The client's message behind it may run with other settings than the client's: nobody may rely on it.
+    if (error !== undefined) this.#doubt(`settings could not be replayed: ${error.sqlstate} ${error.message}`);
+  };
+
+  /** Makes sure the statement is prepared under its server name before the message that follows. */
+  prepare(statement: Statement): void {
+    if (this.statements.use(statement)) return;
+    this.evictSurplus();
+    this.statements.add(statement);
+    this.traffic.serverParses++;
+    this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement }));
+    this.toServer.writeOwned(parseMessage(statement.serverName, statement.body));
+  }
+
+  /** Closes what is too many on the server, so that one more can be prepared. */
+  evictSurplus(): void {
+    for (let surplus = this.statements.takeSurplus(); surplus !== undefined; surplus = this.statements.takeSurplus()) {
+      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement: surplus }));
+      this.toServer.writeOwned(closeStatementMessage(surplus.serverName));
+    }
+  }
+
+  /** Makes the server's unnamed slot hold what the client last put there. */
+  prepareUnnamed(statement: Statement | undefined): void {
+    if (statement === undefined) {
+      // Whatever is in the slot is another client's: the client must meet an empty one.
+      this.owe(owedSkip(Expect.Closed, undefined));
+      this.toServer.writeOwned(closeStatementMessage(''));
+      this.unnamed = undefined;
+      return;
+    }
+    if (this.unnamed === statement) return;
+    this.owe(owedSkip(Expect.Parsed, undefined));
+    this.toServer.writeOwned(parseMessage('', statement.body));
+    this.unnamed = statement;
+  }
+
+  /** After DISCARD ALL: no statement, and no setting but those reported at login, as reported since. */
+  forgetSession(loginSettings: Settings): void {
+    this.statements.clear();
+    this.unnamed = undefined;
+    this.effects = 0;
+    const reported = new Map<string, string>();
+    for (const [name, value] of loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
+    this.settings = new Settings(reported);
+  }
+
+  protected onHeader(tag: number): Verdict {
+    const expected = ends[tag] as number;
+    const head = this.#owed.peek();
+    if (expected !== 255) {
+      if (head === undefined) return this.#doubt('a reply that nobody asked for');
+      if (head.expect === expected) return this.#endEntry(head);
+      // A Query's replies come without entries of their own.
+      if (head.expect === Expect.ReadyForQuery && expected !== Expect.Parsed && expected !== Expect.Bound) {
+        return Verdict.Keep;
+      }
+      return this.#doubt('a reply out of its order');
+    }
+    // CopyInResponse or CopyBothResponse
+    if (head === undefined || (head.expect !== Expect.ReadyForQuery && head.expect !== Expect.Executed)) {
+      return this.#doubt('COPY that nobody asked for');
+    }
+    if (!head.visible) return this.#doubt('COPY in a batch of the pooler');
+    this.#beginCopyIn();
+    return Verdict.Keep;
+  }
+
+  protected onWhole(tag: number, bytes: Buffer, start: number, end: number): Verdict {
+    switch (tag) {
+      case Backend.ReadyForQuery:
+        return this.#onReady(bytes[start + 5] as number);
+      case Backend.CommandComplete:
+        if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
+        if (this.#copyIn) this.#copyIn = false;
+        return this.onHeader(tag);
+      case Backend.ParameterStatus:
+        return this.#onParameterStatus(bytes, start, end);
+      case Backend.ErrorResponse:
+        return this.#onError(bytes, start, end);
+      default:
+        // A notice or notification between batches belongs to whoever holds the server.
+        return this.#visible ? Verdict.Keep : Verdict.Drop;
+    }
+  }
+
+  protected onLarge(tag: number, _total: number, bytes: Buffer, start: number, end: number): Verdict {
+    if (tag === Backend.ErrorResponse) return this.#onError(bytes, start, end);
+    if (tag === Backend.NoticeResponse || tag === Backend.NotificationResponse) return Verdict.Keep;
+    return this.#doubt('a reply longer than it can be');
+  }
+
+  protected onMalformed(tag: number): void {
+    this.#doubt(`a message of type ${tag} that is not one`);
+  }
+
+  protected emit(bytes: Buffer, start: number, end: number): void {
+    if (!this.#visible || this.#client === undefined) return;
+    this.traffic.bytesSent += end - start;
+    this.#client.toClient.write(bytes, start, end);
+  }
+
+  protected afterKept(): void {
+    this.#advance();
+    if (this.#batchEnded) {
+      this.#batchEnded = false;
+      this.#afterBatch();
+    }
+  }
+
+  /** The head's reply is here: the entry goes, its reply to the client or nowhere. */
+  #endEntry(head: Owed): Verdict {
+    if (head.bytes !== undefined) return this.#doubt('a message that had to fail succeeded');
+    const { undo } = head;
+    if (undo?.kind === 'server-parse' || undo?.kind === 'client-parse') undo.statement.proven = true;
+    if (!head.visible) {
+      this.emitBefore();
+      this.#settle(head);
+      this.#owed.shift();
+      this.#advance();
+      return Verdict.Drop;
+    }
+    this.#owed.shift();
+    const next = this.#owed.peek();
+    if (next === undefined || (next.visible && next.expect < Expect.CopyEnded)) return Verdict.Keep;
+    return Verdict.KeepThenCall;
+  }
+
+  /** An entry's message was carried out for good. */
+  #settle(entry: Owed): void {
+    const undo = entry.undo;
+    if (undo?.kind === 'server-close' || undo?.kind === 'client-close') this.statements.forget(undo.statement);
+  }
+
+  /** Answers what stands at the head and needs no reply, then looks whom the next reply is for. */
+  #advance(): void {
+    for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
+      if (head.expect === Expect.Fake) {
+        if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
+        this.#settle(head);
+      } else if (head.expect !== Expect.CopyEnded || this.#copyIn) {
+        break;
+      }
+      this.#owed.shift();
+    }
+    const head = this.#owed.peek();
+    this.#visible = head?.visible ?? true;
+    this.useTable(head === undefined ? quietTable : busyTable);
+  }
+
+  #advanceOrWait(): void {
+    if (this.midFrame) this.callAfterFrame();
+    else this.#advance();
+  }
+
+  #onReady(status: number): Verdict {
+    if (
+      status !== TransactionStatus.Idle &&
+      status !== TransactionStatus.InTransaction &&
+      status !== TransactionStatus.Failed
+    ) {
+      return this.#doubt('ReadyForQuery with a status that is none');
+    }
+    this.#copyIn = false;
+    while (this.#owed.peek()?.expect === Expect.CopyEnded) this.#owed.shift();
+    const head = this.#owed.peek();
+    if (head === undefined || head.expect > Expect.ReadyForQuery) {
+      if (this.#syncsOverlooked === 0 || head !== undefined) return this.#doubt('ReadyForQuery that nobody asked for');
+      // A Sync sent into a COPY that failed before it was read: it counted after all.
+      this.#syncsOverlooked = 0;
+      this.#ignoring = false;
+      this.#batchOpen = false;
+      return this.#endBatch(status);
+    }
+    this.#syncsOverlooked = 0;
+    this.#batchesOwed--;
+    if (!head.visible) {
+      this.emitBefore();
+      this.#owed.shift();
+      this.status = status;
+      const error = this.#ownError;
+      this.#ownError = undefined;
+      this.#advance();
+      head.done?.(error);
+      return Verdict.Drop;
+    }
+    this.#owed.shift();
+    return this.#endBatch(status);
+  }
+
+  #endBatch(status: TransactionStatus): Verdict {
+    this.status = status;
+    this.#batchEnded = true;
+    const now = this.#clock.now();
+    const traffic = this.traffic;
+    traffic.queries++;
+    if (this.queryStartedMs !== undefined) traffic.queryTime.observe(now - this.queryStartedMs);
+    if (status === TransactionStatus.Idle) {
+      traffic.transactions++;
+      if (this.transactionStartedMs !== undefined) traffic.transactionTime.observe(now - this.transactionStartedMs);
+      this.transactionStartedMs = undefined;
+      this.idleInTransactionSinceMs = undefined;
+    } else {
+      this.idleInTransactionSinceMs = now;
+    }
+    this.queryStartedMs = undefined;
+    return Verdict.KeepThenCall;
+  }
+
+  /** All of a batch's reply has gone to the client. */
+  #afterBatch(): void {
+    if (this.#owed.length > 0 || this.#batchOpen) {
+      const now = this.#clock.now();
+      this.queryStartedMs = now;
+      this.transactionStartedMs ??= now;
+      this.idleInTransactionSinceMs = undefined;
+      return;
+    }
+    this.#host.onBatchEnd();
+  }
+
+  /** DISCARD ALL and DEALLOCATE ALL take weir's own statements with them. */
+  #onDiscarding(bytes: Buffer, start: number, end: number): void {
+    if (discardAll.equals(bytes.subarray(start + headerBytes, end))) {
+      this.statements.clear();
+      this.unnamed = undefined;
+      if (this.#visible) this.#client?.onDiscardAll();
+    } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
+      this.statements.clear();
+      if (this.#visible) this.#client?.onDeallocateAll();
+    }
+  }
+
+  #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
+    const parameter = readParameterStatus(bytes, start, end);
+    if (parameter === undefined) return this.#doubt('ParameterStatus that cannot be read');
+    if (isReplayed(parameter.name)) {
+      const client = this.#visible ? this.#client : undefined;
+      const agreed = client?.settings === this.settings;
+      this.settings = this.settings.with(parameter.name, parameter.value);
+      if (client !== undefined) {
+        client.settings = agreed ? this.settings : client.settings.with(parameter.name, parameter.value);
+      }
+    }
+    this.#host.onSettings(this.settings);
+    return this.#visible ? Verdict.Keep : Verdict.Drop;
+  }
+
+  #onError(bytes: Buffer, start: number, end: number): Verdict {
+    const fields = readErrorFields(bytes, start, end);
+    const head = this.#owed.peek();
+    if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
+      this.emitBefore();
+      this.#visible = this.#client !== undefined;
+      this.#host.onError(fields, false);
+      this.#host.onFatal(fields);
+      return Verdict.Keep;
+    }
+    if (head === undefined) {
+      this.#host.onError(fields, this.#client === undefined);
+      return Verdict.Keep;
+    }
+    if (!head.visible && head.expect === Expect.ReadyForQuery) {
+      this.#ownError = fields;
+      this.#host.onError(fields, true);
+      return Verdict.Drop;
+    }
+    this.emitBefore();
+    this.#visible = true;
+    if (this.#copyIn && this.#syncsOverlooked > 0 && !(fields.where ?? '').startsWith('COPY ')) {
+      // Whether the server read the Sync inside the COPY or after its error cannot be told apart.
+      return this.#doubt('COPY failed where a Sync may or may not count');
+    }
+    this.#copyIn = false;
+    this.#host.onError(fields, false);
+    if (head.expect <= Expect.ReadyForQuery) return Verdict.Keep;
+    if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
+    const replaced = head.bytes !== undefined;
+    this.#abortBatch();
+    if (!replaced) return Verdict.KeepThenCall;
+    this.#advance();
+    return Verdict.Drop;
+  }
+
+  /** The server ignores everything up to the next Sync: so do the entries, the last first. */
+  #abortBatch(): void {
+    const undone: Undo[] = [];
+    for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
+      if (head.expect === Expect.ReadyForSync) break;
+      if (head.expect === Expect.ReadyForQuery) this.#batchesOwed--;
+      if (head.undo !== undefined) undone.push(head.undo);
+      this.#owed.shift();
+    }
+    if (this.#owed.length === 0) {
+      this.#ignoring = true;
+      this.#batchOpen = true;
+    }
+    this.unnamed = undefined;
+    for (let undo = undone.pop(); undo !== undefined; undo = undone.pop()) this.#undo(undo);
+  }
+
+  #undo(undo: Undo): void {
+    switch (undo.kind) {
+      case 'server-parse':
+        this.statements.remove(undo.statement);
+        break;
+      case 'server-close':
+        this.statements.restore(undo.statement);
+        break;
+      case 'client-parse':
+        if (undo.serverToo) this.statements.remove(undo.statement);
+        this.#client?.statements.drop(undo.name);
+        break;
+      case 'client-close':
+        if (this.#client === undefined) this.statements.forget(undo.statement);
+        else this.#client.statements.restore(undo.name, undo.statement);
+        break;
+      case 'unnamed':
+        if (this.#client !== undefined) this.#client.unnamed = undo.previous;
+        break;
+      default:
+        undo satisfies never;
+    }
+  }
+
+  /** From here to the end of the COPY data the server overlooks Syncs, also those it has been sent. */
+  #beginCopyIn(): void {
+    this.#copyIn = true;
+    let overlooked = 0;
+    let index = 0;
+    let ended = false;
+    this.#owed.filter((entry) => {
+      const first = index++ === 0;
+      if (first || ended) return true;
+      if (entry.expect === Expect.CopyEnded) ended = true;
+      if (entry.expect !== Expect.ReadyForSync) return true;
+      overlooked++;
+      return false;
+    });
+    this.#batchesOwed -= overlooked;
+    this.#syncsOverlooked += overlooked;
+    if (overlooked > 0 && this.#batchesOwed === 0) this.#batchOpen = true;
+  }
+
+  #doubt(reason: string): Verdict {
+    if (this.#closed) return Verdict.Drop;
+    this.#host.onDoubt(reason);
+    return Verdict.Drop;
+  }
+}

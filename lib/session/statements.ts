@@ -1,0 +1,200 @@
+// Prepared statements: one entry per text and parameter types, shared by all clients, named once, prepared where it runs.
+
+import { assert } from '../util/index.js';
+
+/** A statement as a client prepared it. */
+export class Statement {
+  /** What servers know it by; empty for an unnamed statement. */
+  readonly serverName: string;
+  /** A Parse message's body behind the name: text, terminator and parameter types. */
+  readonly body: Buffer;
+  /** What it may leave behind in a session each time it is executed. */
+  readonly effects: number;
+  /** Clients and servers that hold it. */
+  holders = 0;
+  /** Some server of the pool has prepared it: a client's Parse needs no server of its own to be answered. */
+  proven = false;
+
+  constructor(serverName: string, body: Buffer, effects: number) {
+    this.serverName = serverName;
+    this.body = body;
+    this.effects = effects;
+  }
+}
+
+/** All named statements that a client or server of one pool holds. Bounded by what they may hold each. */
+export class StatementRegistry {
+  readonly #byBody = new Map<string, Statement>();
+  #nextId = 1;
+
+  get size(): number {
+    return this.#byBody.size;
+  }
+
+  /** The statement with this body if some server has prepared it. */
+  findProven(body: Buffer): Statement | undefined {
+    const statement = this.#byBody.get(body.toString('latin1'));
+    return statement?.proven === true ? statement : undefined;
+  }
+
+  /** The statement with this body, one holder more. Keeps a copy of `body` when it is new. */
+  hold(body: Buffer, effectsOf: (body: Buffer) => number): Statement {
+    const key = body.toString('latin1');
+    let statement = this.#byBody.get(key);
+    if (statement === undefined) {
+      statement = new Statement(`weir_${this.#nextId++}`, Buffer.from(body), effectsOf(body));
+      this.#byBody.set(key, statement);
+    }
+    statement.holders++;
+    return statement;
+  }
+
+  /** One holder less; nobody left, it is forgotten. */
+  release(statement: Statement): void {
+    assert(statement.holders > 0, 'a statement is released by a holder');
+    statement.holders--;
+    if (statement.holders === 0) this.#byBody.delete(statement.body.toString('latin1'));
+  }
+}
+
+/** The named statements prepared on one server, least recently used first once it is full. */
+export class ServerStatements {
+  readonly #registry: StatementRegistry;
+  readonly #held = new Set<Statement>();
+  /** Most statements kept on the server. */
+  max: number;
+
+  constructor(registry: StatementRegistry, max: number) {
+    this.#registry = registry;
+    this.max = max;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** Whether the server has it; marks it as used. */
+  use(statement: Statement): boolean {
+    if (!this.#held.has(statement)) return false;
+    if (this.#held.size >= this.max) {
+      this.#held.delete(statement);
+      this.#held.add(statement);
+    }
+    return true;
+  }
+
+  /** Records that the server is told to prepare it. */
+  add(statement: Statement): void {
+    if (this.#held.has(statement)) return;
+    statement.holders++;
+    this.#held.add(statement);
+  }
+
+  remove(statement: Statement): void {
+    if (this.#held.delete(statement)) this.#registry.release(statement);
+  }
+
+  /** Takes out the one to close before another is prepared, or answers `undefined` while there is room; its hold goes to the caller. */
+  takeSurplus(): Statement | undefined {
+    if (this.#held.size < this.max) return undefined;
+    for (const statement of this.#held) {
+      this.#held.delete(statement);
+      return statement;
+    }
+    return undefined;
+  }
+
+  /** The Close of one taken out was never read: it is there again, with the caller's hold. */
+  restore(statement: Statement): void {
+    if (this.#held.has(statement)) this.#registry.release(statement);
+    else this.#held.add(statement);
+  }
+
+  /** The Close of one taken out was read: the caller's hold ends. */
+  forget(statement: Statement): void {
+    this.#registry.release(statement);
+  }
+
+  /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
+  clear(): void {
+    for (const statement of this.#held) this.#registry.release(statement);
+    this.#held.clear();
+  }
+}
+
+/** The named statements of one client, by its own names. */
+export class ClientStatements {
+  readonly #registry: StatementRegistry;
+  readonly #byName = new Map<string, Statement>();
+  /** The name asked for last: most clients use one statement many times. */
+  #lastName: Buffer | undefined;
+  #last: Statement | undefined;
+
+  constructor(registry: StatementRegistry) {
+    this.#registry = registry;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  get(name: string): Statement | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** By the bytes of its name, from `start` to `end`. */
+  find(bytes: Buffer, start: number, end: number): Statement | undefined {
+    const last = this.#lastName;
+    if (last !== undefined && last.length === end - start && bytes.compare(last, 0, last.length, start, end) === 0) {
+      return this.#last;
+    }
+    const statement = this.#byName.get(bytes.toString('latin1', start, end));
+    if (statement !== undefined) {
+      this.#lastName = Buffer.from(bytes.subarray(start, end));
+      this.#last = statement;
+    }
+    return statement;
+  }
+
+  #forgetLast(): void {
+    this.#lastName = undefined;
+    this.#last = undefined;
+  }
+
+  /** Takes over one hold of the statement, which the caller has. */
+  set(name: string, statement: Statement): void {
+    assert(!this.#byName.has(name), 'a statement name is free when it is given');
+    this.#byName.set(name, statement);
+    this.#forgetLast();
+  }
+
+  /** Removes the name; its hold goes to the caller until `restore` or `forget`: a Close may yet be undone. */
+  take(name: string): Statement | undefined {
+    const statement = this.#byName.get(name);
+    this.#byName.delete(name);
+    this.#forgetLast();
+    return statement;
+  }
+
+  /** The Close was never read: the name is there again. */
+  restore(name: string, statement: Statement): void {
+    if (this.#byName.has(name)) this.drop(name);
+    this.#byName.set(name, statement);
+    this.#forgetLast();
+  }
+
+  forget(statement: Statement): void {
+    this.#registry.release(statement);
+  }
+
+  drop(name: string): void {
+    const statement = this.take(name);
+    if (statement !== undefined) this.#registry.release(statement);
+  }
+
+  clear(): void {
+    for (const statement of this.#byName.values()) this.#registry.release(statement);
+    this.#byName.clear();
+    this.#forgetLast();
+  }
+}

@@ -1,0 +1,71 @@
+// Reads the few server messages weir acts on, out of a complete frame; decoding of whole results is pg-protocol's.
+
+import type { BackendMessage } from 'pg-protocol/dist/messages.js';
+import { Parser } from 'pg-protocol/dist/parser.js';
+
+/** What of an ErrorResponse or NoticeResponse weir needs. Texts are UTF-8 decoded. */
+export interface ServerErrorFields {
+  readonly severity: string;
+  readonly sqlstate: string;
+  readonly message: string;
+  readonly detail: string | undefined;
+  readonly hint: string | undefined;
+  /** The context ("where") of the error. */
+  readonly where: string | undefined;
+}
+
+/** Reads the fields of an ErrorResponse or NoticeResponse, or of its prefix, from `start` (its tag) to `end`. */
+export function readErrorFields(bytes: Buffer, start: number, end: number): ServerErrorFields {
+  const fields = new Map<string, string>();
+  let position = start + 5;
+  while (position < end && bytes[position] !== 0) {
+    let valueEnd = bytes.indexOf(0, position + 1);
+    if (valueEnd < 0 || valueEnd > end) valueEnd = end;
+    fields.set(String.fromCharCode(bytes[position] as number), bytes.toString('utf8', position + 1, valueEnd));
+    position = valueEnd + 1;
+  }
+  return {
+    severity: fields.get('V') ?? fields.get('S') ?? 'ERROR',
+    // An error without SQLSTATE is out of the protocol, but has been seen from proxies (CVE-2026-6666).
+    sqlstate: fields.get('C') ?? 'XX000',
+    message: fields.get('M') ?? 'unknown error',
+    detail: fields.get('D'),
+    hint: fields.get('H'),
+    where: fields.get('W'),
+  };
+}
+
+/** Name and value of a ParameterStatus frame, as latin1 strings; `undefined` when it is not well formed. */
+export function readParameterStatus(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { name: string; value: string } | undefined {
+  const nameEnd = bytes.indexOf(0, start + 5);
+  if (nameEnd < 0 || nameEnd >= end) return undefined;
+  const valueEnd = bytes.indexOf(0, nameEnd + 1);
+  if (valueEnd < 0 || valueEnd >= end) return undefined;
+  return { name: bytes.toString('latin1', start + 5, nameEnd), value: bytes.toString('latin1', nameEnd + 1, valueEnd) };
+}
+
+/** The command tag of a CommandComplete frame, without its terminator. */
+export function readCommandTag(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString('latin1', start + 5, end - 1);
+}
+
+/** Pid and secret of a BackendKeyData frame; protocol 3.2 allows secrets of up to 256 bytes. */
+export function readBackendKey(bytes: Buffer, start: number, end: number): { pid: number; secret: Buffer } {
+  return { pid: bytes.readInt32BE(start + 5), secret: Buffer.from(bytes.subarray(start + 9, end)) };
+}
+
+/**
+ * Decodes complete frames with pg-protocol. Give it only whole frames of bounded size: the parser trusts lengths.
+ * Not for BackendKeyData (32-bit keys only) nor NegotiateProtocolVersion.
+ */
+export function decodeBackendFrames(frames: Buffer): BackendMessage[] {
+  const messages: BackendMessage[] = [];
+  new Parser().parse(frames, (message) => messages.push(message));
+  return messages;
+}
+
+export type { BackendMessage } from 'pg-protocol/dist/messages.js';

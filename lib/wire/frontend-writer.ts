@@ -1,0 +1,81 @@
+// Messages weir says to servers. Small fixed ones are built by pg-protocol; those that carry a client's bytes are built here.
+
+import { serialize } from 'pg-protocol';
+import { Frontend } from './tags.js';
+
+/** A Query whose text is a latin1 string: bytes pass as they are. */
+export function queryMessage(sql: string): Buffer {
+  const frame = Buffer.allocUnsafe(6 + sql.length);
+  frame[0] = Frontend.Query;
+  frame.writeInt32BE(5 + sql.length, 1);
+  frame.write(sql, 5, 'latin1');
+  frame[frame.length - 1] = 0;
+  return frame;
+}
+
+/** A Parse with a new name in front of the query and parameter types of another, which stay as they are. */
+export function parseMessage(name: string, queryAndTypes: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(6 + name.length + queryAndTypes.length);
+  frame[0] = Frontend.Parse;
+  frame.writeInt32BE(frame.length - 1, 1);
+  frame.write(name, 5, 'latin1');
+  frame[5 + name.length] = 0;
+  queryAndTypes.copy(frame, 6 + name.length);
+  return frame;
+}
+
+/**
+ * The beginning of a Bind up to and including the statement's name, for a frame whose statement gets another name.
+ * @param bodyAfterNames bytes that will follow: those after the old name's terminator
+ */
+export function bindPrefix(portal: Buffer, statement: string, bodyAfterNames: number): Buffer {
+  const prefix = Buffer.allocUnsafe(5 + portal.length + 1 + statement.length + 1);
+  prefix[0] = Frontend.Bind;
+  prefix.writeUInt32BE(prefix.length - 1 + bodyAfterNames, 1);
+  portal.copy(prefix, 5);
+  prefix[5 + portal.length] = 0;
+  prefix.write(statement, 6 + portal.length, 'latin1');
+  prefix[prefix.length - 1] = 0;
+  return prefix;
+}
+
+export function describeStatementMessage(name: string): Buffer {
+  return serialize.describe({ type: 'S', name });
+}
+
+export function closeStatementMessage(name: string): Buffer {
+  return serialize.close({ type: 'S', name });
+}
+
+export const syncMessage: Buffer = serialize.sync();
+export const terminateMessage: Buffer = serialize.end();
+
+/** A PasswordMessage: a clear or md5 password. */
+export function passwordMessage(password: string): Buffer {
+  return serialize.password(password);
+}
+
+/** SASLInitialResponse. pg-protocol takes the payload as a string; SCRAM's are ASCII but for SASLprep'd names, which PostgreSQL ignores. */
+export function saslInitialResponse(mechanism: string, payload: Buffer): Buffer {
+  return serialize.sendSASLInitialResponseMessage(mechanism, payload.toString('utf8'));
+}
+
+export function saslResponse(payload: Buffer): Buffer {
+  return serialize.sendSCRAMClientFinalMessage(payload.toString('utf8'));
+}
+
+/** A Query with its text in UTF-8, for weir's own statements. */
+export function ownQueryMessage(sql: string): Buffer {
+  return serialize.query(sql);
+}
+
+/** Parse, Bind, Describe, Execute and Sync of one parameterised statement, for weir's own look-ups. */
+export function ownParameterisedQuery(sql: string, values: readonly string[]): Buffer {
+  return Buffer.concat([
+    serialize.parse({ text: sql }),
+    serialize.bind({ values: [...values] }),
+    serialize.describe({ type: 'P' }),
+    serialize.execute(),
+    serialize.sync(),
+  ]);
+}
