@@ -1,0 +1,126 @@
+// Reads a weir.toml: sections [weir], [databases.NAME] and [users.NAME], with ${ENV} in texts replaced.
+
+import { parse, TomlError } from 'smol-toml';
+import { type Environment, expandEnvironment } from './env.js';
+import { nearest, type Place, type Problem, problemAt, shown } from './problems.js';
+import type { RawConfig, RawEntry, RawSection, Reading } from './raw.js';
+import { findKeyLines, type KeyLines, lineOf } from './toml-lines.js';
+
+const sections = ['weir', 'databases', 'users'];
+
+export function readToml(file: string, toml: string, env: Environment): Reading {
+  let document: Record<string, unknown>;
+  try {
+    document = parse(toml, { maxDepth: 8 });
+  } catch (error) {
+    return { raw: emptyToml(file), problems: [syntaxProblem(file, error)] };
+  }
+  return new TomlReader(file, findKeyLines(toml), env).read(document);
+}
+
+/** Only the parser's first line: the rest quotes the file, which may hold a password. */
+function syntaxProblem(file: string, error: unknown): Problem {
+  const line = error instanceof TomlError ? error.line : null;
+  const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
+  return problemAt({ file, line }, '', message.replace(/^Invalid TOML document: /, 'invalid TOML: '));
+}
+
+function emptyToml(file: string): RawConfig {
+  const nothing: RawSection = { place: { file, line: null }, entries: new Map() };
+  return { file, dialect: 'toml', weir: nothing, databases: new Map(), users: new Map() };
+}
+
+class TomlReader {
+  readonly #file: string;
+  readonly #lines: KeyLines;
+  readonly #env: Environment;
+  readonly #problems: Problem[] = [];
+
+  constructor(file: string, lines: KeyLines, env: Environment) {
+    this.#file = file;
+    this.#lines = lines;
+    this.#env = env;
+  }
+
+  read(document: Record<string, unknown>): Reading {
+    for (const name of Object.keys(document)) {
+      if (!sections.includes(name)) this.#refuseSection(name, document[name]);
+    }
+    const raw: RawConfig = {
+      file: this.#file,
+      dialect: 'toml',
+      weir: this.#section(['weir'], own(document, 'weir') ?? {}),
+      databases: this.#sections('databases', own(document, 'databases') ?? {}),
+      users: this.#sections('users', own(document, 'users') ?? {}),
+    };
+    return { raw, problems: this.#problems };
+  }
+
+  #sections(name: string, value: unknown): ReadonlyMap<string, RawSection> {
+    const found = new Map<string, RawSection>();
+    if (!isTable(value)) {
+      this.#problem([name], 'not a table', { allowed: `[${name}.NAME]` });
+      return found;
+    }
+    for (const [key, inner] of Object.entries(value)) found.set(key, this.#section([name, key], inner));
+    return found;
+  }
+
+  #section(path: readonly string[], value: unknown): RawSection {
+    const entries = new Map<string, RawEntry>();
+    const place = this.#place(path);
+    if (!isTable(value)) {
+      this.#problem(path, 'not a table of settings', { allowed: `[${path.join('.')}] with a line for each setting` });
+      return { place, entries };
+    }
+    for (const [key, inner] of Object.entries(value)) {
+      const expanded = this.#expand([...path, key], inner);
+      if (expanded !== undefined)
+        entries.set(key, { value: expanded, written: inner, place: this.#place([...path, key]) });
+    }
+    return { place, entries };
+  }
+
+  /** undefined after a problem. */
+  #expand(path: readonly string[], value: unknown): unknown {
+    if (Array.isArray(value)) {
+      const items = value.map((item: unknown) => this.#expand(path, item));
+      return items.includes(undefined) ? undefined : items;
+    }
+    if (typeof value !== 'string') return value;
+    const expanded = expandEnvironment(value, this.#env);
+    if (expanded.ok) return expanded.text;
+    this.#problem(path, expanded.message);
+    return undefined;
+  }
+
+  #refuseSection(name: string, value: unknown): void {
+    if (name === 'peers') {
+      this.#problem([name], 'peering is not supported yet');
+      return;
+    }
+    const allowed = '[weir], [databases.NAME], [users.NAME]';
+    if (!isTable(value)) {
+      this.#problem([name], 'a setting outside every section', { allowed, nearest: 'weir' });
+      return;
+    }
+    const near = name === 'pgbouncer' ? 'weir' : nearest(name, sections);
+    this.#problem([name], 'unknown section', { received: shown(name), allowed, nearest: near });
+  }
+
+  #problem(path: readonly string[], message: string, details: Parameters<typeof problemAt>[3] = {}): void {
+    this.#problems.push(problemAt(this.#place(path), path.join('.'), message, details));
+  }
+
+  #place(path: readonly string[]): Place {
+    return { file: this.#file, line: lineOf(this.#lines, path) };
+  }
+}
+
+function own(table: Record<string, unknown>, key: string): unknown {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
