@@ -1,0 +1,81 @@
+// What weir knows of a text: plain data, made once per shape and read on every statement.
+
+import type { Hazard, SessionEffects } from './hazards.js';
+import type { StatementKind } from './statement-kinds.js';
+
+export interface TableName {
+  readonly schema: string | null;
+  readonly name: string;
+  readonly access: 'read' | 'write';
+}
+
+/** What the parse tree of one text says; several statements in it are merged, their hazards in order. */
+export interface ParsedFacts {
+  /** One per statement. */
+  readonly kinds: readonly StatementKind[];
+  /** By its parse only: no statement that writes, no locking clause, no INTO. Functions are not looked at. */
+  readonly readOnly: boolean;
+  readonly sessionEffects: SessionEffects;
+  /** The facts hang on a literal, so they come from this text's own parse and not from its shape's. */
+  readonly literalDependent: boolean;
+  /** One read-only statement that leaves nothing behind and calls no volatile function but a few harmless ones. */
+  readonly laneCandidate: boolean;
+  readonly tables: readonly TableName[];
+  /** As written: `aid`, `t.aid`, `*`, `t.*`. */
+  readonly columns: readonly string[];
+  /** As written and folded: `now`, `pg_catalog.set_config`. */
+  readonly functions: readonly string[];
+  /** The highest `$n`, 0 without parameters. */
+  readonly parameterCount: number;
+  readonly hazards: readonly Hazard[];
+  /** Some list reached its limit; a policy must treat the text as unknown. */
+  readonly truncated: boolean;
+}
+
+/** Owned by whoever counts; the catalog only keeps the object with its shape. */
+export interface ShapeCounters {
+  calls: number;
+  timeUs: number;
+  rows: number;
+}
+
+export interface Shape {
+  /** 16 hexadecimal digits, the same in one process only. */
+  readonly id: string;
+  /** The statement without its literals: valid SQL, safe to show. Do not write to it. */
+  readonly text: Buffer;
+}
+
+export type UnknownReason = 'unscanned' | 'unparsed' | 'pending' | 'too-large' | 'busy';
+
+export interface KnownFacts extends ParsedFacts {
+  readonly known: true;
+  readonly shape: Shape;
+  readonly counters: ShapeCounters;
+}
+
+export interface UnknownFacts extends ParsedFacts {
+  readonly known: false;
+  readonly shape: undefined;
+  readonly counters: ShapeCounters;
+}
+
+export type StatementFacts = KnownFacts | UnknownFacts;
+
+/** The one answer for every text that is not known; its counters add up all of them. */
+export const UNKNOWN: UnknownFacts = Object.freeze({
+  known: false,
+  shape: undefined,
+  counters: { calls: 0, timeUs: 0, rows: 0 },
+  kinds: Object.freeze(['unknown'] as const),
+  readOnly: false,
+  sessionEffects: 'unknown',
+  literalDependent: false,
+  laneCandidate: false,
+  tables: Object.freeze([]),
+  columns: Object.freeze([]),
+  functions: Object.freeze([]),
+  parameterCount: 0,
+  hazards: Object.freeze([]),
+  truncated: true,
+});

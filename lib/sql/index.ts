@@ -1,0 +1,25 @@
+// Knows what a statement does, at the cost of a scan: shapes, PostgreSQL's own parser behind them, facts.
+// Never touches a socket, never changes a text, never answers from a guess: what it cannot read is UNKNOWN.
+
+export { isSafeEncoding } from './encodings.js';
+export type {
+  KnownFacts,
+  ParsedFacts,
+  Shape,
+  ShapeCounters,
+  StatementFacts,
+  TableName,
+  UnknownFacts,
+  UnknownReason,
+} from './facts.js';
+export { UNKNOWN } from './facts.js';
+export type { Argument, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
+export { effectOf } from './hazards.js';
+export type {
+  ScanMode,
+  StatementCatalog,
+  StatementCatalogOptions,
+  StatementCatalogStats,
+} from './statement-catalog.js';
+export { createStatementCatalog } from './statement-catalog.js';
+export type { StatementKind } from './statement-kinds.js';
