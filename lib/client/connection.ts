@@ -1,0 +1,510 @@
+// One client from its first byte to its last: login, then a session on leased servers, or the console.
+
+import { timingSafeEqual } from 'node:crypto';
+import type net from 'node:net';
+import type { PoolSettings } from '../config/index.js';
+import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
+import type { Pool, PoolClient, Ticket } from '../pool/index.js';
+import { ClientChannel, type ClientHost, type ServerChannel } from '../relay/index.js';
+import type { ServerConnection } from '../server/index.js';
+import { ClientStatements } from '../session/index.js';
+import { assert, PoolerError } from '../util/index.js';
+import {
+  type ErrorFields,
+  errorResponse,
+  Frontend,
+  headerBytes,
+  noticeResponse,
+  readyForQuery,
+  TransactionStatus,
+} from '../wire/index.js';
+import { ClientGone, Dialogue } from './dialogue.js';
+import type { ClientAddress, House } from './house.js';
+import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient } from './login.js';
+
+interface Session {
+  readonly user: string;
+  readonly database: string;
+  readonly pool: Pool;
+  readonly settings: PoolSettings;
+  readonly channel: ClientChannel;
+  readonly cancelSecret: Buffer;
+}
+
+export type ClientState =
+  | { readonly kind: 'login'; readonly dialogue: Dialogue; readonly progress: LoginProgress }
+  | { readonly kind: 'console'; readonly user: string; readonly role: 'admin' | 'stats'; readonly inbox: FrameInbox }
+  /** Between batches. */
+  | { readonly kind: 'idle'; readonly session: Session }
+  | { readonly kind: 'waiting'; readonly session: Session; readonly ticket: Ticket<PoolClient> }
+  | { readonly kind: 'active'; readonly session: Session; readonly server: ServerConnection }
+  | { readonly kind: 'closed' };
+
+/** Input kept while a client waits for a server; beyond it the client is not read. */
+const heldBytesMax = 64 * 1024;
+const noBytes: Buffer = Buffer.alloc(0);
+
+export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
+  readonly id: number;
+  readonly address: ClientAddress;
+  readonly connectedMs: number;
+  readonly connectedWallMs: number;
+  /** When it last asked for something, in milliseconds of the wall clock. */
+  requestedWallMs: number;
+  /** When it last sent something. */
+  activeMs: number;
+  cancelPid = 0;
+  /** The place taken under the limits on clients. */
+  admitted: { readonly database: string; readonly user: string } | undefined;
+  applicationName = '';
+  tls: string | undefined;
+  readonly peer: Peer;
+  readonly #house: House;
+  #state: ClientState;
+  #channel: ClientChannel | undefined;
+  /** Input that arrived while there was no server for it. */
+  #held: Buffer = noBytes;
+  #paused = false;
+
+  constructor(house: House, socket: net.Socket, address: ClientAddress) {
+    this.id = house.nextId();
+    this.#house = house;
+    this.address = address;
+    this.connectedMs = house.clock.now();
+    this.connectedWallMs = house.clock.wallMs();
+    this.requestedWallMs = this.connectedWallMs;
+    this.activeMs = this.connectedMs;
+    this.peer = Peer.accept(socket, this);
+    const { weir } = house.config;
+    this.peer.setKeepAlive({ enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle });
+    const dialogue = new Dialogue(this.peer);
+    const progress = { user: '', database: '', waitingForServer: false };
+    this.#state = { kind: 'login', dialogue, progress };
+    this.peer.handler = dialogue;
+    this.#logIn(dialogue, progress);
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** Whether the login was finished, also after the end. */
+  loggedIn = false;
+
+  get session(): Session | undefined {
+    const state = this.#state;
+    return state.kind === 'idle' || state.kind === 'waiting' || state.kind === 'active' ? state.session : undefined;
+  }
+
+  /** Input that waits for a server, in bytes. */
+  get heldBytes(): number {
+    return this.#held.length;
+  }
+
+  /** The channel of the session, also when it has just ended; only for a client that had one. */
+  get channel(): ClientChannel {
+    assert(this.#channel !== undefined, 'a client with a server has a session');
+    return this.#channel;
+  }
+
+  // Login
+
+  #logIn(dialogue: Dialogue, progress: LoginProgress): void {
+    logInClient(this.#house, this.peer, dialogue, this.address, this, progress).then(
+      (outcome) => this.#loggedIn(dialogue, outcome),
+      (error: unknown) => this.#loginFailed(error, progress),
+    );
+  }
+
+  #loginFailed(cause: unknown, progress: LoginProgress): void {
+    if (this.#state.kind === 'closed') return;
+    if (cause instanceof ClientGone) {
+      this.#close('client unexpected eof');
+      return;
+    }
+    const error =
+      cause instanceof PoolerError
+        ? cause
+        : new PoolerError('internal error in the pooler', { sqlstate: 'XX000', cause });
+    const reason = error instanceof LoginFailure ? error.reason : error.message;
+    this.#house.loginFailed(this.address, progress.database, progress.user, error, reason);
+    if (error instanceof LoginFailure && error.guess) {
+      this.#house.throttle.failed(this.address.ip, progress.user);
+      const { auth_failure_delay } = this.#house.config.weir;
+      if (auth_failure_delay > 0) {
+        setTimeout(() => this.#sayAndClose(error, reason), auth_failure_delay * 1_000).unref();
+        return;
+      }
+    }
+    this.#sayAndClose(error, reason);
+  }
+
+  #sayAndClose(error: PoolerError, reason: string): void {
+    if (this.#state.kind === 'closed') return;
+    this.peer.writeOwned(fatal(error));
+    this.#close(reason);
+  }
+
+  #loggedIn(dialogue: Dialogue, outcome: LoginOutcome): void {
+    if (this.#state.kind === 'closed') return;
+    this.tls = dialogue.tls?.description;
+    if (outcome.kind === 'over') {
+      this.#close('request done');
+      return;
+    }
+    const rest = dialogue.rest();
+    const { request } = outcome;
+    this.applicationName = Buffer.from(request.settings.get('application_name') ?? '', 'latin1').toString('utf8');
+    this.peer.handler = this;
+    this.activeMs = this.#house.clock.now();
+    if (outcome.kind === 'console') {
+      this.#state = { kind: 'console', user: request.user, role: outcome.role, inbox: new FrameInbox() };
+    } else {
+      const { pool, settings } = outcome;
+      const { weir } = this.#house.config;
+      const channel = new ClientChannel({
+        toClient: this.peer,
+        host: this,
+        limits: {
+          inspectBytesMax: weir.inspect_limit,
+          statementBytesMax: weir.statement_memory_limit,
+          statementsMax: weir.max_client_statements,
+          frameBytesMax: weir.max_packet_size,
+          simpleProtocol: weir.disable_pqexec ? 'refused' : 'allowed',
+        },
+        registry: pool.registry,
+        statements: new ClientStatements(pool.registry),
+        settings: outcome.state,
+        transparent: settings.pool_mode === 'session',
+      });
+      const session = {
+        user: request.user,
+        database: request.database,
+        pool,
+        settings,
+        channel,
+        cancelSecret: outcome.cancelSecret,
+      };
+      pool.clients.add(this);
+      this.#channel = channel;
+      this.#state = { kind: 'idle', session };
+    }
+    this.loggedIn = true;
+    this.#house.loggedIn(this, {
+      database: request.database,
+      user: request.user,
+      address: this.address,
+      tls: this.tls,
+      applicationName: this.applicationName,
+    });
+    if (this.#state.kind === 'console') this.#serveConsole(this.#state);
+    if (rest.length > 0) this.onData(rest, 0, rest.length);
+  }
+
+  // What the socket says
+
+  onData(bytes: Buffer, start: number, end: number): void {
+    const state = this.#state;
+    this.activeMs = this.#house.clock.now();
+    switch (state.kind) {
+      case 'idle':
+      case 'active':
+        if (this.#held.length > 0) this.#hold(bytes, start, end);
+        else this.#feed(state.session, bytes, start, end);
+        break;
+      case 'waiting':
+        this.#hold(bytes, start, end);
+        break;
+      case 'console':
+        state.inbox.push(Buffer.from(bytes.subarray(start, end)));
+        break;
+      case 'login':
+      case 'closed':
+        break;
+      default:
+        state satisfies never;
+    }
+  }
+
+  #feed(session: Session, bytes: Buffer, start: number, end: number): void {
+    try {
+      const taken = session.channel.feed(bytes, start, end);
+      if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
+    } catch (cause) {
+      this.fail(
+        new PoolerError('internal error in the pooler', {
+          sqlstate: 'XX000',
+          hint: 'Please report it with the log.',
+          cause,
+        }),
+      );
+    }
+  }
+
+  #hold(bytes: Buffer, start: number, end: number): void {
+    if (this.#state.kind === 'closed') return;
+    if (end > start) this.#held = Buffer.concat([this.#held, bytes.subarray(start, end)]);
+    if (this.#held.length > heldBytesMax) this.#pause(true);
+  }
+
+  #pause(paused: boolean): void {
+    if (paused === this.#paused) return;
+    this.#paused = paused;
+    if (paused) this.peer.pause();
+    else this.peer.resume();
+  }
+
+  /** The client reads slowly: its server is not read meanwhile. */
+  onPressure(): void {
+    if (this.#state.kind === 'active') this.#state.server.peer.pause();
+  }
+
+  onRelief(): void {
+    if (this.#state.kind === 'active') this.#state.server.peer.resume();
+  }
+
+  onClose(error: Error | undefined): void {
+    this.#close(error === undefined ? 'client close request' : `client connection lost: ${error.message}`);
+  }
+
+  // What the channel asks
+
+  lease(): ServerChannel | undefined {
+    const state = this.#state;
+    if (state.kind !== 'idle') return undefined;
+    const { session } = state;
+    this.requestedWallMs = this.#house.clock.wallMs();
+    const answer = session.pool.lease(this);
+    if (answer instanceof PoolerError) {
+      this.fail(answer);
+      return undefined;
+    }
+    if ('left' in answer) {
+      this.#state = { kind: 'waiting', session, ticket: answer };
+      return undefined;
+    }
+    this.#state = { kind: 'active', session, server: answer };
+    if (this.peer.pressured) answer.peer.pause();
+    return answer.channel;
+  }
+
+  inspect(bytes: Buffer, start: number, end: number): number {
+    return this.#house.inspect(bytes, start, end, this);
+  }
+
+  onTerminate(): void {
+    this.#close('client close request');
+  }
+
+  onViolation(error: ErrorFields): void {
+    this.fail(
+      new PoolerError(error.message, {
+        sqlstate: error.sqlstate,
+        ...(error.detail === undefined ? {} : { detail: error.detail }),
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      }),
+    );
+  }
+
+  // What the pool says
+
+  onLease(server: ServerConnection): void {
+    const state = this.#state;
+    assert(state.kind === 'waiting', 'a server is given to a client that waits');
+    this.#state = { kind: 'active', session: state.session, server };
+    if (this.peer.pressured) server.peer.pause();
+    const held = this.#held;
+    this.#held = noBytes;
+    this.#feed(state.session, held, 0, held.length);
+    if (this.#held.length <= heldBytesMax) this.#pause(false);
+  }
+
+  onWaitFailed(error: PoolerError): void {
+    this.fail(error);
+  }
+
+  onWaitNotice(seconds: number): void {
+    this.peer.writeOwned(
+      noticeResponse({
+        severity: 'NOTICE',
+        sqlstate: '00000',
+        message: 'No server connection available in the pool, query is queued',
+        detail: `Waiting for ${seconds} s.`,
+      }),
+    );
+  }
+
+  onTimedOut(error: PoolerError): void {
+    this.fail(error);
+  }
+
+  onServerPressure(pressed: boolean): void {
+    this.#pause(pressed);
+  }
+
+  onServerLost(error: PoolerError, told: boolean): void {
+    const state = this.#state;
+    if (state.kind !== 'active') return;
+    this.#state = { kind: 'idle', session: state.session };
+    if (!told) {
+      this.fail(error);
+      return;
+    }
+    this.#house.poolerError(this, error);
+    this.#close(`server ended the session: ${error.message}`);
+  }
+
+  onBatchEnd(): void {
+    const state = this.#state;
+    assert(state.kind === 'active', 'a batch ends for a client with a server');
+    const { session, server } = state;
+    const { pool_mode } = session.settings;
+    if (pool_mode === 'session') return;
+    if (!server.channel.quiet) {
+      if (pool_mode === 'statement') {
+        this.fail(
+          new PoolerError('transaction blocks not allowed in statement pooling mode', {
+            sqlstate: '08P01',
+            hint: 'Use pool_mode = transaction for this database or user.',
+          }),
+        );
+      }
+      return;
+    }
+    if (session.channel.midFrame) return;
+    this.#state = { kind: 'idle', session };
+    session.pool.release(server);
+    if (this.#held.length > 0) {
+      const held = this.#held;
+      this.#held = noBytes;
+      this.#feed(session, held, 0, held.length);
+    }
+    // A server that could not take more may have paused this client.
+    if (this.state.kind !== 'waiting' || this.#held.length <= heldBytesMax) this.#pause(false);
+  }
+
+  // Endings
+
+  /** Tells the client why, and ends the connection. */
+  fail(error: PoolerError): void {
+    if (this.#state.kind === 'closed') return;
+    this.#house.poolerError(this, error);
+    this.peer.writeOwned(fatal(error));
+    this.#close(error.message);
+  }
+
+  /** The login took too long. */
+  loginTimedOut(): void {
+    const state = this.#state;
+    if (state.kind !== 'login') return;
+    const error = state.progress.waitingForServer
+      ? new PoolerError('client_login_timeout (server down)', {
+          sqlstate: '08P01',
+          hint: 'The first connection to the server could not be made in time; see the log.',
+        })
+      : new PoolerError('client_login_timeout', {
+          sqlstate: '08P01',
+          hint: 'Finish the login sooner, or raise client_login_timeout.',
+        });
+    this.#house.loginFailed(this.address, state.progress.database, state.progress.user, error, error.message);
+    this.#sayAndClose(error, error.message);
+    state.dialogue.fail(error);
+  }
+
+  /** Whether this is the client's cancel key. */
+  hasSecret(secret: Buffer): boolean {
+    const known = this.session?.cancelSecret;
+    return known !== undefined && secret.length === known.length && timingSafeEqual(secret, known);
+  }
+
+  /** Cancels what runs or waits; resolves when the request has reached the server. */
+  async cancel(): Promise<void> {
+    const state = this.#state;
+    if (state.kind === 'active') {
+      await state.session.pool.cancel(state.server);
+    } else if (state.kind === 'waiting') {
+      state.session.pool.leaveQueue(state.ticket);
+      this.fail(
+        new PoolerError('canceling statement due to user request', {
+          sqlstate: '57014',
+          detail: 'The statement was waiting for a server.',
+        }),
+      );
+    }
+  }
+
+  #close(reason: string): void {
+    const state = this.#state;
+    if (state.kind === 'closed') return;
+    this.#state = { kind: 'closed' };
+    this.#held = noBytes;
+    if ('session' in state) {
+      const { session } = state;
+      session.pool.clients.delete(this);
+      if (session.pool.clients.size === 0) session.pool.emptySinceMs = this.#house.clock.now();
+      if (state.kind === 'waiting') session.pool.leaveQueue(state.ticket);
+      if (state.kind === 'active') session.pool.abandon(state.server);
+      session.channel.close();
+    }
+    if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
+    if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));
+    if (this.admitted !== undefined) this.#house.dismiss(this.admitted.database, this.admitted.user);
+    this.peer.end();
+    this.#house.gone(this, reason);
+  }
+
+  // The console
+
+  #serveConsole(state: ClientState & { kind: 'console' }): void {
+    this.#converse(state).catch((error: unknown) => {
+      if (error instanceof ClientGone) return;
+      this.fail(
+        error instanceof PoolerError
+          ? error
+          : new PoolerError('internal error in the pooler', { sqlstate: 'XX000', cause: error }),
+      );
+    });
+  }
+
+  /** One Query after the other; whatever else a client may send is refused as PgBouncer does. */
+  async #converse(state: ClientState & { kind: 'console' }): Promise<void> {
+    const { inbox, role } = state;
+    for (;;) {
+      const frame = await inbox.next();
+      switch (frame[0]) {
+        case Frontend.Query: {
+          const sql = frame.toString('utf8', headerBytes, frame.length - 1);
+          const { frames } = await this.#house.console.execute(sql, role, this);
+          for (const answer of frames) this.peer.writeOwned(answer);
+          this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
+          break;
+        }
+        case Frontend.Terminate:
+          this.#close('client close request');
+          return;
+        case Frontend.Sync:
+          this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
+          break;
+        case Frontend.Parse:
+          this.peer.writeOwned(
+            errorResponse({
+              severity: 'ERROR',
+              sqlstate: '08P01',
+              message: 'extended query protocol not supported by admin console',
+              hint: 'Use the simple query protocol, as psql does.',
+            }),
+          );
+          break;
+        case Frontend.Bind:
+        case Frontend.Describe:
+        case Frontend.Execute:
+        case Frontend.Close:
+        case Frontend.Flush:
+          // Ignored up to the Sync, after the error that Parse got.
+          break;
+        default:
+          throw new PoolerError('bad packet', { sqlstate: '08P01' });
+      }
+    }
+  }
+}

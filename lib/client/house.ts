@@ -1,0 +1,77 @@
+// What a client's connection asks of the process it is in: configuration, secrets, pools, limits. The pooler provides it.
+
+import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSecret } from '../auth/index.js';
+import type { Config, PoolSettings } from '../config/index.js';
+import type { Pool } from '../pool/index.js';
+import type { ClientTls } from '../tls/index.js';
+import type { Clock, PoolerError } from '../util/index.js';
+import type { ClientConnection } from './connection.js';
+
+/** Where a client is, for the log and the console. */
+export interface ClientAddress {
+  /** IP address, or `unix`. */
+  readonly ip: string;
+  readonly port: number;
+  readonly unix: boolean;
+}
+
+export interface LoginRecord {
+  readonly database: string;
+  readonly user: string;
+  readonly address: ClientAddress;
+  readonly tls: string | undefined;
+  readonly applicationName: string;
+}
+
+/** One of weir's own answers to a statement on the console. */
+export interface ConsoleAnswer {
+  /** Complete messages, without the ReadyForQuery. */
+  readonly frames: readonly Buffer[];
+}
+
+/** The console behind the databases `pgbouncer` and `weir`. */
+export interface Console {
+  /** Which role the user has there; undefined is none. */
+  roleOf(user: string): 'admin' | 'stats' | undefined;
+  /** Runs what one Query message holds. It never rejects: errors are frames. */
+  execute(sql: string, role: 'admin' | 'stats', client: ClientConnection): Promise<ConsoleAnswer>;
+}
+
+export interface House {
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly tls: ClientTls | undefined;
+  readonly throttle: LoginThrottle;
+  readonly verifiers: ScramVerifiers;
+  readonly keyCache: ScramKeyCache;
+  readonly console: Console;
+  /** Why nobody may log in now. */
+  readonly closing: PoolerError | undefined;
+
+  /** The stored secret of a user of the auth_file or the configuration. */
+  secretOf(user: string): StoredSecret | undefined;
+  /** Runs auth_query for a user who is in no file. @throws PoolerError when it cannot be run */
+  lookUpSecret(database: string, user: string): Promise<StoredSecret | undefined>;
+  /** The pool and the settings for a database and the client's user; undefined when there is no such database. */
+  poolFor(database: string, user: string): { readonly pool: Pool; readonly settings: PoolSettings } | undefined;
+  isDisabled(database: string): boolean;
+  /** Keys with which a client proved itself: weir may prove itself with them to the server. */
+  rememberKeys(user: string, keys: ScramKeys): void;
+  /** Checks the limits on clients and takes a place, or says which limit is reached. */
+  admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined;
+  /** Gives back the place `admit` took. */
+  dismiss(database: string, user: string): void;
+  /** A cancel request arrived; resolves when it has been dealt with, whatever came of it. */
+  cancel(pid: number, secret: Buffer): Promise<void>;
+  /** Effect bits of a statement. */
+  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): number;
+
+  loggedIn(connection: ClientConnection, record: LoginRecord): void;
+  loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void;
+  poolerError(connection: ClientConnection, error: PoolerError): void;
+  /** The connection is over, in whatever phase. */
+  gone(connection: ClientConnection, reason: string): void;
+  nextId(): number;
+  /** A new cancel key that no other client has. */
+  newCancelPid(connection: ClientConnection): number;
+}

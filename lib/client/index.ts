@@ -1,0 +1,5 @@
+// One client: login, session, console conversation. Leases servers from its pool; never decides how many there are.
+
+export { ClientConnection, type ClientState } from './connection.js';
+export type { ClientAddress, Console, ConsoleAnswer, House, LoginRecord } from './house.js';
+export { lookUp, type Row } from './internal-client.js';

@@ -1,0 +1,314 @@
+// The whole way of a client from its first byte to its session: TLS, startup packet, proof, limits, settings.
+
+import { randomBytes } from 'node:crypto';
+import type { PoolSettings } from '../config/index.js';
+import { consoleDatabases } from '../config/index.js';
+import type { Peer } from '../net/index.js';
+import type { Pool } from '../pool/index.js';
+import { isReplayed, Settings } from '../session/index.js';
+import { PoolerError } from '../util/index.js';
+import {
+  authenticationOk,
+  backendKeyData,
+  errorResponse,
+  negotiateProtocolVersion,
+  noticeResponse,
+  parameterStatus,
+  protocolVersions,
+  readyForQuery,
+  TransactionStatus,
+} from '../wire/index.js';
+import { authenticate } from './authenticate.js';
+import type { ClientConnection } from './connection.js';
+import type { Dialogue } from './dialogue.js';
+import type { ClientAddress, House } from './house.js';
+import { lookUp } from './internal-client.js';
+import { isCanonical, readStartup, type StartupRequest } from './startup-parameters.js';
+
+/** A login that failed: what the client is told, and what only the log may say. */
+export class LoginFailure extends PoolerError {
+  readonly reason: string;
+  /** Counted against whoever tries passwords. */
+  readonly guess: boolean;
+
+  constructor(error: PoolerError, reason: string, guess: boolean) {
+    super(error.message, {
+      sqlstate: error.sqlstate,
+      ...(error.detail === undefined ? {} : { detail: error.detail }),
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    });
+    this.reason = reason;
+    this.guess = guess;
+  }
+}
+
+export type LoginOutcome =
+  /** A cancel request, dealt with; or a client that left without a word. */
+  | { readonly kind: 'over' }
+  | { readonly kind: 'console'; readonly request: StartupRequest; readonly role: 'admin' | 'stats' }
+  | {
+      readonly kind: 'session';
+      readonly request: StartupRequest;
+      readonly pool: Pool;
+      readonly settings: PoolSettings;
+      readonly state: Settings;
+      readonly cancelSecret: Buffer;
+    };
+
+/** What has become known of a client so far, for whoever logs a failure. */
+export interface LoginProgress {
+  user: string;
+  database: string;
+  /** Waiting for the first server of a pool, not for the client. */
+  waitingForServer: boolean;
+}
+
+function failure(message: string, sqlstate: string, hint?: string): PoolerError {
+  return new PoolerError(message, { sqlstate, ...(hint === undefined ? {} : { hint }) });
+}
+
+/**
+ * @throws LoginFailure or PoolerError, which the caller tells the client; ClientGone when nobody is there to tell
+ */
+export async function logInClient(
+  house: House,
+  peer: Peer,
+  dialogue: Dialogue,
+  address: ClientAddress,
+  connection: ClientConnection,
+  progress: LoginProgress,
+): Promise<LoginOutcome> {
+  const startup = await readFirstPackets(house, peer, dialogue, address);
+  if (startup === undefined) return { kind: 'over' };
+  const { request, minor } = startup;
+  progress.user = request.user;
+  progress.database = request.database;
+
+  if (consoleDatabases.includes(request.database)) return logInConsole(house, peer, dialogue, address, request);
+  if (house.closing !== undefined) throw house.closing;
+  if (request.replication) {
+    throw failure(
+      'replication connections are not supported',
+      '0A000',
+      'Connect to the server itself for replication.',
+    );
+  }
+  const found = house.poolFor(request.database, request.user);
+  if (found === undefined) {
+    throw failure(`no such database: ${request.database}`, '3D000', 'Add it to [databases], or a "*" entry.');
+  }
+  if (house.isDisabled(request.database)) {
+    throw failure(`database ${request.database} is disabled`, '57P03', 'ENABLE it on the console.');
+  }
+  await prove(house, peer, dialogue, address, request);
+
+  const refused = house.admit(request.database, request.user, found.settings);
+  if (refused !== undefined) throw refused;
+  connection.admitted = { database: request.database, user: request.user };
+
+  const { pool } = found;
+  progress.waitingForServer = true;
+  await pool.greeted();
+  const state = await beginSettings(house, pool, request, address);
+  progress.waitingForServer = false;
+
+  const cancelSecret = randomBytes(minor >= 2 ? 32 : 4);
+  welcome(house, peer, connection, pool, state, cancelSecret);
+  return { kind: 'session', request, pool, settings: found.settings, state, cancelSecret };
+}
+
+/** Everything up to and with the startup packet; undefined after a cancel request. */
+async function readFirstPackets(
+  house: House,
+  peer: Peer,
+  dialogue: Dialogue,
+  address: ClientAddress,
+): Promise<{ request: StartupRequest; minor: number } | undefined> {
+  const { tls } = house;
+  let askedSsl = false;
+  let askedGss = false;
+  for (;;) {
+    const packet = await dialogue.packet(address.unix ? undefined : tls);
+    switch (packet.kind) {
+      case 'bad':
+        throw new PoolerError('bad packet', { sqlstate: '08P01', detail: packet.reason });
+      case 'cancel':
+        await house.cancel(packet.pid, packet.secret);
+        return undefined;
+      case 'gss':
+        dialogue.refuseUnread('GSSAPI encryption');
+        if (askedGss) throw failure('bad packet', '08P01');
+        askedGss = true;
+        peer.writeOwned(Buffer.from('N'));
+        break;
+      case 'ssl':
+        dialogue.refuseUnread('SSL');
+        if (askedSsl || dialogue.tls !== undefined) throw failure('bad packet', '08P01');
+        askedSsl = true;
+        if (tls === undefined || address.unix) {
+          peer.writeOwned(Buffer.from('N'));
+        } else {
+          peer.writeOwned(Buffer.from('S'));
+          await dialogue.startTls(tls);
+        }
+        break;
+      case 'startup': {
+        if (packet.major !== protocolVersions.newest.major) {
+          throw failure(
+            `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.2`,
+            '0A000',
+            'Use a driver that speaks protocol 3.',
+          );
+        }
+        if (tls?.policy.plain === 'refused' && dialogue.tls === undefined && !address.unix) {
+          throw failure('SSL required', '28000', 'Connect with sslmode=require or stronger.');
+        }
+        const request = readStartup(packet.parameters, house.config.weir.ignore_startup_parameters);
+        if (request instanceof PoolerError) throw request;
+        const { newest } = protocolVersions;
+        if (packet.minor > newest.minor || request.protocolOptions.length > 0) {
+          peer.writeOwned(negotiateProtocolVersion(Math.min(packet.minor, newest.minor), request.protocolOptions));
+        }
+        return { request, minor: Math.min(packet.minor, newest.minor) };
+      }
+      default:
+        packet satisfies never;
+    }
+  }
+}
+
+async function prove(
+  house: House,
+  peer: Peer,
+  dialogue: Dialogue,
+  address: ClientAddress,
+  request: StartupRequest,
+): Promise<void> {
+  const { user } = request;
+  const waitMs = house.throttle.delayMs(address.ip, user);
+  if (waitMs > 0) {
+    throw new LoginFailure(
+      failure('login rejected', '28000', `Too many failed logins; try again in ${Math.ceil(waitMs / 1_000)} s.`),
+      'throttled after too many failed logins',
+      false,
+    );
+  }
+  let secret = house.secretOf(user);
+  if (secret === undefined && house.config.weir.auth_type !== 'any' && !consoleDatabases.includes(request.database)) {
+    secret = await house.lookUpSecret(request.database, user);
+  }
+  const proof = await authenticate(house, peer, dialogue, user, secret);
+  if (proof.kind === 'failed') throw new LoginFailure(proof.failure.error, proof.failure.reason, true);
+  house.throttle.succeeded(address.ip, user);
+}
+
+async function logInConsole(
+  house: House,
+  peer: Peer,
+  dialogue: Dialogue,
+  address: ClientAddress,
+  request: StartupRequest,
+): Promise<LoginOutcome> {
+  const role = house.console.roleOf(request.user);
+  if (role === undefined) {
+    throw new LoginFailure(
+      failure('not allowed', '42501', 'Add the user to admin_users or stats_users.'),
+      'neither in admin_users nor in stats_users',
+      true,
+    );
+  }
+  await prove(house, peer, dialogue, address, request);
+  const frames = [authenticationOk()];
+  const version = '15.0 (weir)';
+  for (const [name, value] of [
+    ['server_version', version],
+    ['client_encoding', 'UTF8'],
+    ['server_encoding', 'UTF8'],
+    ['DateStyle', 'ISO, MDY'],
+    ['TimeZone', 'GMT'],
+    ['standard_conforming_strings', 'on'],
+    ['is_superuser', role === 'admin' ? 'on' : 'off'],
+  ] as const) {
+    frames.push(parameterStatus(name, value));
+  }
+  frames.push(readyForQuery(TransactionStatus.Idle));
+  for (const frame of frames) peer.writeOwned(frame);
+  return { kind: 'console', request, role };
+}
+
+/** Values PostgreSQL has taken before, with what it made of them; per pool, for the process. */
+const acceptedValues = new WeakMap<Pool, Map<string, string>>();
+const acceptedValuesMax = 1_000;
+
+/**
+ * The settings the session begins with: those every server of the pool begins with, and over them the client's, as
+ * PostgreSQL writes them. @throws PoolerError with PostgreSQL's own error for a value it does not take
+ */
+async function beginSettings(
+  house: House,
+  pool: Pool,
+  request: StartupRequest,
+  address: ClientAddress,
+): Promise<Settings> {
+  const begun = new Map<string, string>();
+  for (const [name, value] of pool.welcome ?? []) if (isReplayed(name)) begun.set(name.toLowerCase(), value);
+  let accepted = acceptedValues.get(pool);
+  if (accepted === undefined) {
+    accepted = new Map();
+    acceptedValues.set(pool, accepted);
+  }
+  for (const [name, asked] of request.settings) {
+    const value =
+      name === 'application_name' && house.config.weir.application_name_add_host
+        ? `${asked} - ${address.ip}:${address.port}`
+        : asked;
+    if (isCanonical(name, value)) {
+      begun.set(name, value);
+      continue;
+    }
+    const key = `${name}\0${value}`;
+    let canonical = accepted.get(key);
+    if (canonical === undefined) {
+      const text = Buffer.from(value, 'latin1').toString('utf8');
+      const rows = await lookUp(pool, 'SELECT pg_catalog.set_config($1, $2, true)', [name, text]);
+      canonical = Buffer.from(rows[0]?.[0] ?? text, 'utf8').toString('latin1');
+      if (accepted.size >= acceptedValuesMax) accepted.clear();
+      accepted.set(key, canonical);
+    }
+    begun.set(name, canonical);
+  }
+  return new Settings(begun);
+}
+
+function welcome(
+  house: House,
+  peer: Peer,
+  connection: ClientConnection,
+  pool: Pool,
+  state: Settings,
+  cancelSecret: Buffer,
+): void {
+  const frames = [authenticationOk()];
+  const { login_notify_message } = house.config.weir;
+  for (const [name, value] of pool.welcome ?? []) {
+    frames.push(parameterStatus(name, state.get(name) ?? value));
+  }
+  connection.cancelPid = house.newCancelPid(connection);
+  frames.push(backendKeyData(connection.cancelPid, cancelSecret));
+  if (login_notify_message !== '') {
+    frames.push(noticeResponse({ severity: 'NOTICE', sqlstate: '00000', message: login_notify_message }));
+  }
+  frames.push(readyForQuery(TransactionStatus.Idle));
+  peer.writeOwned(Buffer.concat(frames));
+}
+
+/** The FATAL a client gets before it is cut off. */
+export function fatal(error: PoolerError): Buffer {
+  return errorResponse({
+    severity: 'FATAL',
+    sqlstate: error.sqlstate,
+    message: error.message,
+    detail: error.detail,
+    hint: error.hint,
+  });
+}

@@ -1,0 +1,737 @@
+// The servers of one database and user: who gets which, how many there are, and when they come and go.
+
+import { createPool, type Pool as GenericPool } from 'generic-pool';
+import type { PoolSettings } from '../config/index.js';
+import { TimeHistogram } from '../metrics/index.js';
+import { newTraffic, type Traffic } from '../relay/index.js';
+import {
+  type Dialler,
+  dial,
+  type Lessee,
+  ServerConnection,
+  type ServerOwner,
+  type ServerState,
+  type ServerTarget,
+} from '../server/index.js';
+import { planReset, StatementRegistry } from '../session/index.js';
+import { assert, type Clock, PoolerError } from '../util/index.js';
+import type { ServerErrorFields } from '../wire/index.js';
+import type { ServerBudget } from './budget.js';
+import { type Ticket, Waiters } from './waiters.js';
+
+/** A client as its pool sees it. */
+export interface PoolClient extends Lessee {
+  /** The server asked for is there: lent and attached. */
+  onLease(server: ServerConnection): void;
+  /** There will be none. */
+  onWaitFailed(error: PoolerError): void;
+  /** Has been waiting for so many seconds. */
+  onWaitNotice(seconds: number): void;
+  /** A time limit of the pool has passed while it had a server. */
+  onTimedOut(error: PoolerError): void;
+}
+
+/** Global settings a pool needs besides its own; times in milliseconds, 0 is never. */
+export interface PoolPolicy {
+  readonly serverIdleMs: number;
+  readonly serverCheckDelayMs: number;
+  /** Empty: none; `<empty>`: an empty query. */
+  readonly serverCheckQuery: string;
+  readonly serverLoginRetryMs: number;
+  readonly serverConnectMs: number;
+  readonly serverResetQuery: string;
+  readonly serverResetQueryAlways: boolean;
+  readonly serverRoundRobin: boolean;
+  readonly serverFastClose: boolean;
+  readonly queryWaitNotifyMs: number;
+  readonly statementsMax: number;
+  readonly cancelWaitMs: number;
+}
+
+/** What a pool says to the rest of the process. */
+export interface PoolEvents {
+  serverConnected(pool: Pool, server: ServerConnection): void;
+  serverClosed(pool: Pool, server: ServerConnection, error: PoolerError | undefined): void;
+  connectFailed(pool: Pool, error: PoolerError): void;
+  serverError(pool: Pool, fields: ServerErrorFields): void;
+  /** A limit over several pools keeps this one from growing: may an idle server elsewhere give way? */
+  makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean;
+}
+
+export interface PoolContext {
+  readonly clock: Clock;
+  readonly budget: ServerBudget;
+  readonly dialler: Dialler;
+  readonly events: PoolEvents;
+  /** One number for every client and server of the process. */
+  readonly nextId: () => number;
+}
+
+/** Server connections a pool has being made at the same time. */
+const connectsInFlightMax = 4;
+/** How long a server may take to finish what a client left behind. */
+const drainMsMax = 10_000;
+
+/** What generic-pool is handed when the pool closed while a connection was being made. */
+type Made = ServerConnection | 'abandoned';
+
+export interface PoolCounts {
+  readonly idle: number;
+  readonly active: number;
+  readonly tested: number;
+  readonly being_canceled: number;
+  readonly login: number;
+}
+
+export class Pool implements ServerOwner {
+  readonly database: string;
+  readonly user: string;
+  readonly traffic: Traffic = newTraffic();
+  /** Prepared statements of its clients and servers. */
+  readonly registry = new StatementRegistry();
+  assignments = 0;
+  readonly waitTime = new TimeHistogram();
+  /** Servers made and servers closed, since the pool exists. */
+  connects = 0;
+  disconnects = 0;
+  /** Servers reset before they were lent on, by what was sent. */
+  resets = 0;
+  settings: PoolSettings;
+  policy: PoolPolicy;
+  target: ServerTarget;
+  readonly #context: PoolContext;
+  readonly #lifecycle: GenericPool<Made>;
+
+  readonly #servers = new Set<ServerConnection>();
+  readonly #idle: ServerConnection[] = [];
+  readonly #counts = { idle: 0, active: 0, tested: 0, being_canceled: 0, closed: 0 };
+  readonly #waiters = new Waiters<PoolClient>();
+  /** Connections being made, also those that wait for the next attempt. */
+  #connecting = 0;
+  /** Attempts that wait for their time and for somebody to need them. */
+  readonly #parked: (() => void)[] = [];
+  #failure: { readonly error: PoolerError; readonly atMs: number } | undefined;
+  #generation = 0;
+  #turn = 0;
+  #paused = false;
+  #closed = false;
+  /** When the last client or server left, for forgetting the pool. */
+  emptySinceMs: number;
+  /** Clients that are logged in to this pool. */
+  readonly clients = new Set<PoolClient>();
+  /** Cancel requests under way. */
+  cancelsInFlight = 0;
+  /** Parameters as servers report them to a new client, by their own names; undefined before the first login. */
+  #welcome: ReadonlyMap<string, string> | undefined;
+  readonly #welcomeWaiters = new Set<{ resolve: () => void; reject: (error: PoolerError) => void }>();
+
+  constructor(
+    database: string,
+    user: string,
+    settings: PoolSettings,
+    policy: PoolPolicy,
+    target: ServerTarget,
+    context: PoolContext,
+  ) {
+    this.database = database;
+    this.user = user;
+    this.settings = settings;
+    this.policy = policy;
+    this.target = target;
+    this.#context = context;
+    this.emptySinceMs = context.clock.now();
+    this.#lifecycle = createPool<Made>(
+      {
+        create: () => this.#make(),
+        destroy: async (made) => {
+          if (made !== 'abandoned') made.close();
+        },
+        validate: async (made) => made !== 'abandoned' && made.state.kind !== 'closed',
+      },
+      // How many there may be is decided in #grow, by limits generic-pool does not know.
+      { max: Number.MAX_SAFE_INTEGER, min: 0, autostart: false },
+    );
+  }
+
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  get servers(): ReadonlySet<ServerConnection> {
+    return this.#servers;
+  }
+
+  get counts(): PoolCounts {
+    const { idle, active, tested, being_canceled } = this.#counts;
+    return { idle, active, tested, being_canceled, login: this.#connecting };
+  }
+
+  /** Servers that will be closed when their client is done. */
+  get retiring(): number {
+    let count = 0;
+    for (const server of this.#servers) if (this.retires(server)) count++;
+    return count;
+  }
+
+  /** Whether it will be closed when nobody has it any more. */
+  retires(server: ServerConnection): boolean {
+    return server.closeNeeded || server.generation !== this.#generation;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** The error of the last attempt to connect, while it stands. */
+  get failure(): PoolerError | undefined {
+    return this.#failure?.error;
+  }
+
+  /** When that attempt failed. */
+  get failureAtMs(): number | undefined {
+    return this.#failure?.atMs;
+  }
+
+  get welcome(): ReadonlyMap<string, string> | undefined {
+    return this.#welcome;
+  }
+
+  /** How long the one who waits longest has waited, in milliseconds. */
+  maxWaitMs(): number {
+    const first = this.#waiters.first();
+    return first === undefined ? 0 : this.#context.clock.now() - first.sinceMs;
+  }
+
+  /** Most servers this pool may have now. */
+  #sizeMax(): number {
+    const { pool_size, reserve_pool_size, reserve_pool_timeout } = this.settings;
+    if (reserve_pool_size === 0 || reserve_pool_timeout === 0) return pool_size;
+    return this.maxWaitMs() >= reserve_pool_timeout * 1_000 ? pool_size + reserve_pool_size : pool_size;
+  }
+
+  // Leases
+
+  /**
+   * A server at once, or a ticket: then `onLease` or `onWaitFailed` of the client will be called.
+   * Both may be called before this returns its ticket's turn, never before it returns.
+   */
+  lease(client: PoolClient): ServerConnection | Ticket<PoolClient> | PoolerError {
+    assert(!this.#closed, 'a closed pool lends nothing');
+    if (this.#waiters.length === 0 && !this.#paused) {
+      const server = this.#takeIdle();
+      if (server !== undefined) {
+        this.#lend(server, client, 0);
+        return server;
+      }
+    }
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return refusal;
+    const ticket = this.#waiters.enter(client, this.#context.clock.now());
+    this.#grow();
+    return ticket;
+  }
+
+  leaveQueue(ticket: Ticket<PoolClient>): void {
+    this.#waiters.leave(ticket);
+  }
+
+  /** Why asking is pointless now: no server lives and the last attempt failed a moment ago. */
+  #refusal(): PoolerError | undefined {
+    const failure = this.#failure;
+    if (failure === undefined || this.#servers.size > 0) return undefined;
+    if (this.#context.clock.now() - failure.atMs >= this.policy.serverLoginRetryMs) return undefined;
+    return cached(failure.error);
+  }
+
+  /** The lease is over and the server is quiet. */
+  release(server: ServerConnection): void {
+    server.takeBack();
+    this.#free(server);
+  }
+
+  /** The client left in the middle: what runs is cancelled, what comes is read away, an open transaction is rolled back. */
+  abandon(server: ServerConnection): void {
+    const { channel } = server;
+    const lessee = server.lessee;
+    assert(lessee !== undefined, 'an abandoned server was on loan');
+    if (channel.quiet && !lessee.channel.midMessage) {
+      this.release(server);
+      return;
+    }
+    if (lessee.channel.midMessage || channel.copyIn || !channel.complete) {
+      server.takeBack();
+      server.destroy(new PoolerError('client left in the middle of a message', { sqlstate: '08006' }));
+      return;
+    }
+    server.takeBack();
+    server.beginTest('drain');
+    if (channel.owedCount === 0) {
+      this.onServerDrained(server);
+      return;
+    }
+    void this.cancel(server);
+  }
+
+  /** Cancels what the client's server runs, if it runs anything; resolves when the request has reached the server. */
+  async cancel(server: ServerConnection): Promise<void> {
+    if (server.channel.owedCount === 0) return;
+    this.cancelsInFlight++;
+    try {
+      await server.cancel(this.policy.cancelWaitMs);
+    } catch (error) {
+      this.#context.dialler.warn('cancel request failed', error);
+    } finally {
+      this.cancelsInFlight--;
+    }
+  }
+
+  #lend(server: ServerConnection, client: PoolClient, waitedMs: number): void {
+    this.assignments++;
+    this.waitTime.observe(waitedMs);
+    server.lend(client);
+  }
+
+  /** An idle server fit to be lent, out of the idle list. */
+  #takeIdle(): ServerConnection | undefined {
+    const { clock } = this.#context;
+    for (;;) {
+      const server = this.policy.serverRoundRobin ? this.#idle.shift() : this.#idle.pop();
+      if (server === undefined) return undefined;
+      const { state } = server;
+      assert(state.kind === 'idle', 'the idle list holds idle servers');
+      const now = clock.now();
+      if (this.#retired(server, now)) {
+        server.close();
+        continue;
+      }
+      if (this.policy.serverCheckQuery !== '' && now - state.sinceMs > this.policy.serverCheckDelayMs) {
+        this.#check(server);
+        continue;
+      }
+      return server;
+    }
+  }
+
+  #check(server: ServerConnection): void {
+    const query = this.policy.serverCheckQuery === '<empty>' ? '' : this.policy.serverCheckQuery;
+    server.ask('check', query, (error) => {
+      if (error === undefined) this.#free(server);
+      else server.destroy(new PoolerError(`server_check_query failed: ${error.message}`, { sqlstate: error.sqlstate }));
+    });
+  }
+
+  #retired(server: ServerConnection, now: number): boolean {
+    if (server.closeNeeded || server.generation !== this.#generation) return true;
+    return now - server.connectedMs >= this.settings.server_lifetime * 1_000;
+  }
+
+  /** Nobody has the server: it is cleaned, closed, lent on or put by. */
+  #free(server: ServerConnection): void {
+    if (server.state.kind !== 'idle') return;
+    const now = this.#context.clock.now();
+    const { channel } = server;
+    if (this.#closed || this.#paused || this.#retired(server, now)) {
+      server.close();
+      return;
+    }
+    const plan = this.#resetPlan(server);
+    switch (plan) {
+      case 'destroy':
+        server.close();
+        return;
+      case 'nothing':
+        break;
+      default:
+        this.resets++;
+        server.ask('reset', plan.query, (error) => {
+          if (error !== undefined) {
+            server.destroy(new PoolerError(`${plan.query} failed: ${error.message}`, { sqlstate: error.sqlstate }));
+            return;
+          }
+          if (plan.forgets) channel.forgetSession(server.loginSettings);
+          else channel.effects = 0;
+          this.#free(server);
+        });
+        return;
+    }
+    channel.usedSinceReset = false;
+    const first = this.#waiters.first();
+    if (first !== undefined) {
+      this.#serve(first, server);
+      return;
+    }
+    this.#idle.push(server);
+  }
+
+  #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | { readonly query: string; readonly forgets: boolean } {
+    const { channel } = server;
+    if (!channel.usedSinceReset) return 'nothing';
+    const { serverResetQuery, serverResetQueryAlways } = this.policy;
+    if (this.settings.pool_mode === 'session' || serverResetQueryAlways) {
+      channel.usedSinceReset = false;
+      if (serverResetQuery === '') return 'nothing';
+      return { query: serverResetQuery, forgets: /^\s*DISCARD\s+ALL\s*;?\s*$/i.test(serverResetQuery) };
+    }
+    const plan = planReset(channel.effects);
+    return plan === 'discard' ? { query: 'DISCARD ALL', forgets: true } : plan;
+  }
+
+  #serve(ticket: Ticket<PoolClient>, server: ServerConnection): void {
+    const { client } = ticket;
+    this.#waiters.leave(ticket);
+    this.#lend(server, client, this.#context.clock.now() - ticket.sinceMs);
+    client.onLease(server);
+  }
+
+  #serveWaiting(): void {
+    while (!this.#paused) {
+      const first = this.#waiters.first();
+      if (first === undefined) return;
+      const server = this.#takeIdle();
+      if (server === undefined) return;
+      this.#serve(first, server);
+    }
+  }
+
+  // Servers coming and going
+
+  #grow(): void {
+    if (this.#closed || this.#paused) return;
+    const inFlightMax = this.#failure === undefined ? connectsInFlightMax : 1;
+    while (
+      this.#connecting < inFlightMax &&
+      (this.#waiters.length > this.#connecting + this.#counts.tested ||
+        this.#belowMinimum() ||
+        this.#welcomeWaiters.size > this.#connecting) &&
+      this.#servers.size + this.#connecting < this.#sizeMax()
+    ) {
+      const limits = { databaseMax: this.settings.max_db_connections, userMax: this.settings.max_user_connections };
+      const answer = this.#context.budget.take(this.database, this.user, limits);
+      if (answer !== 'taken') {
+        if (!this.#context.events.makeRoom(this, answer)) return;
+        continue;
+      }
+      this.#connecting++;
+      this.#lifecycle.acquire().then(
+        (made) => this.#made(made),
+        (error: unknown) => {
+          this.#connecting--;
+          this.#context.budget.give(this.database, this.user);
+          this.#context.dialler.warn('a server connection could not be made', error);
+        },
+      );
+    }
+  }
+
+  #belowMinimum(): boolean {
+    // Once a client has used the pool, or from the start where the configuration names the user.
+    if (this.#welcome === undefined && !this.settings.forced_user) return false;
+    return this.#servers.size + this.#connecting < this.settings.min_pool_size;
+  }
+
+  /** Makes one connection; tries until it succeeds. It never rejects: generic-pool would try again without a pause. */
+  async #make(): Promise<Made> {
+    for (;;) {
+      if (this.#failure !== undefined) await new Promise<void>((resolve) => this.#parked.push(resolve));
+      if (this.#closed) return 'abandoned';
+      const generation = this.#generation;
+      try {
+        const { clock } = this.#context;
+        const login = await dial(this.target, this.#context.dialler, this.#turn++);
+        return new ServerConnection(
+          this.#context.nextId(),
+          generation,
+          login,
+          this.target,
+          { clock, traffic: this.traffic, registry: this.registry, statementsMax: this.policy.statementsMax },
+          this,
+        );
+      } catch (cause) {
+        this.#connectFailed(
+          cause instanceof PoolerError
+            ? cause
+            : new PoolerError('a server connection could not be made', { sqlstate: '08006', cause }),
+        );
+      }
+    }
+  }
+
+  #made(made: Made): void {
+    this.#connecting--;
+    if (made === 'abandoned') {
+      this.#context.budget.give(this.database, this.user);
+      void this.#lifecycle.destroy(made);
+      return;
+    }
+    this.#servers.add(made);
+    this.#failure = undefined;
+    if (made.state.kind === 'closed') {
+      this.onServerClosed(made, undefined);
+      return;
+    }
+    this.#counts.idle++;
+    this.connects++;
+    this.#context.events.serverConnected(this, made);
+    this.#welcome = made.parameters;
+    for (const waiting of this.#welcomeWaiters) waiting.resolve();
+    this.#welcomeWaiters.clear();
+    this.#free(made);
+    this.#grow();
+  }
+
+  #connectFailed(error: PoolerError): void {
+    this.#failure = { error, atMs: this.#context.clock.now() };
+    this.#context.events.connectFailed(this, error);
+    if (this.#servers.size > 0) return;
+    const told = cached(error);
+    for (const waiting of this.#welcomeWaiters) waiting.reject(told);
+    this.#welcomeWaiters.clear();
+    for (const ticket of this.#waiters.all()) {
+      this.#waiters.leave(ticket);
+      ticket.client.onWaitFailed(told);
+    }
+  }
+
+  /** Resolves when a server has logged in and its parameters are known. @throws PoolerError */
+  greeted(): Promise<void> {
+    if (this.#welcome !== undefined) return Promise.resolve();
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      this.#welcomeWaiters.add({ resolve, reject });
+      this.#grow();
+    });
+  }
+
+  onServerState(server: ServerConnection, before: ServerState): void {
+    const { state } = server;
+    this.#counts[before.kind]--;
+    this.#counts[state.kind]++;
+    if (before.kind === 'being_canceled') this.#free(server);
+  }
+
+  onServerDrained(server: ServerConnection): void {
+    if (!server.channel.settled) return;
+    server.endTest();
+    if (server.channel.quiet) {
+      this.#free(server);
+      return;
+    }
+    // The transaction it was in is nobody's.
+    server.ask('drain', 'ROLLBACK', (error) => {
+      if (error !== undefined)
+        server.destroy(new PoolerError(`ROLLBACK failed: ${error.message}`, { sqlstate: error.sqlstate }));
+      else this.#free(server);
+    });
+  }
+
+  onServerError(_server: ServerConnection, fields: ServerErrorFields): void {
+    this.#context.events.serverError(this, fields);
+  }
+
+  onServerClosed(server: ServerConnection, error: PoolerError | undefined): void {
+    if (!this.#servers.delete(server)) return;
+    const place = this.#idle.indexOf(server);
+    if (place >= 0) this.#idle.splice(place, 1);
+    this.#context.budget.give(this.database, this.user);
+    this.#lifecycle
+      .destroy(server)
+      .catch((cause: unknown) => this.#context.dialler.warn('server could not be destroyed', cause));
+    this.disconnects++;
+    this.#context.events.serverClosed(this, server, error);
+    if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
+    this.#grow();
+  }
+
+  /** Closes one idle server so that another pool may have its place. Answers whether there was one. */
+  giveWay(): boolean {
+    if (this.#servers.size <= this.settings.min_pool_size) return false;
+    const server = this.#idle.shift();
+    if (server === undefined) return false;
+    server.close();
+    return true;
+  }
+
+  /** A place may have become free under a limit that spans pools. */
+  reconsider(): void {
+    if (this.#waiters.length > 0) this.#grow();
+  }
+
+  // Time
+
+  /** Called several times a second: everything that expires, expires here. */
+  sweep(): void {
+    const now = this.#context.clock.now();
+    this.#sweepWaiters(now);
+    this.#sweepServers(now);
+    if (this.#parked.length > 0 && this.#needed()) {
+      const failure = this.#failure;
+      if (failure === undefined || now - failure.atMs >= this.policy.serverLoginRetryMs) {
+        const parked = this.#parked.splice(0, failure === undefined ? this.#parked.length : 1);
+        for (const go of parked) go();
+      }
+    }
+    this.#grow();
+  }
+
+  #needed(): boolean {
+    return (
+      this.#closed ||
+      this.#waiters.length > 0 ||
+      this.#welcomeWaiters.size > 0 ||
+      this.#servers.size < this.settings.min_pool_size
+    );
+  }
+
+  #sweepWaiters(now: number): void {
+    const waitMsMax = this.settings.query_wait_timeout * 1_000;
+    const { queryWaitNotifyMs } = this.policy;
+    for (const ticket of this.#waiters.all()) {
+      const waitedMs = now - ticket.sinceMs;
+      if (waitMsMax > 0 && waitedMs >= waitMsMax) {
+        this.#waiters.leave(ticket);
+        ticket.client.onWaitFailed(
+          new PoolerError('query_wait_timeout', {
+            sqlstate: '08P01',
+            detail: `No server was free within ${this.settings.query_wait_timeout} s.`,
+            hint: 'Raise default_pool_size or query_wait_timeout, or look for long transactions with SHOW SERVERS.',
+          }),
+        );
+      } else if (queryWaitNotifyMs > 0 && waitedMs >= queryWaitNotifyMs && !ticket.notified) {
+        ticket.notified = true;
+        ticket.client.onWaitNotice(Math.floor(waitedMs / 1_000));
+      }
+    }
+  }
+
+  #sweepServers(now: number): void {
+    const { serverIdleMs } = this.policy;
+    let surplus = this.#servers.size - this.settings.min_pool_size;
+    for (const server of [...this.#servers]) {
+      const { state } = server;
+      switch (state.kind) {
+        case 'idle': {
+          const place = this.#idle.indexOf(server);
+          if (place < 0) break;
+          const idleTooLong = serverIdleMs > 0 && surplus > 0 && now - state.sinceMs >= serverIdleMs;
+          if (idleTooLong || this.#retired(server, now)) {
+            surplus--;
+            server.close();
+          }
+          break;
+        }
+        case 'active':
+          this.#sweepActive(server, state.lessee as PoolClient, now);
+          break;
+        case 'tested':
+        case 'being_canceled': {
+          const msMax =
+            state.kind === 'tested' && state.what === 'check' ? this.policy.serverConnectMs || drainMsMax : drainMsMax;
+          if (now - state.sinceMs >= msMax) {
+            server.destroy(new PoolerError('the server did not finish in time', { sqlstate: '08006' }));
+          }
+          break;
+        }
+        case 'closed':
+          break;
+        default:
+          state satisfies never;
+      }
+    }
+  }
+
+  #sweepActive(server: ServerConnection, client: PoolClient, now: number): void {
+    const { query_timeout, transaction_timeout, idle_transaction_timeout } = this.settings;
+    const { channel } = server;
+    const passed = (sinceMs: number | undefined, seconds: number): boolean =>
+      seconds > 0 && sinceMs !== undefined && now - sinceMs >= seconds * 1_000;
+    if (passed(channel.queryStartedMs, query_timeout)) {
+      client.onTimedOut(timedOut('query_timeout', '57014', 'Make the query faster, or raise query_timeout.'));
+    } else if (passed(channel.idleInTransactionSinceMs, idle_transaction_timeout)) {
+      client.onTimedOut(
+        timedOut('idle transaction timeout', '25P03', 'End transactions sooner, or raise idle_transaction_timeout.'),
+      );
+    } else if (passed(channel.transactionStartedMs, transaction_timeout)) {
+      client.onTimedOut(
+        timedOut('transaction timeout', '25P04', 'End transactions sooner, or raise transaction_timeout.'),
+      );
+    } else if (
+      this.policy.serverFastClose &&
+      this.settings.pool_mode === 'session' &&
+      server.generation !== this.#generation &&
+      channel.quiet
+    ) {
+      client.onTimedOut(timedOut('server_fast_close', '57P01', 'Connect again.'));
+    }
+  }
+
+  // Control
+
+  /** Servers connected so far are closed when next idle. */
+  reconnect(): void {
+    this.#generation++;
+    this.#failure = undefined;
+    for (const server of [...this.#idle]) server.close();
+  }
+
+  /** The host name has other addresses now: servers at none of them are closed when next idle. */
+  onAddresses(name: string, addresses: readonly string[]): void {
+    for (const server of this.#servers) {
+      const { address } = server;
+      if (address.kind === 'tcp' && address.name === name && address.ip !== name && !addresses.includes(address.ip)) {
+        server.closeNeeded = true;
+      }
+    }
+  }
+
+  /** Lends nothing any more and closes servers as they become free. */
+  pause(): void {
+    this.#paused = true;
+    for (const server of [...this.#idle]) server.close();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#serveWaiting();
+    this.#grow();
+  }
+
+  /** Cuts every server, whoever has it. */
+  kill(error: PoolerError): void {
+    for (const server of [...this.#servers]) server.destroy(error);
+  }
+
+  /** New settings; servers that were made for another target are replaced. */
+  reconfigure(settings: PoolSettings, policy: PoolPolicy, target: ServerTarget, sameTarget: boolean): void {
+    this.settings = settings;
+    this.policy = policy;
+    this.target = target;
+    if (!sameTarget) this.reconnect();
+    this.#grow();
+  }
+
+  /** The pool is to be forgotten. */
+  close(): void {
+    this.#closed = true;
+    for (const server of [...this.#idle]) server.close();
+    for (const go of this.#parked.splice(0)) go();
+    const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
+    for (const ticket of this.#waiters.all()) {
+      this.#waiters.leave(ticket);
+      ticket.client.onWaitFailed(error);
+    }
+  }
+}
+
+function cached(error: PoolerError): PoolerError {
+  return new PoolerError(`server login has been failing, cached error: ${error.message} (server_login_retry)`, {
+    sqlstate: error.sqlstate.startsWith('28') || error.sqlstate === '3D000' ? error.sqlstate : '08006',
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    hint: error.hint ?? 'Check the server and its log; weir tries again by itself after server_login_retry.',
+  });
+}
+
+function timedOut(message: string, sqlstate: string, hint: string): PoolerError {
+  return new PoolerError(message, { sqlstate, hint });
+}

@@ -1,0 +1,7 @@
+// One process of weir, composed: what the console, the HTTP server and the command line look at and act on. Never reads or
+// writes a protocol message, and never decides which client gets which server.
+
+export { type Census, idleWord, type PoolCensus, takeCensus } from './census.js';
+export type { Listening } from './listeners.js';
+export { type Loaded, Pooler, type PoolerOptions, type PoolerState, type ShutdownMode } from './pooler.js';
+export { addTotals, type DatabaseStatistics, type DatabaseTotals, noTotals } from './statistics.js';

@@ -1,0 +1,140 @@
+// The sockets weir listens on: TCP addresses and one Unix socket, whose stale file is replaced.
+
+import { chmodSync, chownSync, readFileSync, unlinkSync } from 'node:fs';
+import net from 'node:net';
+import type { ClientAddress } from '../client/index.js';
+import type { GlobalSettings } from '../config/index.js';
+import { PoolerError } from '../util/index.js';
+
+export type OnAccept = (socket: net.Socket, address: ClientAddress) => void;
+
+export interface Listening {
+  /** Where clients can connect, for the log. */
+  readonly places: readonly string[];
+  /** The TCP port in use. */
+  readonly port: number | undefined;
+  /** Stops accepting; `unix` too, or only TCP. */
+  close(which: 'tcp' | 'all'): void;
+}
+
+function listen(server: net.Server, options: net.ListenOptions, what: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        new PoolerError(`cannot listen on ${what}: ${cause.code ?? cause.message}`, {
+          sqlstate: '58000',
+          hint:
+            cause.code === 'EADDRINUSE'
+              ? 'Another program listens there; change listen_port.'
+              : 'Check listen_addr and unix_socket_dir.',
+          cause,
+        }),
+      ),
+    );
+    server.listen(options, () => resolve());
+  });
+}
+
+/** Whether somebody answers on the socket. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}
+
+function unixPath(weir: GlobalSettings, port: number): string {
+  const dir = weir.unix_socket_dir;
+  return dir.startsWith('@') ? `\0${dir.slice(1)}/.s.PGSQL.${port}` : `${dir}/.s.PGSQL.${port}`;
+}
+
+function groupId(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group);
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${group}:`));
+  const id = line?.split(':')[2];
+  if (id === undefined) throw new PoolerError(`unix_socket_group: no group named ${group}`, { sqlstate: 'F0000' });
+  return Number(id);
+}
+
+async function listenUnix(weir: GlobalSettings, port: number, server: net.Server): Promise<string> {
+  const path = unixPath(weir, port);
+  const abstract = path.startsWith('\0');
+  if (!abstract) {
+    if (await answers(path)) {
+      throw new PoolerError(`cannot listen on ${path}: another program answers there`, {
+        sqlstate: '58000',
+        hint: 'Stop it, or change unix_socket_dir or listen_port.',
+      });
+    }
+    try {
+      unlinkSync(path);
+    } catch {
+      // Most often there is none; if it cannot be removed, listening says so.
+    }
+  }
+  await listen(server, { path, backlog: weir.listen_backlog }, path);
+  if (!abstract) {
+    chmodSync(path, weir.unix_socket_mode);
+    if (weir.unix_socket_group !== '') chownSync(path, -1, groupId(weir.unix_socket_group));
+  }
+  return path;
+}
+
+/** @throws PoolerError that says where it failed and what to change */
+export async function startListening(weir: GlobalSettings, onAccept: OnAccept): Promise<Listening> {
+  const tcp: net.Server[] = [];
+  const places: string[] = [];
+  let unix: net.Server | undefined;
+  let port: number | undefined;
+  const closeAll = (): void => {
+    for (const server of tcp) server.close();
+    unix?.close();
+  };
+  try {
+    for (const address of weir.listen_addr) {
+      const server = net.createServer({ pauseOnConnect: true }, (socket) => {
+        // A client that is gone already has no address.
+        if (socket.remoteAddress === undefined) socket.destroy();
+        else onAccept(socket, { ip: socket.remoteAddress, port: socket.remotePort ?? 0, unix: false });
+      });
+      const host = address === '*' ? '::' : address;
+      tcp.push(server);
+      const wanted = port ?? weir.listen_port;
+      try {
+        await listen(server, { host, port: wanted, backlog: weir.listen_backlog }, `${address}:${wanted}`);
+      } catch (error) {
+        // A machine without IPv6 has no `::`.
+        if (address !== '*') throw error;
+        await listen(server, { host: '0.0.0.0', port: wanted, backlog: weir.listen_backlog }, `0.0.0.0:${wanted}`);
+      }
+      const bound = server.address() as net.AddressInfo;
+      port ??= bound.port;
+      places.push(bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`);
+    }
+    if (weir.unix_socket_dir !== '') {
+      unix = net.createServer({ pauseOnConnect: true }, (socket) =>
+        onAccept(socket, { ip: 'unix', port: 0, unix: true }),
+      );
+      places.push(await listenUnix(weir, port ?? weir.listen_port, unix));
+    }
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+  return {
+    places,
+    port,
+    close: (which) => {
+      for (const server of tcp.splice(0)) server.close();
+      if (which === 'all') {
+        unix?.close();
+        unix = undefined;
+      }
+    },
+  };
+}

@@ -1,0 +1,885 @@
+// One process of weir put together: configuration, pools, clients, listeners; reload, pause and shutdown.
+
+import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import {
+  LoginThrottle,
+  parseStoredSecret,
+  ScramKeyCache,
+  type ScramKeys,
+  ScramVerifiers,
+  type StoredSecret,
+  userThrottleRate,
+} from '../auth/index.js';
+import {
+  type ClientAddress,
+  ClientConnection,
+  type Console,
+  type House,
+  type LoginRecord,
+  lookUp,
+} from '../client/index.js';
+import {
+  type Change,
+  type Config,
+  diffConfig,
+  findDatabase,
+  newDatabase,
+  type PoolSettings,
+  reloadedConfig,
+  resolveAuthQuery,
+  resolveLogLevel,
+  resolvePool,
+  type UserList,
+} from '../config/index.js';
+import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
+import { Pool, type PoolEvents, type PoolPolicy, ServerBudget } from '../pool/index.js';
+import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
+import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
+import { type Clock, PoolerError } from '../util/index.js';
+import type { ServerErrorFields } from '../wire/index.js';
+import { Inspector } from './inspect.js';
+import { type Listening, startListening } from './listeners.js';
+import { Secrets } from './secrets.js';
+import { type DatabaseStatistics, Statistics } from './statistics.js';
+
+/** Everything that is read before a process can start or reload. */
+export interface Loaded {
+  readonly config: Config;
+  readonly users: UserList;
+}
+
+/** How a process ends. */
+export type ShutdownMode = 'wait_for_clients' | 'wait_for_servers' | 'immediate';
+
+export type PoolerState = 'active' | 'paused' | 'suspended';
+
+/** Sweeps a second; PgBouncer's is at least three. */
+const sweepMs = 250;
+/** Labels of SQLSTATEs and of reasons that are counted apart. */
+const countedLabelsMax = 200;
+/** Pools of one process: clients of a `*` database can make as many as they know names and passwords. */
+const poolsMax = 10_000;
+
+export interface PoolerOptions {
+  readonly loaded: Loaded;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Reads the configuration again. @throws PoolerError that says what is wrong with it */
+  readonly reread: () => Loaded;
+  readonly version: string;
+}
+
+export class Pooler implements House, PoolEvents {
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly startedWallMs: number;
+  readonly keyCache: ScramKeyCache;
+  verifiers: ScramVerifiers;
+  throttle: LoginThrottle;
+  #config: Config;
+  #tls: ClientTls | undefined;
+  #serverTls: ServerTls | undefined;
+  #policy: PoolPolicy;
+  readonly #secrets = new Secrets();
+  readonly #secretKey = randomBytes(32);
+  readonly #reread: () => Loaded;
+  readonly #inspector: Inspector;
+  readonly resolver: Resolver;
+  readonly #budget = new ServerBudget();
+  readonly #pools = new Map<string, Pool>();
+  readonly #clients = new Set<ClientConnection>();
+  readonly #byCancelPid = new Map<number, ClientConnection>();
+  #pendingLogins = 0;
+  readonly #sessionsByDatabase = new Map<string, number>();
+  readonly #sessionsByUser = new Map<string, number>();
+  #sessions = 0;
+  readonly #disabled = new Set<string>();
+  /** Databases paused one by one. */
+  readonly #pausedDatabases = new Set<string>();
+  #state: PoolerState = 'active';
+  readonly #statistics: Statistics;
+  #statisticsMs: number;
+  #addressesMs: number;
+  #listening: Listening | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closing: PoolerError | undefined;
+  #shutdown: ShutdownMode | undefined;
+  #finished: (() => void) | undefined;
+  /** Resolves when the process may end. */
+  readonly finished: Promise<void>;
+  #lastId = 0;
+  #lastCancelPid = 0;
+  #console: Console | undefined;
+  #lastSweepMs: number;
+
+  /** Errors that servers sent, by SQLSTATE. */
+  readonly serverErrors = new BoundedCounter(countedLabelsMax);
+  /** Errors weir sent to clients, by SQLSTATE. */
+  readonly poolerErrors = new BoundedCounter(countedLabelsMax);
+  readonly loginFailures = new BoundedCounter(countedLabelsMax);
+  logins = 0;
+  connectFailures = 0;
+  readonly loopLag = new TimeHistogram();
+
+  private constructor(
+    options: PoolerOptions,
+    inspector: Inspector,
+    tls: ClientTls | undefined,
+    serverTls: ServerTls | undefined,
+  ) {
+    const { loaded, clock, log } = options;
+    this.version = options.version;
+    this.clock = clock;
+    this.log = log;
+    this.startedWallMs = clock.wallMs();
+    this.#reread = options.reread;
+    this.#config = loaded.config;
+    this.#tls = tls;
+    this.#serverTls = serverTls;
+    this.#inspector = inspector;
+    this.#secrets.load(loaded.config, loaded.users);
+    this.#policy = policyOf(loaded.config);
+    this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
+    this.keyCache = new ScramKeyCache({ secret: this.#secretKey });
+    this.verifiers = this.#newVerifiers();
+    this.throttle = this.#newThrottle();
+    this.#statistics = new Statistics(clock.now());
+    this.#statisticsMs = clock.now();
+    this.#addressesMs = clock.now();
+    this.#lastSweepMs = clock.now();
+    this.finished = new Promise((resolve) => {
+      this.#finished = resolve;
+    });
+  }
+
+  /** Reads certificates and makes the parts; does not listen yet. @throws PoolerError */
+  static async create(options: PoolerOptions): Promise<Pooler> {
+    const { config } = options.loaded;
+    const [tls, serverTls, inspector] = await Promise.all([
+      loadClientTls(tlsOptions(config, 'client')),
+      loadServerTls(tlsOptions(config, 'server')),
+      Inspector.create(config.weir.inspect_limit),
+    ]);
+    return new Pooler(options, inspector, tls, serverTls);
+  }
+
+  /** Starts to serve. @throws PoolerError when it cannot listen */
+  async start(): Promise<Listening> {
+    this.#listening = await startListening(this.#config.weir, (socket, address) => {
+      if (this.#pendingLogins >= this.#config.weir.max_pending_logins) {
+        this.loginFailures.add('too many logins under way');
+        socket.destroy();
+        return;
+      }
+      this.#pendingLogins++;
+      this.#clients.add(new ClientConnection(this, socket, address));
+    });
+    this.#timer = setInterval(() => this.#sweep(), sweepMs);
+    this.#makeForcedPools();
+    this.log.info({ listen: this.#listening.places, version: this.version, pid: process.pid }, 'weir is ready');
+    return this.#listening;
+  }
+
+  // House
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  get tls(): ClientTls | undefined {
+    return this.#tls;
+  }
+
+  get console(): Console {
+    return this.#console ?? noConsole;
+  }
+
+  set console(console: Console) {
+    this.#console = console;
+  }
+
+  get closing(): PoolerError | undefined {
+    return this.#closing;
+  }
+
+  secretOf(user: string): StoredSecret | undefined {
+    return this.#secrets.ofFile(user);
+  }
+
+  async lookUpSecret(databaseName: string, user: string): Promise<StoredSecret | undefined> {
+    const found = findDatabase(this.#config, databaseName);
+    if (found === undefined) return undefined;
+    const query = resolveAuthQuery(this.#config, found.database);
+    if (query === undefined || query.auth_user === user) return undefined;
+    const asked = this.poolFor(query.auth_dbname, query.auth_user);
+    if (asked === undefined) return undefined;
+    await asked.pool.greeted();
+    const rows = await lookUp(asked.pool, query.auth_query, [user]);
+    const row = rows[0];
+    // The answer names the user it is about: a query that forgot its WHERE must not log anybody in.
+    if (row === undefined || row[0] !== user) return undefined;
+    const secret = parseStoredSecret(row[1] ?? null);
+    this.#secrets.rememberLookedUp(user, secret);
+    return secret;
+  }
+
+  poolFor(database: string, user: string): { pool: Pool; settings: PoolSettings } | undefined {
+    const settings = resolvePool(this.#config, database, user);
+    if (settings === undefined) return undefined;
+    const key = `${database}\0${settings.user}`;
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      if (this.#pools.size >= poolsMax) return undefined;
+      pool = new Pool(database, settings.user, settings, this.#policy, this.#targetOf(settings), {
+        clock: this.clock,
+        budget: this.#budget,
+        dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
+        events: this,
+        nextId: () => this.nextId(),
+      });
+      this.#pools.set(key, pool);
+      if (this.#state !== 'active' || this.#pausedDatabases.has(database)) pool.pause();
+    }
+    return { pool, settings };
+  }
+
+  isDisabled(database: string): boolean {
+    return this.#disabled.has(database);
+  }
+
+  rememberKeys(user: string, keys: ScramKeys): void {
+    this.#secrets.rememberKeys(user, keys);
+  }
+
+  admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined {
+    const ofDatabase = this.#sessionsByDatabase.get(database) ?? 0;
+    const ofUser = this.#sessionsByUser.get(user) ?? 0;
+    const { max_client_conn } = this.#config.weir;
+    if (this.#sessions >= max_client_conn) {
+      return tooMany('no more connections allowed (max_client_conn)', 'max_client_conn', max_client_conn);
+    }
+    const databaseMax = settings.max_db_client_connections;
+    if (databaseMax > 0 && ofDatabase >= databaseMax) {
+      return tooMany(
+        'client connections exceeded (max_db_client_connections)',
+        'max_db_client_connections',
+        databaseMax,
+      );
+    }
+    const userMax = settings.max_user_client_connections;
+    if (userMax > 0 && ofUser >= userMax) {
+      return tooMany(
+        'client connections exceeded (max_user_client_connections)',
+        'max_user_client_connections',
+        userMax,
+      );
+    }
+    this.#sessions++;
+    this.#sessionsByDatabase.set(database, ofDatabase + 1);
+    this.#sessionsByUser.set(user, ofUser + 1);
+    return undefined;
+  }
+
+  dismiss(database: string, user: string): void {
+    this.#sessions--;
+    decrement(this.#sessionsByDatabase, database);
+    decrement(this.#sessionsByUser, user);
+  }
+
+  async cancel(pid: number, secret: Buffer): Promise<void> {
+    const client = this.#byCancelPid.get(pid);
+    if (client?.hasSecret(secret) === true) await client.cancel();
+  }
+
+  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): number {
+    const { settings } = connection.channel;
+    return this.#inspector.effects(
+      bytes,
+      start,
+      end,
+      settings.values.get('standard_conforming_strings'),
+      settings.values.get('client_encoding'),
+    );
+  }
+
+  loggedIn(connection: ClientConnection, record: LoginRecord): void {
+    this.#pendingLogins--;
+    this.logins++;
+    if (!this.#config.weir.log_connections) return;
+    const { address, ...rest } = record;
+    this.log.info({ client: connection.id, ...rest, ip: address.ip, port: address.port }, 'login');
+  }
+
+  loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void {
+    this.loginFailures.add(error.message.length > 80 || error.sqlstate === '3D000' ? error.sqlstate : error.message);
+    this.poolerErrors.add(error.sqlstate);
+    if (this.#config.weir.log_pooler_errors) {
+      this.log.warn(
+        { database, user, ip: address.ip, port: address.port, sqlstate: error.sqlstate, reason },
+        `login failed: ${error.message}`,
+      );
+    }
+  }
+
+  poolerError(connection: ClientConnection, error: PoolerError): void {
+    this.poolerErrors.add(error.sqlstate);
+    const bug = error.sqlstate === 'XX000';
+    if (!this.#config.weir.log_pooler_errors && !bug) return;
+    const { session } = connection;
+    const fields = {
+      client: connection.id,
+      database: session?.database,
+      user: session?.user,
+      ip: connection.address.ip,
+      sqlstate: error.sqlstate,
+      ...(bug ? { err: error.cause ?? error } : {}),
+    };
+    if (bug) this.log.error(fields, error.message);
+    else this.log.warn(fields, error.message);
+  }
+
+  gone(connection: ClientConnection, reason: string): void {
+    if (!this.#clients.delete(connection)) return;
+    if (connection.cancelPid !== 0) this.#byCancelPid.delete(connection.cancelPid);
+    if (connection.loggedIn) {
+      if (this.#config.weir.log_disconnections) {
+        this.log.info(
+          { client: connection.id, ip: connection.address.ip, port: connection.address.port, reason },
+          'close',
+        );
+      }
+    } else {
+      this.#pendingLogins--;
+    }
+    this.#finishIfDone();
+  }
+
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  newCancelPid(connection: ClientConnection): number {
+    do {
+      this.#lastCancelPid = this.#lastCancelPid >= 0x7fff_fffe ? 1 : this.#lastCancelPid + 1;
+    } while (this.#byCancelPid.has(this.#lastCancelPid));
+    this.#byCancelPid.set(this.#lastCancelPid, connection);
+    return this.#lastCancelPid;
+  }
+
+  // PoolEvents
+
+  serverConnected(pool: Pool, server: ServerConnection): void {
+    this.log.info(
+      {
+        server: server.id,
+        database: pool.database,
+        user: pool.user,
+        address: addressText(server.address),
+        pid: server.pid,
+        tls: server.tls,
+      },
+      'server connected',
+    );
+  }
+
+  serverClosed(pool: Pool, server: ServerConnection, error: PoolerError | undefined): void {
+    const fields = { server: server.id, database: pool.database, user: pool.user, pid: server.pid };
+    if (error === undefined) this.log.debug(fields, 'server closed');
+    else this.log.warn({ ...fields, sqlstate: error.sqlstate, detail: error.detail }, `server lost: ${error.message}`);
+    for (const other of this.#pools.values()) {
+      if (other !== pool && (other.database === pool.database || other.user === pool.user)) other.reconsider();
+    }
+    this.#finishIfDone();
+  }
+
+  connectFailed(pool: Pool, error: PoolerError): void {
+    this.connectFailures++;
+    this.log.error(
+      { database: pool.database, user: pool.user, sqlstate: error.sqlstate },
+      `server login failed: ${error.message}`,
+    );
+  }
+
+  serverError(_pool: Pool, fields: ServerErrorFields): void {
+    this.serverErrors.add(fields.sqlstate);
+  }
+
+  makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean {
+    for (const other of this.#pools.values()) {
+      if (other === pool) continue;
+      if (full === 'database-full' ? other.database !== pool.database : other.user !== pool.user) continue;
+      if (other.giveWay()) return true;
+    }
+    return false;
+  }
+
+  // Views
+
+  get pools(): Iterable<Pool> {
+    return this.#pools.values();
+  }
+
+  get clients(): ReadonlySet<ClientConnection> {
+    return this.#clients;
+  }
+
+  get state(): PoolerState {
+    return this.#state;
+  }
+
+  get shutdownMode(): ShutdownMode | undefined {
+    return this.#shutdown;
+  }
+
+  get listening(): Listening | undefined {
+    return this.#listening;
+  }
+
+  get knownUsers(): ReadonlySet<string> {
+    const users = new Set<string>(this.#secrets.users);
+    for (const user of this.#config.users.keys()) users.add(user);
+    for (const pool of this.#pools.values()) users.add(pool.user);
+    return users;
+  }
+
+  get statementStats(): Inspector['stats'] {
+    return this.#inspector.stats;
+  }
+
+  get sessionCount(): number {
+    return this.#sessions;
+  }
+
+  get pendingLogins(): number {
+    return this.#pendingLogins;
+  }
+
+  sessionsOf(database: string): number {
+    return this.#sessionsByDatabase.get(database) ?? 0;
+  }
+
+  sessionsOfUser(user: string): number {
+    return this.#sessionsByUser.get(user) ?? 0;
+  }
+
+  serversOf(database: string): number {
+    return this.#budget.ofDatabase(database);
+  }
+
+  serversOfUser(user: string): number {
+    return this.#budget.ofUser(user);
+  }
+
+  isPaused(database: string): boolean {
+    return this.#state === 'paused' || this.#pausedDatabases.has(database);
+  }
+
+  statistics(): DatabaseStatistics[] {
+    return this.#statistics.list(this.#pools.values());
+  }
+
+  // Control
+
+  /** Reads the configuration again; with an error nothing changes. @throws PoolerError */
+  async reload(): Promise<readonly Change[]> {
+    const loaded = this.#reread();
+    const next = reloadedConfig(this.#config, loaded.config);
+    const [tls, serverTls] = await Promise.all([
+      loadClientTls(tlsOptions(next, 'client')),
+      loadServerTls(tlsOptions(next, 'server')),
+    ]);
+    const changes = diffConfig(this.#config, loaded.config);
+    this.#secrets.load(next, loaded.users);
+    this.#tls = tls;
+    this.#serverTls = serverTls;
+    this.#apply(next);
+    for (const change of changes) {
+      this.log.info({ key: change.key, old: change.old, new: change.new, restart: change.restart }, 'setting changed');
+    }
+    this.log.info('configuration reloaded');
+    return changes;
+  }
+
+  /** Puts a changed configuration in force, as SET does. */
+  change(next: Config): void {
+    this.#apply(next);
+  }
+
+  #apply(next: Config): void {
+    this.#config = next;
+    this.#policy = policyOf(next);
+    this.resolver.ttlMs = next.weir.dns_max_ttl * 1_000;
+    this.log.level = resolveLogLevel(next.weir);
+    this.verifiers = this.#newVerifiers();
+    for (const [key, pool] of [...this.#pools]) {
+      const settings = resolvePool(next, pool.database, pool.user);
+      if (settings === undefined || settings.user !== pool.user) {
+        this.#forget(key, pool, new PoolerError('database removed from the configuration', { sqlstate: '57P01' }));
+        continue;
+      }
+      const target = this.#targetOf(settings);
+      pool.reconfigure(settings, this.#policy, target, sameTarget(pool.target, target));
+    }
+    this.#makeForcedPools();
+  }
+
+  #forget(key: string, pool: Pool, error: PoolerError): void {
+    this.#pools.delete(key);
+    for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
+    this.#statistics.forget(pool);
+    pool.close();
+  }
+
+  /** Databases with a user of their own have one pool, which can be filled before anyone asks. */
+  #makeForcedPools(): void {
+    for (const database of this.#config.databases.values()) {
+      if (database.name !== '*' && database.user !== undefined) this.poolFor(database.name, database.user);
+    }
+  }
+
+  #poolsOf(database: string | undefined): Pool[] {
+    return [...this.#pools.values()].filter((pool) => database === undefined || pool.database === database);
+  }
+
+  /** Lends no server any more; resolves when all are closed. @throws PoolerError when already paused */
+  async pause(database: string | undefined): Promise<void> {
+    if (database === undefined) {
+      if (this.#state !== 'active') throw new PoolerError('already suspended/paused', { sqlstate: '08P01' });
+      this.#state = 'paused';
+    } else {
+      this.#pausedDatabases.add(database);
+    }
+    for (const pool of this.#poolsOf(database)) pool.pause();
+    await this.#until(() => {
+      if (database === undefined ? this.#state !== 'paused' : !this.#pausedDatabases.has(database)) return true;
+      return this.#poolsOf(database).every((pool) => pool.servers.size === 0);
+    });
+  }
+
+  /** @throws PoolerError when not paused */
+  resume(database: string | undefined): void {
+    if (database === undefined) {
+      if (this.#state === 'active') throw new PoolerError('pooler is not paused/suspended', { sqlstate: '08P01' });
+      this.#state = 'active';
+    } else if (!this.#pausedDatabases.delete(database)) {
+      throw new PoolerError(`database ${database} is not paused`, { sqlstate: '08P01' });
+    }
+    for (const pool of this.#poolsOf(database)) {
+      if (this.#state === 'active' && !this.#pausedDatabases.has(pool.database)) pool.resume();
+    }
+  }
+
+  /** Cuts every client and server; new clients wait for `resume`. */
+  kill(database: string | undefined): void {
+    if (database === undefined) this.#state = 'paused';
+    else this.#pausedDatabases.add(database);
+    const error = new PoolerError('admin forced disconnect', { sqlstate: '57P01' });
+    for (const pool of this.#poolsOf(database)) {
+      pool.pause();
+      for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
+      pool.kill(error);
+    }
+  }
+
+  killClient(id: number): boolean {
+    for (const client of this.#clients) {
+      if (client.id !== id) continue;
+      client.fail(new PoolerError('admin forced disconnect', { sqlstate: '57P01' }));
+      return true;
+    }
+    return false;
+  }
+
+  reconnect(database: string | undefined): void {
+    for (const pool of this.#poolsOf(database)) pool.reconnect();
+  }
+
+  disable(database: string): void {
+    this.#disabled.add(database);
+  }
+
+  enable(database: string): void {
+    this.#disabled.delete(database);
+  }
+
+  /** Resolves when no server has to be closed any more. */
+  waitClose(database: string | undefined): Promise<void> {
+    return this.#until(() => this.#poolsOf(database).every((pool) => pool.retiring === 0));
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setInterval(() => {
+        if (!condition() && this.#shutdown !== 'immediate') return;
+        clearInterval(timer);
+        resolve();
+      }, sweepMs / 2);
+    });
+  }
+
+  /** Begins to end; `finished` resolves when it is done. */
+  shutdown(mode: ShutdownMode): void {
+    if (this.#shutdown === 'immediate') return;
+    // A second request, or a stricter one, does not wait any longer.
+    const now = mode === 'immediate' || this.#shutdown !== undefined ? 'immediate' : mode;
+    this.#shutdown = now;
+    this.#closing = new PoolerError('pooler is shutting down', {
+      sqlstate: '57P01',
+      hint: 'Connect to another instance, or again in a moment.',
+    });
+    this.log.info({ mode: now, clients: this.#clients.size }, 'shutting down');
+    this.#listening?.close(now === 'immediate' ? 'all' : 'tcp');
+    if (now === 'wait_for_servers') for (const pool of this.#pools.values()) pool.pause();
+    if (now === 'immediate') {
+      const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
+      for (const client of [...this.#clients]) client.fail(error);
+    }
+    this.#finishIfDone();
+  }
+
+  #finishIfDone(): void {
+    const mode = this.#shutdown;
+    if (mode === undefined || this.#timer === undefined) return;
+    const sessions = [...this.#clients].filter((client) => client.session !== undefined).length;
+    const servers = [...this.#pools.values()].reduce((sum, pool) => sum + pool.servers.size, 0);
+    const done = mode === 'immediate' || (mode === 'wait_for_clients' ? sessions === 0 : servers === 0);
+    if (!done) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#listening?.close('all');
+    const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
+    for (const client of [...this.#clients]) client.fail(error);
+    for (const pool of this.#pools.values()) pool.close();
+    this.#inspector.close().then(
+      () => this.#finished?.(),
+      () => this.#finished?.(),
+    );
+  }
+
+  // Time
+
+  #sweep(): void {
+    const now = this.clock.now();
+    this.loopLag.observe(Math.max(0, now - this.#lastSweepMs - sweepMs));
+    this.#lastSweepMs = now;
+    const { weir } = this.#config;
+    for (const client of this.#clients) this.#sweepClient(client, now);
+    for (const [key, pool] of [...this.#pools]) {
+      pool.sweep();
+      const idleSeconds = pool.settings.fallback ? weir.autodb_idle_timeout : weir.pool_idle_timeout;
+      const empty = pool.clients.size === 0 && pool.servers.size === 0 && pool.waiting === 0 && pool.counts.login === 0;
+      if (idleSeconds > 0 && empty && now - pool.emptySinceMs >= idleSeconds * 1_000) {
+        this.#forget(key, pool, new PoolerError('pool forgotten', { sqlstate: '57P01' }));
+      }
+    }
+    if (weir.dns_max_ttl > 0 && now - this.#addressesMs >= weir.dns_max_ttl * 1_000) {
+      this.#addressesMs = now;
+      this.#refreshAddresses();
+    }
+    if (now - this.#statisticsMs >= weir.stats_period * 1_000) {
+      this.#statisticsMs = now;
+      this.#statistics.tick(this.#pools.values(), now);
+      if (weir.log_stats) this.#logStatistics();
+    }
+    this.#finishIfDone();
+  }
+
+  /** Names in use are looked up again, so that idle servers at an address that is gone are noticed. */
+  #refreshAddresses(): void {
+    const names = new Set<string>();
+    for (const pool of this.#pools.values()) {
+      for (const { address } of pool.servers)
+        if (address.kind === 'tcp' && address.name !== address.ip) names.add(address.name);
+    }
+    for (const name of names) {
+      this.resolver.addresses(name).then(
+        (addresses) => {
+          for (const pool of this.#pools.values()) pool.onAddresses(name, addresses);
+        },
+        // The servers that are connected go on; new ones will say what is wrong.
+        (error: unknown) => this.log.debug({ err: error, name }, 'address lookup failed'),
+      );
+    }
+  }
+
+  #sweepClient(client: ClientConnection, now: number): void {
+    const { state } = client;
+    if (state.kind === 'login') {
+      const { client_login_timeout } = this.#config.weir;
+      if (client_login_timeout > 0 && now - client.connectedMs >= client_login_timeout * 1_000) client.loginTimedOut();
+    } else if (state.kind === 'idle') {
+      const { client_idle_timeout } = state.session.settings;
+      if (client_idle_timeout > 0 && now - client.activeMs >= client_idle_timeout * 1_000) {
+        client.fail(
+          new PoolerError('client_idle_timeout', {
+            sqlstate: '57P05',
+            hint: 'Send something sooner, or raise client_idle_timeout.',
+          }),
+        );
+      }
+    }
+  }
+
+  #logStatistics(): void {
+    let transactions = 0;
+    let queries = 0;
+    let received = 0;
+    let sent = 0;
+    for (const { averages } of this.statistics()) {
+      transactions += averages.xact_count;
+      queries += averages.query_count;
+      received += averages.bytes_received;
+      sent += averages.bytes_sent;
+    }
+    this.log.info(
+      {
+        clients: this.#sessions,
+        xactsPerSecond: transactions,
+        queriesPerSecond: queries,
+        inPerSecond: received,
+        outPerSecond: sent,
+      },
+      'stats',
+    );
+  }
+
+  // Making
+
+  #newVerifiers(): ScramVerifiers {
+    return new ScramVerifiers({
+      secret: this.#secretKey,
+      keyCache: this.keyCache,
+      iterations: this.#config.weir.scram_iterations,
+    });
+  }
+
+  #newThrottle(): LoginThrottle {
+    const { max_login_failures, login_failure_window } = this.#config.weir;
+    if (max_login_failures === 0) {
+      const never = { freeFailures: Number.MAX_SAFE_INTEGER, delayMsFirst: 0, delayMsMax: 0, forgetMs: 1 };
+      return new LoginThrottle({ clock: this.clock, addressRate: never, userRate: never });
+    }
+    const windowMs = login_failure_window * 1_000;
+    const addressRate = {
+      freeFailures: max_login_failures,
+      delayMsFirst: windowMs,
+      delayMsMax: windowMs,
+      forgetMs: windowMs,
+    };
+    return new LoginThrottle({
+      clock: this.clock,
+      addressRate,
+      userRate: { ...userThrottleRate, freeFailures: max_login_failures },
+    });
+  }
+
+  #targetOf(settings: PoolSettings): ServerTarget {
+    const { database } = settings;
+    const { weir } = this.#config;
+    const parameters: [string, string][] = [];
+    const add = (name: string, value: string | undefined): void => {
+      if (value !== undefined && value !== '') parameters.push([name, Buffer.from(value).toString('latin1')]);
+    };
+    add('client_encoding', database.client_encoding);
+    add('datestyle', database.datestyle);
+    add('timezone', database.timezone);
+    add('application_name', database.application_name);
+    return {
+      dbname: settings.dbname,
+      user: settings.user,
+      hosts: database.hosts,
+      roundRobin: settings.load_balance_hosts === 'round-robin',
+      sessionAttrs: settings.target_session_attrs,
+      credential: () =>
+        this.#secrets.credential(
+          findDatabase(this.#config, database.name)?.database ?? newDatabase('', []),
+          settings.user,
+        ),
+      tls: this.#serverTls,
+      keyCache: this.keyCache,
+      parameters,
+      connectQuery: database.connect_query,
+      connectTimeoutMs: weir.server_connect_timeout * 1_000,
+      keepAlive: { enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle },
+    };
+  }
+}
+
+function policyOf(config: Config): PoolPolicy {
+  const { weir } = config;
+  return {
+    serverIdleMs: weir.server_idle_timeout * 1_000,
+    serverCheckDelayMs: weir.server_check_delay * 1_000,
+    serverCheckQuery: weir.server_check_query,
+    serverLoginRetryMs: weir.server_login_retry * 1_000,
+    serverConnectMs: weir.server_connect_timeout * 1_000,
+    serverResetQuery: weir.server_reset_query,
+    serverResetQueryAlways: weir.server_reset_query_always,
+    serverRoundRobin: weir.server_round_robin,
+    serverFastClose: weir.server_fast_close,
+    queryWaitNotifyMs: weir.query_wait_notify * 1_000,
+    statementsMax: weir.max_prepared_statements,
+    cancelWaitMs: weir.cancel_wait_timeout * 1_000,
+  };
+}
+
+function tlsOptions(config: Config, side: 'client' | 'server'): Parameters<typeof loadClientTls>[0] {
+  const { weir } = config;
+  if (side === 'client') {
+    return {
+      sslmode: weir.client_tls_sslmode,
+      caFile: weir.client_tls_ca_file,
+      certFile: weir.client_tls_cert_file,
+      keyFile: weir.client_tls_key_file,
+      protocols: weir.client_tls_protocols.join(','),
+      ciphers: weir.client_tls_ciphers,
+      tls13Ciphers: weir.client_tls13_ciphers,
+      ecdhCurve: weir.client_tls_ecdhcurve,
+      dheParams: weir.client_tls_dheparams,
+    };
+  }
+  return {
+    sslmode: weir.server_tls_sslmode,
+    caFile: weir.server_tls_ca_file,
+    certFile: weir.server_tls_cert_file,
+    keyFile: weir.server_tls_key_file,
+    protocols: weir.server_tls_protocols.join(','),
+    ciphers: weir.server_tls_ciphers,
+    tls13Ciphers: weir.server_tls13_ciphers,
+  };
+}
+
+/** Whether servers of one target would be as those of the other; a credential counts only at login. */
+function sameTarget(a: ServerTarget, b: ServerTarget): boolean {
+  return (
+    a.dbname === b.dbname &&
+    a.user === b.user &&
+    a.tls?.mode === b.tls?.mode &&
+    a.sessionAttrs === b.sessionAttrs &&
+    a.connectQuery === b.connectQuery &&
+    isDeepStrictEqual(a.hosts, b.hosts) &&
+    isDeepStrictEqual(a.parameters, b.parameters)
+  );
+}
+
+function decrement(counts: Map<string, number>, key: string): void {
+  const count = (counts.get(key) ?? 0) - 1;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+}
+
+function tooMany(message: string, key: string, limit: number): PoolerError {
+  return new PoolerError(message, {
+    sqlstate: '53300',
+    hint: `The limit is ${limit}; raise ${key}, or close connections.`,
+  });
+}
+
+const noConsole: Console = {
+  roleOf: () => undefined,
+  execute: () => Promise.resolve({ frames: [] }),
+};

@@ -1,0 +1,406 @@
+// One server connection from its login to its end: a state, a socket, a channel, health checks, resets and cancels.
+
+import type { Peer, PeerHandler } from '../net/index.js';
+import { type ClientChannel, ServerChannel, type ServerHost, type Traffic } from '../relay/index.js';
+import { isReplayed, ServerStatements, Settings, type StatementRegistry } from '../session/index.js';
+import { firstAttempt } from '../tls/index.js';
+import { assert, type Clock, PoolerError } from '../util/index.js';
+import { cancelRequestMessage, ownQueryMessage, type ServerErrorFields, terminateMessage } from '../wire/index.js';
+import { askOnce, type LoggedIn, logIn, ServerRefusal, sendCancel } from './login.js';
+import type { Resolver } from './resolver.js';
+import { type Address, addressText, type ServerTarget, type SessionAttrs } from './target.js';
+
+/** Whoever has a server on loan. */
+export interface Lessee {
+  readonly channel: ClientChannel;
+  /** The server cannot take more for now, or can again: the client's input pauses and resumes. */
+  onServerPressure(pressed: boolean): void;
+  /** The server is gone in the middle of the lease; with `told` it has said why itself, and the client has read it. */
+  onServerLost(error: PoolerError, told: boolean): void;
+  /** The batch is over and nothing is owed; the lease may end. */
+  onBatchEnd(): void;
+}
+
+export type ServerState =
+  /** Ready to be lent. */
+  | { readonly kind: 'idle'; readonly sinceMs: number }
+  | { readonly kind: 'active'; readonly lessee: Lessee; readonly sinceMs: number }
+  /** Being reset, checked or drained; lent to nobody. PgBouncer calls it tested. */
+  | { readonly kind: 'tested'; readonly sinceMs: number; readonly what: 'reset' | 'check' | 'drain' }
+  /** Only a cancel request on its way keeps it from being lent. */
+  | { readonly kind: 'being_canceled'; readonly sinceMs: number }
+  | { readonly kind: 'closed' };
+
+/** What the pool is told of its servers. */
+export interface ServerOwner {
+  /** The connection is over; called once. `error` is undefined when weir closed it. */
+  onServerClosed(server: ServerConnection, error: PoolerError | undefined): void;
+  onServerError(server: ServerConnection, fields: ServerErrorFields): void;
+  /** What an earlier client left unread has been read. */
+  onServerDrained(server: ServerConnection): void;
+  /** The state changed from `before`. */
+  onServerState(server: ServerConnection, before: ServerState): void;
+}
+
+export interface ServerEnvironment {
+  readonly clock: Clock;
+  readonly traffic: Traffic;
+  readonly registry: StatementRegistry;
+  readonly statementsMax: number;
+}
+
+/** How long a cancel request may take before it is given up. */
+const cancelMsMax = 60_000;
+
+export class ServerConnection implements PeerHandler, ServerHost {
+  readonly id: number;
+  readonly target: ServerTarget;
+  readonly address: Address;
+  readonly pid: number;
+  readonly tls: boolean;
+  readonly peer: Peer;
+  readonly channel: ServerChannel;
+  readonly connectedMs: number;
+  readonly connectedWallMs: number;
+  /** When it was last lent, in milliseconds of the wall clock. */
+  requestedWallMs: number;
+  /** As it was after the login: what RESET goes back to. */
+  readonly loginSettings: Settings;
+  /** Parameters by the server's own names, as it last reported them. */
+  readonly parameters: Map<string, string>;
+  /** Of which generation of the pool: an older one is closed when next idle. */
+  readonly generation: number;
+  /** To be closed as soon as nobody uses it. */
+  closeNeeded = false;
+
+  readonly #owner: ServerOwner;
+  readonly #clock: Clock;
+  readonly #cancelSecret: Buffer;
+  #state: ServerState;
+  #cancelling: Promise<void> | undefined;
+  /** The server's last words, if it announced its end. */
+  #fatal: ServerErrorFields | undefined;
+
+  constructor(
+    id: number,
+    generation: number,
+    login: LoggedIn,
+    target: ServerTarget,
+    env: ServerEnvironment,
+    owner: ServerOwner,
+  ) {
+    this.id = id;
+    this.generation = generation;
+    this.target = target;
+    this.address = login.address;
+    this.pid = login.pid;
+    this.tls = login.tls;
+    this.peer = login.peer;
+    this.#cancelSecret = login.cancelSecret;
+    this.#owner = owner;
+    this.#clock = env.clock;
+    this.connectedMs = env.clock.now();
+    this.connectedWallMs = env.clock.wallMs();
+    this.requestedWallMs = this.connectedWallMs;
+    this.parameters = new Map(login.parameters);
+    this.loginSettings = Settings.empty.withAll([...login.parameters].filter(([name]) => isReplayed(name)));
+    this.#state = { kind: 'idle', sinceMs: this.connectedMs };
+    this.channel = new ServerChannel({
+      toServer: this.peer,
+      host: this,
+      clock: env.clock,
+      traffic: env.traffic,
+      settings: this.loginSettings,
+      statements: new ServerStatements(env.registry, Math.max(1, env.statementsMax)),
+    });
+    this.peer.handler = this;
+    if (login.rest.length > 0) this.onData(login.rest, 0, login.rest.length);
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get lessee(): Lessee | undefined {
+    return this.#state.kind === 'active' ? this.#state.lessee : undefined;
+  }
+
+  get cancelling(): boolean {
+    return this.#cancelling !== undefined;
+  }
+
+  #move(next: ServerState): void {
+    const before = this.#state;
+    assert(before.kind !== 'closed', 'a closed server stays closed');
+    this.#state = next;
+    this.#owner.onServerState(this, before);
+  }
+
+  /** Lends it. */
+  lend(lessee: Lessee): void {
+    assert(this.#state.kind === 'idle', 'only an idle server is lent');
+    assert(!this.cancelling, 'a server is not lent while a cancel for it is on its way');
+    this.channel.attach(lessee.channel);
+    lessee.channel.server = this.channel;
+    this.requestedWallMs = this.#clock.wallMs();
+    this.#move({ kind: 'active', lessee, sinceMs: this.#clock.now() });
+  }
+
+  /** Takes it back; it is quiet, or will be drained. */
+  takeBack(): void {
+    assert(this.#state.kind === 'active', 'a server is taken back from whoever has it');
+    const { lessee } = this.#state;
+    lessee.channel.server = undefined;
+    this.channel.detach();
+    this.#move(
+      this.cancelling
+        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
+        : { kind: 'idle', sinceMs: this.#clock.now() },
+    );
+    this.peer.resume();
+  }
+
+  /** Runs a statement of weir's own while nobody has the server. */
+  ask(what: 'reset' | 'check' | 'drain', sql: string, done: (error: ServerErrorFields | undefined) => void): void {
+    this.beginTest(what);
+    this.channel.ask(ownQueryMessage(sql), (error) => {
+      if (this.#state.kind === 'closed') return;
+      this.endTest();
+      done(error);
+    });
+  }
+
+  /** Out of use until `endTest`. */
+  beginTest(what: 'reset' | 'check' | 'drain'): void {
+    this.#move({ kind: 'tested', what, sinceMs: this.#clock.now() });
+  }
+
+  endTest(): void {
+    if (this.#state.kind !== 'tested') return;
+    this.#move(
+      this.cancelling
+        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
+        : { kind: 'idle', sinceMs: this.#clock.now() },
+    );
+  }
+
+  /**
+   * Asks the server to cancel what it runs now; requests that come meanwhile join the one under way. The server is not
+   * lent on before the request has arrived.
+   * @param timeoutMs 0 is no limit but `cancelMsMax`
+   */
+  cancel(timeoutMs: number): Promise<void> {
+    if (this.#state.kind === 'closed') return Promise.resolve();
+    this.#cancelling ??= sendCancel(
+      this.target,
+      this.address,
+      firstAttempt(this.target.tls?.mode ?? 'disable', this.address.kind),
+      cancelRequestMessage(this.pid, this.#cancelSecret),
+      timeoutMs > 0 ? Math.min(timeoutMs, cancelMsMax) : cancelMsMax,
+    ).finally(() => {
+      this.#cancelling = undefined;
+      if (this.state.kind === 'being_canceled') this.#move({ kind: 'idle', sinceMs: this.#clock.now() });
+    });
+    return this.#cancelling;
+  }
+
+  /** Says goodbye. Nobody may have it on loan. */
+  close(): void {
+    if (this.#state.kind === 'closed') return;
+    this.peer.writeOwned(terminateMessage);
+    this.peer.end();
+    this.#closed(undefined);
+  }
+
+  /** Cuts the connection at once; whoever has it on loan is told `error`. */
+  destroy(error: PoolerError): void {
+    if (this.#state.kind === 'closed') return;
+    this.peer.destroy();
+    this.#closed(error);
+  }
+
+  #closed(error: PoolerError | undefined): void {
+    const { lessee } = this;
+    this.#move({ kind: 'closed' });
+    if (lessee !== undefined) lessee.channel.server = undefined;
+    this.channel.close();
+    this.#owner.onServerClosed(this, error);
+    if (lessee !== undefined) {
+      lessee.onServerLost(error ?? lost('the pooler closed the server connection'), this.#fatal !== undefined);
+    }
+  }
+
+  // What the socket says.
+
+  onData(bytes: Buffer, start: number, end: number): void {
+    try {
+      this.channel.feed(bytes, start, end);
+    } catch (cause) {
+      this.destroy(
+        new PoolerError('internal error in the pooler', {
+          sqlstate: 'XX000',
+          hint: 'Please report it with the log.',
+          cause,
+        }),
+      );
+    }
+  }
+
+  onPressure(): void {
+    this.lessee?.onServerPressure(true);
+  }
+
+  onRelief(): void {
+    this.lessee?.onServerPressure(false);
+  }
+
+  onClose(error: Error | undefined): void {
+    if (this.#state.kind === 'closed') return;
+    const fatal = this.#fatal;
+    this.#closed(
+      fatal === undefined
+        ? lost(error === undefined ? 'the server closed the connection' : error.message)
+        : new PoolerError(fatal.message, { sqlstate: fatal.sqlstate }),
+    );
+  }
+
+  // What the channel says.
+
+  onBatchEnd(): void {
+    const state = this.#state;
+    if (state.kind === 'active') state.lessee.onBatchEnd();
+    else if (state.kind === 'tested' && state.what === 'drain') this.#owner.onServerDrained(this);
+  }
+
+  onError(fields: ServerErrorFields): void {
+    this.#owner.onServerError(this, fields);
+  }
+
+  onFatal(fields: ServerErrorFields): void {
+    this.#fatal = fields;
+    this.closeNeeded = true;
+  }
+
+  onDoubt(reason: string): void {
+    this.destroy(
+      new PoolerError('server conn crashed?', {
+        sqlstate: '08006',
+        detail: `The replies of the server make no sense: ${reason}.`,
+        hint: 'The connection was closed so that nobody gets a reply of somebody else.',
+      }),
+    );
+  }
+
+  onSettings(): void {}
+}
+
+function lost(detail: string): PoolerError {
+  return new PoolerError('server conn crashed?', {
+    sqlstate: '08006',
+    detail: `The connection to the server was lost: ${detail}.`,
+    hint: 'Try again: weir connects anew by itself. Whether the statement took effect is not known.',
+  });
+}
+
+function fits(attrs: SessionAttrs, standby: boolean, readOnly: boolean): boolean {
+  switch (attrs) {
+    case 'any':
+      return true;
+    case 'read-write':
+      return !standby && !readOnly;
+    case 'read-only':
+      return standby || readOnly;
+    case 'primary':
+      return !standby;
+    case 'standby':
+    case 'prefer-standby':
+      return standby;
+    default:
+      return attrs satisfies never;
+  }
+}
+
+/** Reported since PostgreSQL 14; asked for where they are not. */
+async function fitsTarget(login: LoggedIn, attrs: SessionAttrs, timeoutMs: number): Promise<boolean> {
+  if (attrs === 'any') return true;
+  const reportedStandby = login.parameters.get('in_hot_standby');
+  const reportedReadOnly = login.parameters.get('default_transaction_read_only');
+  const standby =
+    reportedStandby ??
+    ((await askOnce(login, 'SELECT pg_catalog.pg_is_in_recovery()', timeoutMs)) === 't' ? 'on' : 'off');
+  const readOnly = reportedReadOnly ?? (await askOnce(login, 'SHOW default_transaction_read_only', timeoutMs)) ?? 'off';
+  return fits(attrs, standby === 'on', readOnly === 'on');
+}
+
+/** One address after the other, TLS tried as the mode says. @throws PoolerError of the last one */
+async function logInSomewhere(
+  target: ServerTarget,
+  addresses: readonly Address[],
+  attrs: SessionAttrs,
+): Promise<LoggedIn | undefined> {
+  let failure: unknown;
+  for (const address of addresses) {
+    try {
+      let result = await logIn(target, address, firstAttempt(target.tls?.mode ?? 'disable', address.kind));
+      while (result.kind === 'again') result = await logIn(target, address, result.attempt);
+      if (await fitsTarget(result.server, attrs, target.connectTimeoutMs)) return result.server;
+      result.server.peer.destroy();
+      failure ??= new PoolerError(`no server is ${attrs} (target_session_attrs)`, {
+        sqlstate: '08001',
+        hint: 'Check which host is the primary, or change target_session_attrs.',
+      });
+    } catch (error) {
+      // Wrong password, no such database: another host of the same cluster says the same.
+      if (error instanceof ServerRefusal && error.sqlstate.startsWith('28')) throw error;
+      failure = error;
+    }
+  }
+  if (attrs === 'prefer-standby') return undefined;
+  throw failure;
+}
+
+export interface Dialler {
+  readonly resolver: Resolver;
+  /** Told of errors that are ignored. */
+  warn(text: string, error: unknown): void;
+}
+
+/**
+ * Connects to the first host that answers and fits. `turn` says which host is first.
+ * @throws PoolerError when none does
+ */
+export async function dial(target: ServerTarget, dialler: Dialler, turn: number): Promise<LoggedIn> {
+  const { hosts } = target;
+  assert(hosts.length > 0, 'a database has a host');
+  const first = target.roundRobin ? turn % hosts.length : 0;
+  const addresses: Address[] = [];
+  let unresolved: unknown;
+  for (let i = 0; i < hosts.length; i++) {
+    const host = hosts[(first + i) % hosts.length];
+    assert(host !== undefined, 'the index is within the hosts');
+    try {
+      const found = await dialler.resolver.resolve(host);
+      const start = found.length > 1 ? turn % found.length : 0;
+      addresses.push(...found.slice(start), ...found.slice(0, start));
+    } catch (error) {
+      unresolved = error;
+    }
+  }
+  if (addresses.length === 0) throw unresolved;
+  const { sessionAttrs } = target;
+  const login =
+    (await logInSomewhere(target, addresses, sessionAttrs)) ?? (await logInSomewhere(target, addresses, 'any'));
+  assert(login !== undefined, 'any server fits any');
+  if (target.connectQuery !== undefined) {
+    try {
+      await askOnce(login, target.connectQuery, target.connectTimeoutMs);
+    } catch (error) {
+      dialler.warn(`connect_query failed at ${addressText(login.address)}`, error);
+      if (!(error instanceof ServerRefusal)) {
+        login.peer.destroy();
+        throw error;
+      }
+    }
+  }
+  return login;
+}
