@@ -1,0 +1,106 @@
+// Starts a weir inside the test's own process, in front of a test PostgreSQL, on a port of the system's choice.
+
+import pg from 'pg';
+import pino from 'pino';
+import {
+  type Config,
+  type DatabaseSettings,
+  defaultConfig,
+  type GlobalSettings,
+  newDatabase,
+  newUser,
+  type UserList,
+} from '../../lib/config/index.js';
+import { Pooler } from '../../lib/pooler/index.js';
+import { Secret, systemClock } from '../../lib/util/index.js';
+
+export interface WeirOptions {
+  /** Where the servers are. */
+  readonly server: { readonly host: string; readonly port: number };
+  readonly weir?: Partial<GlobalSettings>;
+  /** Of the database `*`. */
+  readonly database?: Partial<DatabaseSettings>;
+  /** Passwords by user; weir checks them and logs in with them. */
+  readonly users?: Readonly<Record<string, string>>;
+  readonly userList?: UserList;
+  /** Everything else, last. */
+  readonly config?: (config: Config) => Config;
+  readonly log?: pino.Logger;
+}
+
+export interface TestWeir {
+  readonly pooler: Pooler;
+  readonly host: string;
+  readonly port: number;
+  config: Config;
+  url(user: string, password: string, database?: string): string;
+  /** A connected client of the `pg` driver. */
+  connect(options?: pg.ClientConfig): Promise<pg.Client>;
+  stop(): Promise<void>;
+}
+
+export async function startWeir(options: WeirOptions): Promise<TestWeir> {
+  const base = defaultConfig();
+  const host = { kind: 'tcp', host: options.server.host, port: options.server.port } as const;
+  const users = new Map(
+    Object.entries(options.users ?? {}).map(([name, password]) => [
+      name,
+      newUser(name, { password: new Secret(password) }),
+    ]),
+  );
+  let config: Config = {
+    ...base,
+    weir: {
+      ...base.weir,
+      listen_port: 0,
+      unix_socket_dir: '',
+      auth_failure_delay: 0,
+      max_client_conn: 10_000,
+      ...options.weir,
+    },
+    databases: new Map([['*', newDatabase('*', [host], options.database)]]),
+    users,
+  };
+  config = options.config?.(config) ?? config;
+  const weir: { config: Config } = { config };
+  const userList = options.userList ?? new Map();
+  const pooler = await Pooler.create({
+    loaded: { config, users: userList },
+    clock: systemClock,
+    log: options.log ?? pino({ level: process.env['WEIR_TEST_LOG'] ?? 'silent' }),
+    reread: () => ({ config: weir.config, users: userList }),
+    version: 'weir test',
+  });
+  const listening = await pooler.start();
+  const port = listening.port ?? 0;
+  const [firstUser] = Object.entries(options.users ?? { postgres: '' });
+  return {
+    pooler,
+    host: '127.0.0.1',
+    port,
+    get config() {
+      return weir.config;
+    },
+    set config(next) {
+      weir.config = next;
+    },
+    url: (user, password, database = 'postgres') =>
+      `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`,
+    connect: async (more = {}) => {
+      const client = new pg.Client({
+        host: '127.0.0.1',
+        port,
+        user: firstUser?.[0] ?? 'postgres',
+        password: firstUser?.[1] ?? '',
+        database: 'postgres',
+        ...more,
+      });
+      await client.connect();
+      return client;
+    },
+    stop: async () => {
+      pooler.shutdown('immediate');
+      await pooler.finished;
+    },
+  };
+}
