@@ -1,0 +1,30 @@
+// SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]: ends the process, at once or when nobody needs it any more.
+
+import type { ShutdownMode } from '../../pooler/index.js';
+import { type ControlCommand, refusal } from '../command.js';
+
+function modeOf(argument: string | undefined): ShutdownMode {
+  switch (argument?.toLowerCase()) {
+    case undefined:
+      return 'immediate';
+    case 'wait_for_servers':
+      return 'wait_for_servers';
+    case 'wait_for_clients':
+      return 'wait_for_clients';
+    default:
+      throw refusal('bad arguments', { hint: 'SHUTDOWN, SHUTDOWN WAIT_FOR_SERVERS or SHUTDOWN WAIT_FOR_CLIENTS.' });
+  }
+}
+
+export const shutdown: ControlCommand = {
+  name: 'shutdown',
+  role: 'admin',
+  usage: ['SHUTDOWN', 'SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS'],
+  argument: 'optional',
+  run: (argument, { pooler }) => {
+    const mode = modeOf(argument);
+    // Said again, it does not become the quick way out that a second signal is.
+    if (mode === 'immediate' || pooler.shutdownMode !== mode) pooler.shutdown(mode);
+    return mode === 'immediate' ? undefined : 'SHUTDOWN';
+  },
+};

@@ -1,0 +1,7 @@
+// SHOW STATE: whether weir is active, paused or suspended.
+
+import { show } from '../command.js';
+
+export const state = show('state', { key: 'text', value: 'text' }, ({ pooler }) =>
+  (['active', 'paused', 'suspended'] as const).map((key) => ({ key, value: pooler.state === key ? 'yes' : 'no' })),
+);

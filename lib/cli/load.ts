@@ -1,0 +1,40 @@
+// Reads configuration and auth_file, and turns what is wrong with them into one error that names every place.
+
+import { existsSync } from 'node:fs';
+import { type Config, formatProblem, loadConfig, loadUserList, type Problem, type UserList } from '../config/index.js';
+import type { Loaded } from '../pooler/index.js';
+import { PoolerError } from '../util/index.js';
+
+export interface LoadedFile extends Loaded {
+  readonly warnings: readonly Problem[];
+}
+
+export class BadConfiguration extends PoolerError {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    super(problems.map(formatProblem).join('\n'), { sqlstate: 'F0000' });
+    this.problems = problems;
+  }
+}
+
+/** @throws BadConfiguration, PoolerError */
+export function load(path: string): LoadedFile {
+  if (!existsSync(path)) {
+    throw new PoolerError(`configuration file ${path} does not exist`, {
+      sqlstate: '58P01',
+      hint: 'See config/weir.example.toml, or start weir without a file to try it.',
+    });
+  }
+  const result = loadConfig(path, { env: process.env });
+  if (!result.ok) throw new BadConfiguration(result.problems);
+  return { config: result.config, users: readUsers(result.config), warnings: result.warnings };
+}
+
+export function readUsers(config: Config): UserList {
+  const { auth_file } = config.weir;
+  if (auth_file === '') return new Map();
+  const result = loadUserList(auth_file);
+  if (!result.ok) throw new BadConfiguration(result.problems);
+  return result.users;
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env node
+// The `weir` command: starts a process, checks a configuration; options as PgBouncer's where they mean the same.
+
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError } from 'commander';
+import { formatProblem } from '../config/index.js';
+import { PoolerError } from '../util/index.js';
+import { BadConfiguration, load } from './load.js';
+import { serve } from './serve.js';
+import { tryOut } from './try-out.js';
+
+interface RunFlags {
+  readonly daemon?: true;
+  readonly reboot?: true;
+  readonly quiet?: true;
+  readonly verbose?: number;
+  readonly user?: string;
+  readonly dataDir?: string;
+  readonly port?: number;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(text) as { version: string };
+  return `weir ${version}`;
+}
+
+function report(error: unknown): void {
+  if (error instanceof PoolerError) {
+    console.error(`weir: ${error.message}`);
+    if (error.detail !== undefined) console.error(`DETAIL: ${error.detail}`);
+    if (error.hint !== undefined) console.error(`HINT: ${error.hint}`);
+  } else {
+    console.error(error);
+  }
+}
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new InvalidArgumentError('a number from 1 to 65535');
+  return port;
+}
+
+/** Starts the same command again, detached, and waits until it serves. */
+function becomeDaemon(): Promise<number> {
+  const words = process.argv.slice(1).filter((word) => word !== '-d' && word !== '--daemon');
+  const child = spawn(process.execPath, [...process.execArgv, ...words, '--quiet'], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  return new Promise((resolve) => {
+    child.once('message', () => {
+      child.disconnect();
+      child.unref();
+      resolve(0);
+    });
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+async function run(file: string | undefined, flags: RunFlags, version: string): Promise<number> {
+  const quiet = flags.quiet === true;
+  if (file === undefined) return tryOut({ dataDir: flags.dataDir, port: flags.port, quiet, version });
+  const read = (): ReturnType<typeof load> => {
+    const loaded = load(file);
+    const verbose = Math.max(loaded.config.weir.verbose, Math.min(flags.verbose ?? 0, 3));
+    const user = flags.user ?? loaded.config.weir.user;
+    return { ...loaded, config: { ...loaded.config, weir: { ...loaded.config.weir, verbose, user } } };
+  };
+  const loaded = read();
+  for (const warning of loaded.warnings) console.error(formatProblem(warning));
+  if (flags.daemon === true) {
+    if (loaded.config.weir.logfile === '' || loaded.config.weir.pidfile === '') {
+      throw new PoolerError('--daemon needs logfile and pidfile', {
+        sqlstate: 'F0000',
+        hint: 'Set both, or let a service manager run weir in the foreground.',
+      });
+    }
+    return becomeDaemon();
+  }
+  const { finished } = await serve({ loaded, reread: read, quiet, version, onReady: () => process.send?.('ready') });
+  await finished;
+  return 0;
+}
+
+function check(file: string): number {
+  try {
+    const { warnings, config } = load(file);
+    for (const warning of warnings) console.log(formatProblem(warning));
+    console.log(`${file}: good; ${config.databases.size} databases, ${config.users.size} users`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof BadConfiguration)) throw error;
+    for (const problem of error.problems) console.error(formatProblem(problem));
+    return 1;
+  }
+}
+
+const version = packageVersion();
+const increase = (_: string, before: number): number => before + 1;
+const program = new Command('weir')
+  .description(
+    'A PostgreSQL connection pooler and gatekeeper. Without a file it starts an embedded PostgreSQL to try it with.',
+  )
+  .version(version, '-V, --version')
+  .argument('[file]', 'configuration: TOML, or a pgbouncer.ini')
+  .option('-d, --daemon', 'run in the background; needs logfile and pidfile')
+  .option('-R, --reboot', 'refused: use SIGTERM and start another')
+  .option('-q, --quiet', 'nothing on standard output')
+  .option('-v, --verbose', 'log more; may be given several times', increase, 0)
+  .option('-u, --user <name>', 'run as this user')
+  .option('--data-dir <directory>', 'without a file: keep the data of the embedded PostgreSQL here')
+  .option('--port <number>', 'without a file: port to listen on', portNumber)
+  .action(async (file: string | undefined, flags: RunFlags) => {
+    if (flags.reboot === true) {
+      throw new PoolerError('--reboot is not supported', {
+        sqlstate: '0A000',
+        hint: 'Send SIGTERM to the running process and start another; both can share a Unix socket directory by port.',
+      });
+    }
+    process.exitCode = await run(file, flags, version);
+  });
+program
+  .command('check')
+  .description('read a configuration and say what is wrong with it')
+  .argument('<file>')
+  .action((file: string) => {
+    process.exitCode = check(file);
+  });
+
+program.parseAsync().then(
+  () => process.exit(),
+  (error: unknown) => {
+    report(error);
+    process.exit(1);
+  },
+);

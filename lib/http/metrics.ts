@@ -1,0 +1,255 @@
+// The table of weir's metrics: name, type, what it means, and where its values are.
+
+import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { type BoundedCounter, TimeHistogram } from '../metrics/index.js';
+import type { Pool } from '../pool/index.js';
+import { type PoolCensus, type Pooler, takeCensus } from '../pooler/index.js';
+import { histogramSamples, type Labels, LiveMetric, type MetricType, type Sample } from './metric.js';
+import { groupPools, type PoolGroup } from './pool-groups.js';
+
+const clientStates = ['idle', 'active', 'waiting'] as const;
+const serverStates = ['active', 'idle', 'used', 'tested', 'login', 'being_canceled', 'active_cancel'] as const;
+
+/** What all metrics of one scrape are read from. */
+interface View {
+  readonly groups: readonly PoolGroup[];
+  readonly login: number;
+  readonly console: number;
+}
+
+export class Metrics {
+  readonly #pooler: Pooler;
+  readonly #registry = new Registry();
+  readonly #openRegistry = new Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>();
+  #view: View = { groups: [], login: 0, console: 0 };
+
+  constructor(pooler: Pooler) {
+    this.#pooler = pooler;
+    collectDefaultMetrics({ register: this.#registry });
+    for (const metric of this.#table()) this.#registry.registerMetric(metric.asMetric());
+    this.#openRegistry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+    for (const metric of this.#registry.getMetricsAsArray()) {
+      this.#openRegistry.registerMetric(openMetric(metric as unknown as Readable));
+    }
+  }
+
+  /** Prometheus' text format 0.0.4, or OpenMetrics 1.0. */
+  async text(format: 'prometheus' | 'openmetrics'): Promise<{ readonly type: string; readonly body: string }> {
+    const registry = format === 'openmetrics' ? this.#openRegistry : this.#registry;
+    const census = takeCensus(this.#pooler);
+    // Read by the metrics before `metrics` returns its promise.
+    this.#view = { groups: groupPools(census.pools), login: census.login, console: census.console };
+    const body = await registry.metrics();
+    return { type: registry.contentType, body };
+  }
+
+  #table(): LiveMetric[] {
+    return [...this.#processMetrics(), ...this.#poolMetrics()];
+  }
+
+  #processMetrics(): LiveMetric[] {
+    const pooler = this.#pooler;
+    const one = (type: MetricType, name: string, help: string, value: () => number, labels: Labels = {}): LiveMetric =>
+      new LiveMetric(type, name, help, () => [{ labels, value: value() }]);
+    const counted = (name: string, help: string, label: string, counter: BoundedCounter): LiveMetric =>
+      new LiveMetric('counter', name, help, () =>
+        [...counter.entries()].map(([key, value]) => ({ labels: { [label]: key }, value })),
+      );
+    const build = { version: pooler.version.replace(/^weir /, ''), node: process.versions.node };
+    return [
+      one('gauge', 'weir_build_info', 'Which weir this is; always 1.', () => 1, build),
+      one('gauge', 'weir_paused', '1 while PAUSE or KILL without a database is in force.', () =>
+        pooler.state === 'active' ? 0 : 1,
+      ),
+      one('gauge', 'weir_shutting_down', '1 while weir waits for clients or servers before it ends.', () =>
+        pooler.shutdownMode === undefined ? 0 : 1,
+      ),
+      one(
+        'gauge',
+        'weir_client_connections',
+        'Client connections that count against max_client_conn.',
+        () => pooler.sessionCount,
+      ),
+      one('gauge', 'weir_client_connections_limit', 'max_client_conn.', () => pooler.config.weir.max_client_conn),
+      one('gauge', 'weir_pending_logins', 'Clients connected that have not logged in yet.', () => this.#view.login),
+      one('gauge', 'weir_console_clients', 'Clients of the console.', () => this.#view.console),
+      one('counter', 'weir_logins_total', 'Logins that succeeded, those to the console too.', () => pooler.logins),
+      counted('weir_login_failures_total', 'Logins that failed, by reason.', 'reason', pooler.loginFailures),
+      one(
+        'counter',
+        'weir_server_connect_failures_total',
+        'Attempts to connect and log in to a server that failed.',
+        () => pooler.connectFailures,
+      ),
+      counted('weir_server_errors_total', 'Errors servers sent, by SQLSTATE.', 'sqlstate', pooler.serverErrors),
+      counted(
+        'weir_pooler_errors_total',
+        'Errors weir itself sent to clients, by SQLSTATE.',
+        'sqlstate',
+        pooler.poolerErrors,
+      ),
+      new LiveMetric(
+        'histogram',
+        'weir_event_loop_lag_seconds',
+        'How late the sweep, four times a second, began.',
+        () => histogramSamples('weir_event_loop_lag_seconds', {}, pooler.loopLag),
+      ),
+    ];
+  }
+
+  #poolMetrics(): LiveMetric[] {
+    return [
+      this.#byState('weir_clients', 'Clients that are logged in, by state.', clientStates, ({ clients }) => clients),
+      this.#byState('weir_servers', 'Server connections, by state.', serverStates, ({ servers }) => servers),
+      this.#summed(
+        'gauge',
+        'weir_pool_waiting_clients',
+        'Clients in the queue for a server.',
+        ({ waiting }) => waiting,
+      ),
+      this.#greatest(
+        'weir_pool_max_wait_seconds',
+        'How long the client that waits longest for a server has waited.',
+        (pool) => pool.maxWaitMs() / 1_000,
+      ),
+      this.#summed(
+        'gauge',
+        'weir_pool_size',
+        'Server connections, those being made too.',
+        (pool) => pool.servers.size + pool.counts.login,
+      ),
+      this.#summed(
+        'gauge',
+        'weir_pool_size_limit',
+        'Most server connections the pool may have: pool_size and reserve_pool_size.',
+        ({ settings }) => settings.pool_size + settings.reserve_pool_size,
+      ),
+      this.#summed('gauge', 'weir_pool_paused', '1 while the pool lends no servers.', (pool) => (pool.paused ? 1 : 0)),
+      this.#summed(
+        'gauge',
+        'weir_pool_failing',
+        '1 while the pool has no server because the last attempt to connect failed.',
+        (pool) => (pool.failure !== undefined && pool.servers.size === 0 ? 1 : 0),
+      ),
+      ...this.#poolCounters(),
+      this.#times('weir_query_duration_seconds', 'From a query to its result.', (pool) => pool.traffic.queryTime),
+      this.#times(
+        'weir_transaction_duration_seconds',
+        'From the first query of a transaction to its end.',
+        (pool) => pool.traffic.transactionTime,
+      ),
+      this.#times('weir_wait_duration_seconds', 'From asking for a server to having it.', (pool) => pool.waitTime),
+    ];
+  }
+
+  #poolCounters(): LiveMetric[] {
+    const counter = (name: string, help: string, value: (pool: Pool) => number): LiveMetric =>
+      this.#summed('counter', name, help, value);
+    return [
+      counter('weir_queries_total', 'Queries answered.', ({ traffic }) => traffic.queries),
+      counter('weir_transactions_total', 'Transactions ended.', ({ traffic }) => traffic.transactions),
+      counter('weir_received_bytes_total', 'Bytes from clients.', ({ traffic }) => traffic.bytesReceived),
+      counter('weir_sent_bytes_total', 'Bytes to clients.', ({ traffic }) => traffic.bytesSent),
+      counter('weir_client_parses_total', 'Statements clients prepared.', ({ traffic }) => traffic.clientParses),
+      counter(
+        'weir_server_parses_total',
+        'Statements prepared on servers, on behalf of clients.',
+        ({ traffic }) => traffic.serverParses,
+      ),
+      counter('weir_binds_total', 'Portals clients bound.', ({ traffic }) => traffic.binds),
+      counter('weir_server_assignments_total', 'Times a client was given a server.', (pool) => pool.assignments),
+      counter('weir_server_resets_total', 'Times a server was reset between two clients.', (pool) => pool.resets),
+      counter(
+        'weir_settings_replays_total',
+        "Times a server was brought to its client's settings.",
+        ({ traffic }) => traffic.replays,
+      ),
+      counter('weir_server_connects_total', 'Server connections made.', (pool) => pool.connects),
+      counter('weir_server_disconnects_total', 'Server connections closed or lost.', (pool) => pool.disconnects),
+    ];
+  }
+
+  #byState<S extends string>(
+    name: string,
+    help: string,
+    states: readonly S[],
+    counts: (census: PoolCensus) => Readonly<Record<S, number>>,
+  ): LiveMetric {
+    return new LiveMetric('gauge', name, help, () =>
+      this.#view.groups.flatMap(({ labels, members }) =>
+        states.map((state) => ({ labels: { ...labels, state }, value: sum(members, (one) => counts(one)[state]) })),
+      ),
+    );
+  }
+
+  #summed(type: MetricType, name: string, help: string, value: (pool: Pool) => number): LiveMetric {
+    return this.#perGroup(type, name, help, (members) => sum(members, ({ pool }) => value(pool)));
+  }
+
+  #greatest(name: string, help: string, value: (pool: Pool) => number): LiveMetric {
+    return this.#perGroup('gauge', name, help, (members) => Math.max(...members.map(({ pool }) => value(pool))));
+  }
+
+  #perGroup(
+    type: MetricType,
+    name: string,
+    help: string,
+    value: (members: readonly PoolCensus[]) => number,
+  ): LiveMetric {
+    return new LiveMetric(type, name, help, () =>
+      this.#view.groups.map(({ labels, members }) => ({ labels, value: value(members) })),
+    );
+  }
+
+  #times(name: string, help: string, times: (pool: Pool) => TimeHistogram): LiveMetric {
+    return new LiveMetric('histogram', name, help, () =>
+      this.#view.groups.flatMap(({ labels, members }) => {
+        const [first, second] = members;
+        if (first === undefined) return [];
+        const all = second === undefined ? times(first.pool) : together(members.map(({ pool }) => times(pool)));
+        return histogramSamples(name, labels, all);
+      }),
+    );
+  }
+}
+
+function sum(members: readonly PoolCensus[], value: (census: PoolCensus) => number): number {
+  let total = 0;
+  for (const member of members) total += value(member);
+  return total;
+}
+
+function together(histograms: readonly TimeHistogram[]): TimeHistogram {
+  const all = new TimeHistogram();
+  for (const { counts, sumMs, count } of histograms) {
+    for (let i = 0; i < counts.length; i++) all.counts[i] = (all.counts[i] ?? 0) + (counts[i] ?? 0);
+    all.sumMs += sumMs;
+    all.count += count;
+  }
+  return all;
+}
+
+/** What of a metric, weir's or prom-client's, is read. */
+interface Readable {
+  readonly name: string;
+  readonly help: string;
+  readonly type: MetricType;
+  get(): Answer | Promise<Answer>;
+}
+
+interface Answer {
+  readonly name: string;
+  readonly values: readonly Sample[];
+}
+
+/**
+ * The same metric for the registry of the other format: OpenMetrics names a counter without `_total`, and prom-client would
+ * rename it for both.
+ */
+function openMetric(metric: Readable): Metric {
+  const { help, type } = metric;
+  const name = type === 'counter' ? metric.name.replace(/_total$/, '') : metric.name;
+  const open: Readable = { name, help, type, get: async () => ({ ...(await metric.get()), name }) };
+  // The type names only prom-client's own classes.
+  return open as unknown as Metric;
+}

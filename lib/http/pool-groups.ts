@@ -1,0 +1,28 @@
+// Bounds the labels: each pool has its own up to a limit, the pools beyond it share one.
+
+import type { PoolCensus } from '../pooler/index.js';
+import type { Labels } from './metric.js';
+
+/** Pools with labels of their own; each is some 90 lines of text at every scrape. */
+export const labelledPoolsMax = 1_000;
+
+export interface PoolGroup {
+  readonly labels: Labels;
+  readonly members: readonly PoolCensus[];
+}
+
+/** Not the name of a database by any accident. */
+const others: Labels = { database: '(other)', user: '(other)' };
+
+export function groupPools(pools: readonly PoolCensus[], labelledMax = labelledPoolsMax): readonly PoolGroup[] {
+  const groups = new Map<string, { labels: Labels; members: PoolCensus[] }>();
+  for (const census of pools) {
+    const { database, user } = census.pool;
+    const labels = groups.size < labelledMax ? { database, user } : others;
+    const key = `${labels['database']}\0${labels['user']}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { labels, members: [census] });
+    else group.members.push(census);
+  }
+  return [...groups.values()];
+}

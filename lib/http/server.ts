@@ -1,0 +1,101 @@
+// The HTTP server of one process: metrics, liveness and readiness, and nothing else.
+
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Endpoint } from '../config/index.js';
+import type { Pooler } from '../pooler/index.js';
+import { PoolerError } from '../util/index.js';
+import { Metrics } from './metrics.js';
+import { readiness } from './readiness.js';
+
+export interface HttpServer {
+  /** The one in use, also when 0 was asked for. */
+  readonly port: number;
+  /** Answers what is under way and stops. */
+  close(): Promise<void>;
+}
+
+/** No route takes a body. */
+const bodyBytesMax = 1_024;
+const headerBytesMax = 8_192;
+/** Connections open at a time; a scraper and a few probes need a handful. */
+const connectionsMax = 100;
+const requestMsMax = 10_000;
+const keepAliveMs = 30_000;
+
+/** @throws PoolerError when it cannot listen */
+export async function startHttp(pooler: Pooler, endpoint: Endpoint): Promise<HttpServer> {
+  const app = build(pooler);
+  try {
+    await app.listen({ host: endpoint.host, port: endpoint.port });
+  } catch (cause) {
+    await app.close();
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
+    throw new PoolerError(`cannot listen on ${endpoint.host}:${endpoint.port} for HTTP: ${code}`, {
+      sqlstate: '58000',
+      hint: 'Change http_listen, or leave it empty for no HTTP server.',
+      cause,
+    });
+  }
+  const address = app.server.address();
+  const port = address === null || typeof address === 'string' ? endpoint.port : address.port;
+  pooler.log.info({ host: endpoint.host, port }, 'HTTP server is ready');
+  return {
+    port,
+    close: async () => {
+      // A scraper's idle connection must not keep the process.
+      app.server.closeIdleConnections();
+      await app.close();
+    },
+  };
+}
+
+function build(pooler: Pooler): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    bodyLimit: bodyBytesMax,
+    http: { maxHeaderSize: headerBytesMax },
+    connectionTimeout: requestMsMax,
+    requestTimeout: requestMsMax,
+    keepAliveTimeout: keepAliveMs,
+    forceCloseConnections: true,
+  });
+  app.server.maxConnections = connectionsMax;
+  app.server.headersTimeout = requestMsMax;
+  const log = pooler.log;
+  app.addHook('onResponse', async (request, reply) => {
+    // The route, not the URL: nothing that was typed.
+    const route = request.routeOptions.url ?? 'none';
+    log.debug({ method: request.method, route, status: reply.statusCode, ms: reply.elapsedTime }, 'HTTP request');
+  });
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ error: 'not found' }));
+  app.setErrorHandler(async (error, request, reply) => {
+    const status = statusOf(error);
+    if (status >= 500) log.error({ err: error, route: request.routeOptions.url ?? 'none' }, 'an HTTP request failed');
+    return reply.code(status).send({ error: status >= 500 ? 'internal error' : 'bad request' });
+  });
+  addRoutes(app, pooler);
+  return app;
+}
+
+function statusOf(error: unknown): number {
+  const status = typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined;
+  return typeof status === 'number' && status >= 400 && status < 500 ? status : 500;
+}
+
+function addRoutes(app: FastifyInstance, pooler: Pooler): void {
+  const metrics = new Metrics(pooler);
+  app.get('/metrics', async (request, reply) => sendMetrics(metrics, request, reply));
+  app.get('/healthz', async () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    const { ready, reasons } = readiness(pooler);
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', reasons });
+  });
+}
+
+async function sendMetrics(metrics: Metrics, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const accepted = request.headers.accept ?? '';
+  const { type, body } = await metrics.text(
+    accepted.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus',
+  );
+  return reply.header('content-type', type).header('cache-control', 'no-store').send(body);
+}
