@@ -1,0 +1,190 @@
+// The target table: what is compared, how each is found, started and told its settings.
+
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Secret } from '../lib/util/index.js';
+import type { CertificateFiles } from './certificates.js';
+import { pgbouncerFiles, prepareRefusal, type TomlValue, weirToml } from './pooler-config.js';
+import type { Postgres } from './postgres.js';
+import { complaint, type Fleet, type Program, type SystemUser } from './processes.js';
+import { freePort, waitUntilReady } from './readiness.js';
+import type { Work } from './works.js';
+
+/** Where pgbench and the others connect to. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  readonly password: Secret;
+}
+
+export interface TargetContext {
+  readonly fleet: Fleet;
+  readonly postgres: Postgres;
+  /** Of this run; each start of a target makes its own below it. */
+  readonly directory: string;
+  readonly user: SystemUser | undefined;
+  readonly certificate: CertificateFiles | undefined;
+  readonly clientsMax: number;
+  readonly pgbouncerPath: string;
+  readonly weirCommand: readonly string[];
+}
+
+export interface RunningTarget {
+  readonly endpoint: Endpoint;
+  /** The process whose tree is the pooler; undefined for PostgreSQL itself. */
+  readonly poolerPid: number | undefined;
+  readonly metricsUrl: string | undefined;
+  /** Why it can no longer be measured, or undefined while it runs. */
+  gone(): string | undefined;
+  stop(): Promise<void>;
+}
+
+export type Found =
+  | { readonly kind: 'found'; readonly version: string }
+  | { readonly kind: 'missing'; readonly how: string };
+
+export interface Target {
+  readonly name: string;
+  find(context: TargetContext): Promise<Found>;
+  /** @param version as `find` told it */
+  start(context: TargetContext, version: string): Promise<RunningTarget>;
+  /** Why a work does not apply to it, e.g. for lack of a feature; undefined when it does. */
+  refusal(work: Work, version: string): string | undefined;
+}
+
+/** Another arrangement of weir, such as one with more workers, is one more row. */
+export const targetTable: readonly Target[] = [directTarget(), pgbouncerTarget(), weirTarget('weir', {})];
+
+export const serverConnections = 16;
+
+function directTarget(): Target {
+  return {
+    name: 'direct',
+    find: async (context) => ({ kind: 'found', version: context.postgres.version }),
+    start: async (context) => ({
+      endpoint: endpointOf(context, context.postgres.port),
+      poolerPid: undefined,
+      metricsUrl: undefined,
+      gone: () => undefined,
+      stop: async () => undefined,
+    }),
+    refusal: (work) => {
+      if (work.kind === 'idle-memory') return 'PostgreSQL has a process per client, not a pooler';
+      return work.kind === 'metrics-page' ? 'no metrics page' : undefined;
+    },
+  };
+}
+
+function pgbouncerTarget(): Target {
+  return {
+    name: 'pgbouncer',
+    find: async (context) => {
+      const launch = { name: 'pgbouncer', command: context.pgbouncerPath, args: ['--version'] };
+      const result = await context.fleet.run(launch, 10_000);
+      return complaint('pgbouncer', result) === undefined
+        ? { kind: 'found', version: result.stdout.split('\n')[0]?.trim() ?? '' }
+        : { kind: 'missing', how: 'no pgbouncer: apt-get install pgbouncer, or name one with --pgbouncer PATH' };
+    },
+    start: async (context, version) => {
+      const port = await freePort();
+      const directory = await startDirectory(context, `pgbouncer-${port}`);
+      const files = pgbouncerFiles({ ...settingsOf(context), port, directory, version });
+      for (const file of files) await writeFile(join(directory, file.name), file.text, { mode: 0o644 });
+      const program = context.fleet.start({
+        name: 'pgbouncer',
+        command: context.pgbouncerPath,
+        args: [join(directory, 'pgbouncer.ini')],
+        cwd: directory,
+        ...(context.user === undefined ? {} : { user: context.user }),
+      });
+      return await poolerOf(context, program, port, undefined);
+    },
+    refusal: (work, version) => {
+      if (work.kind === 'metrics-page') return 'no metrics page';
+      const prepares = work.kind === 'throughput' && work.protocol === 'prepared';
+      return prepares ? prepareRefusal(version) : undefined;
+    },
+  };
+}
+
+/** @param settings keys of weir's own beyond those every pooler gets, e.g. workers */
+function weirTarget(name: string, settings: Readonly<Record<string, TomlValue>>): Target {
+  return {
+    name,
+    find: async (context) => {
+      const [command, ...args] = context.weirCommand;
+      if (command === undefined) return { kind: 'missing', how: 'no command to start weir' };
+      const script = args.find((word) => word.endsWith('.js'));
+      if (script !== undefined && !existsSync(script)) {
+        return { kind: 'missing', how: 'weir is not built: make build, or name its command with --weir' };
+      }
+      const result = await context.fleet.run({ name, command, args: [...args, '--version'] }, 20_000);
+      const problem = complaint(`${name} --version`, result);
+      return problem === undefined
+        ? { kind: 'found', version: `weir ${result.stdout.trim()}` }
+        : { kind: 'missing', how: problem };
+    },
+    start: async (context) => {
+      const [command = '', ...args] = context.weirCommand;
+      const port = await freePort();
+      const metricsPort = await freePort();
+      const directory = await startDirectory(context, `${name}-${port}`);
+      const file = join(directory, 'weir.toml');
+      await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more: settings }), { mode: 0o600 });
+      const program = context.fleet.start({
+        name,
+        command,
+        args: [...args, file],
+        env: { NODE_ENV: 'production' },
+      });
+      return await poolerOf(context, program, port, `http://127.0.0.1:${metricsPort}/metrics`);
+    },
+    refusal: () => undefined,
+  };
+}
+
+function settingsOf(context: TargetContext) {
+  return {
+    server: endpointOf(context, context.postgres.port),
+    serverConnections,
+    clientsMax: context.clientsMax,
+    certificate: context.certificate,
+  };
+}
+
+function endpointOf(context: TargetContext, port: number): Endpoint {
+  const { host, user, password, database } = context.postgres;
+  return { host, port, user, password, database };
+}
+
+async function startDirectory(context: TargetContext, name: string): Promise<string> {
+  const directory = join(context.directory, name);
+  await mkdir(directory, { mode: 0o755 });
+  return directory;
+}
+
+async function poolerOf(
+  context: TargetContext,
+  program: Program,
+  port: number,
+  metricsUrl: string | undefined,
+): Promise<RunningTarget> {
+  const endpoint = endpointOf(context, port);
+  try {
+    await waitUntilReady(program, endpoint);
+  } catch (error) {
+    await program.stop();
+    throw error;
+  }
+  return {
+    endpoint,
+    poolerPid: program.pid,
+    metricsUrl,
+    gone: () => (program.over === undefined ? undefined : `${program.name} has ended:\n${program.tail()}`),
+    // SIGINT waits for clients in both; SIGTERM ends at once in PgBouncer and drains in weir: SIGQUIT is at once in both.
+    stop: () => program.stop(['SIGQUIT', 'SIGTERM', 'SIGKILL']),
+  };
+}

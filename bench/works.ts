@@ -1,0 +1,95 @@
+// The work table: what is measured, one row each. `measure.ts` knows how.
+
+export type Protocol = 'simple' | 'extended' | 'prepared';
+export type Script = 'select-only' | 'tpcb-like';
+
+export interface ThroughputWork {
+  readonly kind: 'throughput';
+  readonly name: string;
+  readonly script: Script;
+  readonly protocol: Protocol;
+  readonly clients: number;
+  readonly connect: 'once' | 'per-transaction';
+  readonly tls: 'disable' | 'require';
+}
+
+export interface FixedRateWork {
+  readonly kind: 'fixed-rate';
+  readonly name: string;
+  readonly script: Script;
+  readonly protocol: Protocol;
+  readonly clients: number;
+  readonly perSecond: number;
+}
+
+export interface IdleMemoryWork {
+  readonly kind: 'idle-memory';
+  readonly name: string;
+  readonly clients: number;
+}
+
+export interface ServerlessWork {
+  readonly kind: 'serverless';
+  readonly name: string;
+  readonly connections: number;
+}
+
+export interface MetricsPageWork {
+  readonly kind: 'metrics-page';
+  readonly name: string;
+  readonly connections: number;
+}
+
+export type Work = ThroughputWork | FixedRateWork | IdleMemoryWork | ServerlessWork | MetricsPageWork;
+export type WorkKind = Work['kind'];
+
+export interface WorkSizes {
+  readonly clientCounts: readonly number[];
+  readonly idleClients: number;
+}
+
+export const usualClientCounts: readonly number[] = [1, 16, 128];
+export const longClientCounts: readonly number[] = [...usualClientCounts, 500];
+
+export function workTable(sizes: WorkSizes): readonly Work[] {
+  return [
+    ...grid('select-only', sizes.clientCounts),
+    ...grid('tpcb-like', sizes.clientCounts),
+    throughput('tpcb-like', 'simple', 32),
+    throughput('select-only', 'simple', 16, { connect: 'per-transaction' }),
+    throughput('select-only', 'simple', 128, { tls: 'require' }),
+    throughput('select-only', 'simple', 16, { connect: 'per-transaction', tls: 'require' }),
+    fixedRate(1_000, 32),
+    fixedRate(5_000, 32),
+    { kind: 'idle-memory', name: `idle-memory/${sizes.idleClients}`, clients: sizes.idleClients },
+    { kind: 'serverless', name: 'serverless/32', connections: 32 },
+    { kind: 'metrics-page', name: 'metrics-page/8', connections: 8 },
+  ];
+}
+
+function grid(script: Script, clientCounts: readonly number[]): Work[] {
+  const protocols: readonly Protocol[] = ['simple', 'extended', 'prepared'];
+  return protocols.flatMap((protocol) => clientCounts.map((clients) => throughput(script, protocol, clients)));
+}
+
+function throughput(
+  script: Script,
+  protocol: Protocol,
+  clients: number,
+  variant: Partial<Pick<ThroughputWork, 'connect' | 'tls'>> = {},
+): ThroughputWork {
+  const { connect = 'once', tls = 'disable' } = variant;
+  const words = [shortName(script), protocol, String(clients)];
+  if (connect === 'per-transaction') words.unshift('connect');
+  if (tls === 'require') words.unshift('tls');
+  return { kind: 'throughput', name: words.join('/'), script, protocol, clients, connect, tls };
+}
+
+function fixedRate(perSecond: number, clients: number): FixedRateWork {
+  const name = `rate-${perSecond}/select/simple/${clients}`;
+  return { kind: 'fixed-rate', name, script: 'select-only', protocol: 'simple', clients, perSecond };
+}
+
+function shortName(script: Script): string {
+  return script === 'select-only' ? 'select' : 'tpcb';
+}
