@@ -33,7 +33,9 @@ export class AdminConsole implements Console {
     try {
       return { frames: await this.#answer(text, role, client) };
     } catch (error) {
-      return { frames: [errorResponse({ severity: 'ERROR', ...this.#shown(error) })] };
+      const shown = this.#shown(error);
+      this.#pooler.poolerErrors.add(shown.sqlstate);
+      return { frames: [errorResponse({ severity: 'ERROR', ...shown })] };
     }
   }
 

@@ -1,4 +1,4 @@
 // The `weir` command: arguments, files, signals, the log. Starts what the folders below offer; never looks into a message or a pool.
 
-export { BadConfiguration, load, type LoadedFile } from './load.js';
-export { serve, type Served, type ServeOptions } from './serve.js';
+export { BadConfiguration, type LoadedFile, load } from './load.js';
+export { type Served, type ServeOptions, serve } from './serve.js';

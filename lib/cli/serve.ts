@@ -79,8 +79,9 @@ function onSignals(pooler: Pooler, reopenLog: () => void): () => void {
         }
       });
     },
-    SIGTERM: () => pooler.shutdown('wait_for_clients'),
-    SIGINT: () => pooler.shutdown('wait_for_servers'),
+    // A second one does not wait any longer.
+    SIGTERM: () => pooler.shutdown(pooler.shutdownMode === undefined ? 'wait_for_clients' : 'immediate'),
+    SIGINT: () => pooler.shutdown(pooler.shutdownMode === undefined ? 'wait_for_servers' : 'immediate'),
     SIGQUIT: () => pooler.shutdown('immediate'),
     SIGUSR1: () => void pooler.pause(undefined).catch(warn('not paused')),
     SIGUSR2: () => {

@@ -2,10 +2,10 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import type net from 'node:net';
-import type { PoolSettings } from '../config/index.js';
+import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
 import type { Pool, PoolClient, Ticket } from '../pool/index.js';
-import { ClientChannel, type ClientHost, type ServerChannel } from '../relay/index.js';
+import { ClientChannel, type ClientChannelLimits, type ClientHost, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { ClientStatements } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
@@ -26,7 +26,8 @@ interface Session {
   readonly user: string;
   readonly database: string;
   readonly pool: Pool;
-  readonly settings: PoolSettings;
+  /** As the configuration has them now; but pool_mode stays what it was at the login. */
+  settings: PoolSettings;
   readonly channel: ClientChannel;
   readonly cancelSecret: Buffer;
 }
@@ -44,7 +45,26 @@ export type ClientState =
 const heldBytesMax = 64 * 1024;
 const noBytes: Buffer = Buffer.alloc(0);
 
+/** One object per configuration, shared by all its clients. */
+const limitsBySettings = new WeakMap<GlobalSettings, ClientChannelLimits>();
+
+function limitsOf(weir: GlobalSettings): ClientChannelLimits {
+  let limits = limitsBySettings.get(weir);
+  if (limits === undefined) {
+    limits = {
+      inspectBytesMax: weir.inspect_limit,
+      statementBytesMax: weir.statement_memory_limit,
+      statementsMax: weir.max_client_statements,
+      frameBytesMax: weir.max_packet_size,
+      simpleProtocol: weir.disable_pqexec ? 'refused' : 'allowed',
+    };
+    limitsBySettings.set(weir, limits);
+  }
+  return limits;
+}
+
 export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
+  readonly kind = 'client';
   readonly id: number;
   readonly address: ClientAddress;
   readonly connectedMs: number;
@@ -161,18 +181,12 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
       this.#state = { kind: 'console', user: request.user, role: outcome.role, inbox: new FrameInbox() };
     } else {
       const { pool, settings } = outcome;
-      const { weir } = this.#house.config;
       const channel = new ClientChannel({
         toClient: this.peer,
         host: this,
-        limits: {
-          inspectBytesMax: weir.inspect_limit,
-          statementBytesMax: weir.statement_memory_limit,
-          statementsMax: weir.max_client_statements,
-          frameBytesMax: weir.max_packet_size,
-          simpleProtocol: weir.disable_pqexec ? 'refused' : 'allowed',
-        },
+        limits: limitsOf(this.#house.config.weir),
         registry: pool.registry,
+        traffic: pool.traffic,
         statements: new ClientStatements(pool.registry),
         settings: outcome.state,
         transparent: settings.pool_mode === 'session',
@@ -230,6 +244,8 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     try {
       const taken = session.channel.feed(bytes, start, end);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
+      // A batch can end in the middle of a message that its error made pointless, such as COPY data.
+      else if (this.#state.kind === 'active' && this.#state.server.channel.quiet) this.onBatchEnd();
     } catch (cause) {
       this.fail(
         new PoolerError('internal error in the pooler', {
@@ -313,10 +329,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     assert(state.kind === 'waiting', 'a server is given to a client that waits');
     this.#state = { kind: 'active', session: state.session, server };
     if (this.peer.pressured) server.peer.pause();
-    const held = this.#held;
-    this.#held = noBytes;
-    this.#feed(state.session, held, 0, held.length);
-    if (this.#held.length <= heldBytesMax) this.#pause(false);
+    this.#feedHeld(state.session);
   }
 
   onWaitFailed(error: PoolerError): void {
@@ -374,22 +387,28 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     if (session.channel.midFrame) return;
     this.#state = { kind: 'idle', session };
     session.pool.release(server);
-    if (this.#held.length > 0) {
-      const held = this.#held;
-      this.#held = noBytes;
-      this.#feed(session, held, 0, held.length);
-    }
-    // A server that could not take more may have paused this client.
-    if (this.state.kind !== 'waiting' || this.#held.length <= heldBytesMax) this.#pause(false);
+    if (this.#held.length > 0) this.#feedHeld(session);
+    else this.#pause(false);
+  }
+
+  /** Goes on with what arrived while the client was waiting, and reads on. The message it stopped at may be in the channel. */
+  #feedHeld(session: Session): void {
+    const held = this.#held;
+    this.#held = noBytes;
+    this.#feed(session, held, 0, held.length);
+    // A server that could not take more may have paused this client, or the amount held.
+    if (this.#held.length <= heldBytesMax) this.#pause(false);
   }
 
   // Endings
 
   /** Tells the client why, and ends the connection. */
   fail(error: PoolerError): void {
-    if (this.#state.kind === 'closed') return;
+    const state = this.#state;
+    if (state.kind === 'closed') return;
     this.#house.poolerError(this, error);
-    this.peer.writeOwned(fatal(error));
+    // In the middle of a server's message the client would read it as part of that.
+    if (state.kind !== 'active' || !state.server.channel.midFrame) this.peer.writeOwned(fatal(error));
     this.#close(error.message);
   }
 
@@ -423,13 +442,16 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     if (state.kind === 'active') {
       await state.session.pool.cancel(state.server);
     } else if (state.kind === 'waiting') {
-      state.session.pool.leaveQueue(state.ticket);
-      this.fail(
-        new PoolerError('canceling statement due to user request', {
-          sqlstate: '57014',
-          detail: 'The statement was waiting for a server.',
-        }),
-      );
+      const { session } = state;
+      session.pool.leaveQueue(state.ticket);
+      this.#state = { kind: 'idle', session };
+      session.channel.cancelBatch({
+        severity: 'ERROR',
+        sqlstate: '57014',
+        message: 'canceling statement due to user request',
+        detail: 'The statement was waiting for a server.',
+      });
+      this.#feedHeld(session);
     }
   }
 

@@ -1,7 +1,7 @@
 // A client inside weir: runs weir's own look-ups on the servers of a pool, with none of any client's settings.
 
 import type { Pool, PoolClient, Ticket } from '../pool/index.js';
-import { ClientChannel, type ClientHost, type Port, type ServerChannel } from '../relay/index.js';
+import { ClientChannel, type ClientHost, newTraffic, type Port, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { ClientStatements, Effect, Settings } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
@@ -20,6 +20,7 @@ export function lookUp(pool: Pool, sql: string, values: readonly string[]): Prom
 }
 
 class InternalClient implements PoolClient, ClientHost, Port {
+  readonly kind = 'internal';
   readonly channel: ClientChannel;
   readonly #pool: Pool;
   readonly #resolve: (rows: Row[]) => void;
@@ -46,6 +47,7 @@ class InternalClient implements PoolClient, ClientHost, Port {
         simpleProtocol: 'allowed',
       },
       registry: pool.registry,
+      traffic: newTraffic(),
       statements: new ClientStatements(pool.registry),
       settings: Settings.empty,
       transparent: false,

@@ -236,9 +236,16 @@ async function logInConsole(
   return { kind: 'console', request, role };
 }
 
-/** Values PostgreSQL has taken before, with what it made of them; per pool, for the process. */
-const acceptedValues = new WeakMap<Pool, Map<string, string>>();
-const acceptedValuesMax = 1_000;
+/** What earlier logins of a pool found out. */
+interface Known {
+  /** Values PostgreSQL has taken, with what it made of them. */
+  readonly accepted: Map<string, string>;
+  /** Settings clients began with: those who begin alike share one, so that comparing them costs nothing. */
+  readonly settings: Map<string, Settings>;
+}
+
+const knownByPool = new WeakMap<Pool, Known>();
+const knownMax = 1_000;
 
 /**
  * The settings the session begins with: those every server of the pool begins with, and over them the client's, as
@@ -252,11 +259,12 @@ async function beginSettings(
 ): Promise<Settings> {
   const begun = new Map<string, string>();
   for (const [name, value] of pool.welcome ?? []) if (isReplayed(name)) begun.set(name.toLowerCase(), value);
-  let accepted = acceptedValues.get(pool);
-  if (accepted === undefined) {
-    accepted = new Map();
-    acceptedValues.set(pool, accepted);
+  let known = knownByPool.get(pool);
+  if (known === undefined) {
+    known = { accepted: new Map(), settings: new Map() };
+    knownByPool.set(pool, known);
   }
+  const { accepted } = known;
   for (const [name, asked] of request.settings) {
     const value =
       name === 'application_name' && house.config.weir.application_name_add_host
@@ -272,12 +280,17 @@ async function beginSettings(
       const text = Buffer.from(value, 'latin1').toString('utf8');
       const rows = await lookUp(pool, 'SELECT pg_catalog.set_config($1, $2, true)', [name, text]);
       canonical = Buffer.from(rows[0]?.[0] ?? text, 'utf8').toString('latin1');
-      if (accepted.size >= acceptedValuesMax) accepted.clear();
+      if (accepted.size >= knownMax) accepted.clear();
       accepted.set(key, canonical);
     }
     begun.set(name, canonical);
   }
-  return new Settings(begun);
+  const settings = new Settings(begun);
+  const shared = known.settings.get(settings.key);
+  if (shared !== undefined) return shared;
+  if (known.settings.size >= knownMax) known.settings.clear();
+  known.settings.set(settings.key, settings);
+  return settings;
 }
 
 function welcome(

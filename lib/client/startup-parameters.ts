@@ -126,5 +126,5 @@ const printableAscii = /^[\x20-\x7e]*$/;
 
 /** Whether PostgreSQL takes the value as it is written: then no server has to be asked. */
 export function isCanonical(name: string, value: string): boolean {
-  return name === 'application_name' && printableAscii.test(value);
+  return name === 'application_name' ? printableAscii.test(value) : name === 'client_encoding' && value === 'UTF8';
 }

@@ -7,12 +7,24 @@ export type Labels = Readonly<Record<string, string>>;
 
 export interface Sample {
   readonly labels: Labels;
+  /** Those many samples have in common: prom-client writes the text of one such object only once. */
+  readonly sharedLabels: Labels;
   readonly value: number;
   /** Where it is not the metric's own. */
   readonly metricName?: string;
 }
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
+
+export interface Answer {
+  readonly name: string;
+  readonly help: string;
+  readonly type: MetricType;
+  readonly aggregator: 'sum';
+  readonly values: readonly Sample[];
+}
+
+export const noLabels: Labels = {};
 
 /** Has of prom-client's metrics what its registry uses. */
 export class LiveMetric {
@@ -30,7 +42,19 @@ export class LiveMetric {
     this.#samples = samples;
   }
 
-  get(): { name: string; help: string; type: MetricType; aggregator: 'sum'; values: Sample[] } {
+  /** As prom-client's own metrics answer: for JSON, each sample with all its labels. */
+  get(): Answer {
+    const answer = this.getForPromString();
+    const values = answer.values.map(({ labels, sharedLabels, ...rest }) => ({
+      ...rest,
+      sharedLabels: {},
+      labels: { ...sharedLabels, ...labels },
+    }));
+    return { ...answer, values };
+  }
+
+  /** As prom-client's histograms answer when text is wanted. */
+  getForPromString(): Answer {
     const { name, help, type, aggregator } = this;
     return { name, help, type, aggregator, values: this.#samples() };
   }
@@ -41,17 +65,20 @@ export class LiveMetric {
   }
 }
 
-const bucketLabels: readonly string[] = [...timeBucketsMs.map((ms) => String(ms / 1_000)), '+Inf'];
+const bucketLabels: readonly Labels[] = [...timeBucketsMs.map((ms) => String(ms / 1_000)), '+Inf'].map((le) => ({
+  le,
+}));
 
 /** The series of one histogram in seconds: buckets that include the smaller ones, sum and count. */
-export function histogramSamples(name: string, labels: Labels, times: TimeHistogram): Sample[] {
+export function histogramSamples(name: string, sharedLabels: Labels, times: TimeHistogram): Sample[] {
   const samples: Sample[] = [];
+  const bucketName = `${name}_bucket`;
   let count = 0;
-  for (let i = 0; i < bucketLabels.length; i++) {
+  for (const [i, labels] of bucketLabels.entries()) {
     count += times.counts[i] ?? 0;
-    samples.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bucketLabels[i] ?? '+Inf' }, value: count });
+    samples.push({ metricName: bucketName, labels, sharedLabels, value: count });
   }
-  samples.push({ metricName: `${name}_sum`, labels, value: times.sumMs / 1_000 });
-  samples.push({ metricName: `${name}_count`, labels, value: times.count });
+  samples.push({ metricName: `${name}_sum`, labels: noLabels, sharedLabels, value: times.sumMs / 1_000 });
+  samples.push({ metricName: `${name}_count`, labels: noLabels, sharedLabels, value: times.count });
   return samples;
 }

@@ -58,6 +58,10 @@ function build(pooler: Pooler): FastifyInstance {
     requestTimeout: requestMsMax,
     keepAliveTimeout: keepAliveMs,
     forceCloseConnections: true,
+    // A path that is no URL; fastify's own answer would repeat it.
+    frameworkErrors: (_error, _request, reply: FastifyReply) => {
+      void reply.code(400).send({ error: 'bad request' });
+    },
   });
   app.server.maxConnections = connectionsMax;
   app.server.headersTimeout = requestMsMax;

@@ -21,6 +21,8 @@ import { type Ticket, Waiters } from './waiters.js';
 
 /** A client as its pool sees it. */
 export interface PoolClient extends Lessee {
+  /** Weir's own look-ups are not counted among the clients'. */
+  readonly kind: 'client' | 'internal';
   /** The server asked for is there: lent and attached. */
   onLease(server: ServerConnection): void;
   /** There will be none. */
@@ -286,8 +288,10 @@ export class Pool implements ServerOwner {
   }
 
   #lend(server: ServerConnection, client: PoolClient, waitedMs: number): void {
-    this.assignments++;
-    this.waitTime.observe(waitedMs);
+    if (client.kind === 'client') {
+      this.assignments++;
+      this.waitTime.observe(waitedMs);
+    }
     server.lend(client);
   }
 
@@ -348,7 +352,7 @@ export class Pool implements ServerOwner {
             server.destroy(new PoolerError(`${plan.query} failed: ${error.message}`, { sqlstate: error.sqlstate }));
             return;
           }
-          if (plan.forgets) channel.forgetSession(server.loginSettings);
+          if (plan.forgets) channel.forgetSession();
           else channel.effects = 0;
           this.#free(server);
         });

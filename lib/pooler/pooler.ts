@@ -76,6 +76,9 @@ export class Pooler implements House, PoolEvents {
   readonly clock: Clock;
   readonly log: Logger;
   readonly startedWallMs: number;
+  /** When the configuration in force was read. */
+  reloadedWallMs: number;
+  #reloading: Promise<void> = Promise.resolve();
   readonly keyCache: ScramKeyCache;
   verifiers: ScramVerifiers;
   throttle: LoginThrottle;
@@ -135,6 +138,7 @@ export class Pooler implements House, PoolEvents {
     this.clock = clock;
     this.log = log;
     this.startedWallMs = clock.wallMs();
+    this.reloadedWallMs = this.startedWallMs;
     this.#reread = options.reread;
     this.#config = loaded.config;
     this.#tls = tls;
@@ -484,7 +488,17 @@ export class Pooler implements House, PoolEvents {
   // Control
 
   /** Reads the configuration again; with an error nothing changes. @throws PoolerError */
-  async reload(): Promise<readonly Change[]> {
+  reload(): Promise<readonly Change[]> {
+    // One after the other: reading certificates takes time, and the last reload must win.
+    const reloading = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloading.then(
+      () => {},
+      () => {},
+    );
+    return reloading;
+  }
+
+  async #reload(): Promise<readonly Change[]> {
     const loaded = this.#reread();
     const next = reloadedConfig(this.#config, loaded.config);
     const [tls, serverTls] = await Promise.all([
@@ -499,6 +513,7 @@ export class Pooler implements House, PoolEvents {
     for (const change of changes) {
       this.log.info({ key: change.key, old: change.old, new: change.new, restart: change.restart }, 'setting changed');
     }
+    this.reloadedWallMs = this.clock.wallMs();
     this.log.info('configuration reloaded');
     return changes;
   }
@@ -509,7 +524,14 @@ export class Pooler implements House, PoolEvents {
   }
 
   #apply(next: Config): void {
+    const { max_login_failures, login_failure_window } = this.#config.weir;
     this.#config = next;
+    if (
+      next.weir.max_login_failures !== max_login_failures ||
+      next.weir.login_failure_window !== login_failure_window
+    ) {
+      this.throttle = this.#newThrottle();
+    }
     this.#policy = policyOf(next);
     this.resolver.ttlMs = next.weir.dns_max_ttl * 1_000;
     this.log.level = resolveLogLevel(next.weir);
@@ -522,6 +544,12 @@ export class Pooler implements House, PoolEvents {
       }
       const target = this.#targetOf(settings);
       pool.reconfigure(settings, this.#policy, target, sameTarget(pool.target, target));
+    }
+    for (const { session } of this.#clients) {
+      const settings = session && resolvePool(next, session.database, session.user);
+      if (settings !== undefined && session !== undefined) {
+        session.settings = { ...settings, pool_mode: session.settings.pool_mode };
+      }
     }
     this.#makeForcedPools();
   }
@@ -624,17 +652,15 @@ export class Pooler implements House, PoolEvents {
   /** Begins to end; `finished` resolves when it is done. */
   shutdown(mode: ShutdownMode): void {
     if (this.#shutdown === 'immediate') return;
-    // A second request, or a stricter one, does not wait any longer.
-    const now = mode === 'immediate' || this.#shutdown !== undefined ? 'immediate' : mode;
-    this.#shutdown = now;
+    this.#shutdown = mode;
     this.#closing = new PoolerError('pooler is shutting down', {
       sqlstate: '57P01',
       hint: 'Connect to another instance, or again in a moment.',
     });
-    this.log.info({ mode: now, clients: this.#clients.size }, 'shutting down');
-    this.#listening?.close(now === 'immediate' ? 'all' : 'tcp');
-    if (now === 'wait_for_servers') for (const pool of this.#pools.values()) pool.pause();
-    if (now === 'immediate') {
+    this.log.info({ mode, clients: this.#clients.size }, 'shutting down');
+    this.#listening?.close(mode === 'immediate' ? 'all' : 'tcp');
+    if (mode === 'wait_for_servers') for (const pool of this.#pools.values()) pool.pause();
+    if (mode === 'immediate') {
       const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
       for (const client of [...this.#clients]) client.fail(error);
     }
@@ -711,7 +737,7 @@ export class Pooler implements House, PoolEvents {
     if (state.kind === 'login') {
       const { client_login_timeout } = this.#config.weir;
       if (client_login_timeout > 0 && now - client.connectedMs >= client_login_timeout * 1_000) client.loginTimedOut();
-    } else if (state.kind === 'idle') {
+    } else if (state.kind === 'idle' || (state.kind === 'active' && state.server.channel.quiet)) {
       const { client_idle_timeout } = state.session.settings;
       if (client_idle_timeout > 0 && now - client.activeMs >= client_idle_timeout * 1_000) {
         client.fail(

@@ -105,8 +105,7 @@ export class Statistics {
       for (const key of keys) averages[key] = Math.round(difference[key] / seconds);
       averages.xact_time = each(difference.xact_time, difference.xact_count);
       averages.query_time = each(difference.query_time, difference.query_count);
-      // As PgBouncer: the time spent waiting per second.
-      averages.wait_time = Math.round(difference.wait_time / seconds);
+      averages.wait_time = each(difference.wait_time, difference.server_assignment_count);
       this.#averages.set(database, averages);
     }
     this.#before = totals;

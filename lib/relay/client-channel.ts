@@ -9,6 +9,7 @@ import {
   type ErrorFields,
   errorResponse,
   FrameStream,
+  type FrameTable,
   Frontend,
   frameTable,
   headerBytes,
@@ -37,7 +38,7 @@ import {
   owedSync,
   owedWithUndo,
 } from './owed.js';
-import type { ClientHost, Port } from './ports.js';
+import type { ClientHost, Port, Traffic } from './ports.js';
 import type { ServerChannel } from './server-channel.js';
 
 export interface ClientChannelLimits {
@@ -55,6 +56,32 @@ export interface ClientChannelLimits {
 
 const targetBytesMax = 8192;
 
+/** By limits, which clients share: a table of its own would be a sixth of an idle client's memory. */
+const tables = new WeakMap<ClientChannelLimits, FrameTable>();
+
+function tableFor(limits: ClientChannelLimits): FrameTable {
+  let table = tables.get(limits);
+  if (table === undefined) {
+    table = frameTable([
+      { tag: Frontend.Query, action: Action.Whole, holdBytesMax: limits.inspectBytesMax },
+      { tag: Frontend.Parse, action: Action.Whole, holdBytesMax: limits.statementBytesMax },
+      { tag: Frontend.Bind, action: Action.Whole, holdBytesMax: targetBytesMax },
+      { tag: Frontend.Describe, action: Action.Whole, holdBytesMax: targetBytesMax },
+      { tag: Frontend.Close, action: Action.Whole, holdBytesMax: targetBytesMax },
+      { tag: Frontend.Execute, action: Action.Header },
+      { tag: Frontend.Sync, action: Action.Header },
+      { tag: Frontend.Flush, action: Action.Header },
+      { tag: Frontend.FunctionCall, action: Action.Header },
+      { tag: Frontend.CopyData, action: Action.Header },
+      { tag: Frontend.CopyDone, action: Action.Header },
+      { tag: Frontend.CopyFail, action: Action.Header },
+      { tag: Frontend.Terminate, action: Action.Header },
+    ]);
+    tables.set(limits, table);
+  }
+  return table;
+}
+
 /** Sent to make PostgreSQL fail where weir has to answer with an error of its own: its state must be that of an error. */
 const provocation = Buffer.from('weir: this statement is refused\0\0\0', 'latin1');
 
@@ -67,6 +94,7 @@ export class ClientChannel extends FrameStream {
   readonly #host: ClientHost;
   readonly #limits: ClientChannelLimits;
   readonly #registry: StatementRegistry;
+  readonly traffic: Traffic;
   readonly #transparent: boolean;
 
   /** The server on loan, if any. */
@@ -76,44 +104,31 @@ export class ClientChannel extends FrameStream {
   readonly statements: ClientStatements;
   /** What the client last put in its unnamed slot. */
   unnamed: Statement | undefined;
-  readonly #loginSettings: Settings;
+  /** Those the session began with. */
+  readonly loginSettings: Settings;
   #terminated = false;
+  /** The batch was cancelled before a server was found for it: its messages go nowhere. */
+  #cancelled = false;
 
   constructor(options: {
     readonly toClient: Port;
     readonly host: ClientHost;
     readonly limits: ClientChannelLimits;
     readonly registry: StatementRegistry;
+    readonly traffic: Traffic;
     readonly statements: ClientStatements;
     readonly settings: Settings;
     readonly transparent: boolean;
   }) {
-    const { inspectBytesMax, statementBytesMax, frameBytesMax } = options.limits;
-    super(
-      frameTable([
-        { tag: Frontend.Query, action: Action.Whole, holdBytesMax: inspectBytesMax },
-        { tag: Frontend.Parse, action: Action.Whole, holdBytesMax: statementBytesMax },
-        { tag: Frontend.Bind, action: Action.Whole, holdBytesMax: targetBytesMax },
-        { tag: Frontend.Describe, action: Action.Whole, holdBytesMax: targetBytesMax },
-        { tag: Frontend.Close, action: Action.Whole, holdBytesMax: targetBytesMax },
-        { tag: Frontend.Execute, action: Action.Header },
-        { tag: Frontend.Sync, action: Action.Header },
-        { tag: Frontend.Flush, action: Action.Header },
-        { tag: Frontend.FunctionCall, action: Action.Header },
-        { tag: Frontend.CopyData, action: Action.Header },
-        { tag: Frontend.CopyDone, action: Action.Header },
-        { tag: Frontend.CopyFail, action: Action.Header },
-        { tag: Frontend.Terminate, action: Action.Header },
-      ]),
-      frameBytesMax,
-    );
+    super(tableFor(options.limits), options.limits.frameBytesMax);
     this.toClient = options.toClient;
     this.#host = options.host;
     this.#limits = options.limits;
     this.#registry = options.registry;
+    this.traffic = options.traffic;
     this.#transparent = options.transparent;
     this.settings = options.settings;
-    this.#loginSettings = options.settings;
+    this.loginSettings = options.settings;
     this.statements = options.statements;
   }
 
@@ -125,12 +140,27 @@ export class ClientChannel extends FrameStream {
   /** The client ran DISCARD ALL: its session is as after its login. */
   onDiscardAll(): void {
     this.onDeallocateAll();
-    this.settings = this.#loginSettings;
+    this.settings = this.loginSettings;
   }
 
   onDeallocateAll(): void {
     this.statements.clear();
     this.unnamed = undefined;
+  }
+
+  /** The batch the stream stopped before is answered with an error; the stream may go on. */
+  cancelBatch(error: ErrorFields): void {
+    this.#cancelled = true;
+    this.toClient.writeOwned(errorResponse(error));
+  }
+
+  /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
+  #skipCancelled(tag: number): Verdict {
+    if (tag === Frontend.Query || tag === Frontend.FunctionCall || tag === Frontend.Sync) {
+      this.#cancelled = false;
+      this.toClient.writeOwned(readyForQuery(TransactionStatus.Idle));
+    }
+    return Verdict.Drop;
   }
 
   /** The connection is gone: nothing is fed any more. */
@@ -142,6 +172,7 @@ export class ClientChannel extends FrameStream {
 
   protected onHeader(tag: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
+    if (this.#cancelled && tag !== Frontend.Terminate) return this.#skipCancelled(tag);
     switch (tag) {
       case Frontend.Execute:
         return this.#forward(owedExecute);
@@ -155,7 +186,9 @@ export class ClientChannel extends FrameStream {
         return verdict;
       }
       case Frontend.CopyData:
-        return this.#expectsCopy() ? Verdict.Keep : Verdict.Drop;
+        if (!this.#expectsCopy()) return Verdict.Drop;
+        this.server?.copyDataSent();
+        return Verdict.Keep;
       case Frontend.CopyDone:
       case Frontend.CopyFail:
         if (!this.#expectsCopy()) return Verdict.Drop;
@@ -170,6 +203,7 @@ export class ClientChannel extends FrameStream {
 
   protected onWhole(tag: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
+    if (this.#cancelled) return this.#skipCancelled(tag);
     switch (tag) {
       case Frontend.Query:
         return this.#onQuery(bytes, start, end);
@@ -186,6 +220,7 @@ export class ClientChannel extends FrameStream {
 
   protected onLarge(tag: number, total: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
+    if (this.#cancelled) return this.#skipCancelled(tag);
     switch (tag) {
       case Frontend.Query:
         return this.#query(Effect.Unknown);

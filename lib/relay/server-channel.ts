@@ -9,6 +9,7 @@ import {
   FrameStream,
   frameTable,
   headerBytes,
+  parameterStatus,
   parseMessage,
   readErrorFields,
   readParameterStatus,
@@ -66,7 +67,12 @@ ends[Backend.EmptyQueryResponse] = Expect.Executed;
 ends[Backend.PortalSuspended] = Expect.Executed;
 ends[Backend.CloseComplete] = Expect.Closed;
 
+/** The outermost context of an error that a COPY met in its data: its beginning has been read. */
+const readingCopy = /(?:^|\n)COPY [^\n]*$/;
+
 const letterD = 0x44;
+const letterR = 0x52;
+const reset = Buffer.from('RESET\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
@@ -79,7 +85,8 @@ export class ServerChannel extends FrameStream {
   readonly toServer: Port;
   readonly #host: ServerHost;
   readonly #clock: Clock;
-  readonly traffic: Traffic;
+  /** Where what happens is counted: with the pool, or apart for a client inside weir. */
+  traffic: Traffic;
 
   readonly #owed = new Ring<Owed>(16);
   /** Entries of `#owed` that end with a ReadyForQuery. */
@@ -108,8 +115,20 @@ export class ServerChannel extends FrameStream {
   #copyIn = false;
   /** Syncs sent that the running COPY overlooks. */
   #syncsOverlooked = 0;
+  /** COPY data has been sent for the running COPY, or for one that may begin. */
+  #copyDataSent = false;
+  /** One of those Syncs was sent behind data: a COPY that fails may end before it, and then it counts. */
+  #syncsUncertain = false;
   #ownError: ServerErrorFields | undefined;
   #batchEnded = false;
+  /** A batch has ended and nothing is owed: told to the host once all that was received has been looked at. */
+  #batchOver = false;
+  /** The same of a batch of weir's own. */
+  #ownOver: (() => void) | undefined;
+  /** Those it had after its login: all of them reported ones. */
+  readonly #loginSettings: Settings;
+  /** The client ran RESET or DISCARD ALL in this batch: the server goes back to its beginning, the client to its own. */
+  #resetting = false;
   #closed = false;
 
   /** When the reply that is being waited for became due; undefined while nothing is owed to a client. */
@@ -132,6 +151,7 @@ export class ServerChannel extends FrameStream {
     this.#clock = options.clock;
     this.traffic = options.traffic;
     this.settings = options.settings;
+    this.#loginSettings = options.settings;
     this.statements = options.statements;
   }
 
@@ -170,13 +190,20 @@ export class ServerChannel extends FrameStream {
 
   /** Whether everything owed has come; the server may be inside a transaction. */
   get settled(): boolean {
-    return this.#owed.length === 0 && this.complete && !this.midFrame && this.carriedBytes === 0;
+    return this.#owed.length === 0 && this.complete;
+  }
+
+  /** Whether part of a message has come and the rest has not. */
+  get midMessage(): boolean {
+    return this.midFrame || this.carriedBytes > 0;
   }
 
   attach(client: ClientChannel): void {
     assert(this.#client === undefined, 'a server is leased to one client');
     assert(this.quiet, 'a server is lent only when nothing is owed');
+    assert(!this.midMessage, 'a server is lent only between messages');
     this.#client = client;
+    this.traffic = client.traffic;
     this.usedSinceReset = true;
     this.transactionStartedMs = undefined;
   }
@@ -195,6 +222,23 @@ export class ServerChannel extends FrameStream {
     for (let entry = this.#owed.shift(); entry !== undefined; entry = this.#owed.shift()) this.#settle(entry);
     this.#client = undefined;
     this.statements.clear();
+  }
+
+  /**
+   * Feeds bytes from the socket. Who asked is told of the end only behind the last of them: bytes beyond what was owed
+   * must find nobody whose reply they could pass for.
+   */
+  receive(bytes: Buffer, from: number, to: number): void {
+    this.feed(bytes, from, to);
+    const ownOver = this.#ownOver;
+    if (ownOver !== undefined) {
+      this.#ownOver = undefined;
+      ownOver();
+    }
+    if (this.#batchOver) {
+      this.#batchOver = false;
+      if (!this.#closed) this.#host.onBatchEnd();
+    }
   }
 
   /** Records a message to the server that will be answered; it is written right after. */
@@ -220,6 +264,12 @@ export class ServerChannel extends FrameStream {
   /** A Sync that a running COPY overlooks: no reply will come. */
   syncOverlooked(): void {
     this.#syncsOverlooked++;
+    if (this.#copyDataSent) this.#syncsUncertain = true;
+  }
+
+  /** COPY data goes on to the server. */
+  copyDataSent(): void {
+    this.#copyDataSent = true;
   }
 
   /** Answers the client with `bytes` when everything owed before has been answered. */
@@ -284,12 +334,17 @@ export class ServerChannel extends FrameStream {
   }
 
   /** After DISCARD ALL: no statement, and no setting but those reported at login, as reported since. */
-  forgetSession(loginSettings: Settings): void {
+  forgetSession(): void {
     this.statements.clear();
     this.unnamed = undefined;
     this.effects = 0;
+    this.#forgetUnreported();
+  }
+
+  /** What the server does not report has its value of the login again. */
+  #forgetUnreported(): void {
     const reported = new Map<string, string>();
-    for (const [name, value] of loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
+    for (const [name, value] of this.#loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
     this.settings = new Settings(reported);
   }
 
@@ -320,7 +375,9 @@ export class ServerChannel extends FrameStream {
         return this.#onReady(bytes[start + 5] as number);
       case Backend.CommandComplete:
         if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
-        if (this.#copyIn) this.#copyIn = false;
+        else if (bytes[start + headerBytes] === letterR)
+          this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
+        if (this.#copyIn) this.#endCopyIn();
         return this.onHeader(tag);
       case Backend.ParameterStatus:
         return this.#onParameterStatus(bytes, start, end);
@@ -410,17 +467,13 @@ export class ServerChannel extends FrameStream {
       return this.#doubt('ReadyForQuery with a status that is none');
     }
     this.#copyIn = false;
+    this.#resetting = false;
     while (this.#owed.peek()?.expect === Expect.CopyEnded) this.#owed.shift();
     const head = this.#owed.peek();
     if (head === undefined || head.expect > Expect.ReadyForQuery) {
-      if (this.#syncsOverlooked === 0 || head !== undefined) return this.#doubt('ReadyForQuery that nobody asked for');
-      // A Sync sent into a COPY that failed before it was read: it counted after all.
-      this.#syncsOverlooked = 0;
-      this.#ignoring = false;
-      this.#batchOpen = false;
-      return this.#endBatch(status);
+      return this.#doubt('ReadyForQuery that nobody asked for');
     }
-    this.#syncsOverlooked = 0;
+    this.#forgetCopy();
     this.#batchesOwed--;
     if (!head.visible) {
       this.emitBefore();
@@ -429,7 +482,11 @@ export class ServerChannel extends FrameStream {
       const error = this.#ownError;
       this.#ownError = undefined;
       this.#advance();
-      head.done?.(error);
+      const { done } = head;
+      if (done !== undefined) {
+        if (this.#owed.length > 0) done(error);
+        else this.#ownOver = () => done(error);
+      }
       return Verdict.Drop;
     }
     this.#owed.shift();
@@ -464,7 +521,7 @@ export class ServerChannel extends FrameStream {
       this.idleInTransactionSinceMs = undefined;
       return;
     }
-    this.#host.onBatchEnd();
+    this.#batchOver = true;
   }
 
   /** DISCARD ALL and DEALLOCATE ALL take weir's own statements with them. */
@@ -472,6 +529,8 @@ export class ServerChannel extends FrameStream {
     if (discardAll.equals(bytes.subarray(start + headerBytes, end))) {
       this.statements.clear();
       this.unnamed = undefined;
+      this.#forgetUnreported();
+      this.#resetting = true;
       if (this.#visible) this.#client?.onDiscardAll();
     } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
       this.statements.clear();
@@ -486,6 +545,16 @@ export class ServerChannel extends FrameStream {
       const client = this.#visible ? this.#client : undefined;
       const agreed = client?.settings === this.settings;
       this.settings = this.settings.with(parameter.name, parameter.value);
+      if (client !== undefined && this.#resetting && this.#loginSettings.get(parameter.name) === parameter.value) {
+        const own = client.loginSettings.get(parameter.name);
+        if (own !== undefined && own !== parameter.value) {
+          client.settings = client.settings.with(parameter.name, own);
+          this.emitBefore();
+          client.toClient.writeOwned(parameterStatus(parameter.name, own));
+          this.#host.onSettings(this.settings);
+          return Verdict.Drop;
+        }
+      }
       if (client !== undefined) {
         client.settings = agreed ? this.settings : client.settings.with(parameter.name, parameter.value);
       }
@@ -506,7 +575,7 @@ export class ServerChannel extends FrameStream {
     }
     if (head === undefined) {
       this.#host.onError(fields, this.#client === undefined);
-      return Verdict.Keep;
+      return this.#doubt(`an error that nobody asked for: ${fields.sqlstate} ${fields.message}`);
     }
     if (!head.visible && head.expect === Expect.ReadyForQuery) {
       this.#ownError = fields;
@@ -515,11 +584,14 @@ export class ServerChannel extends FrameStream {
     }
     this.emitBefore();
     this.#visible = true;
-    if (this.#copyIn && this.#syncsOverlooked > 0 && !(fields.where ?? '').startsWith('COPY ')) {
+    if (this.#copyIn && this.#syncsOverlooked > 0 && (this.#syncsUncertain || !readingCopy.test(fields.where ?? ''))) {
       // Whether the server read the Sync inside the COPY or after its error cannot be told apart.
       return this.#doubt('COPY failed where a Sync may or may not count');
     }
-    this.#copyIn = false;
+    if (this.#copyIn) {
+      this.#copyIn = false;
+      this.#forgetCopy();
+    }
     this.#host.onError(fields, false);
     if (head.expect <= Expect.ReadyForQuery) return Verdict.Keep;
     if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
@@ -587,7 +659,26 @@ export class ServerChannel extends FrameStream {
     });
     this.#batchesOwed -= overlooked;
     this.#syncsOverlooked += overlooked;
+    if (overlooked > 0 && this.#copyDataSent) this.#syncsUncertain = true;
     if (overlooked > 0 && this.#batchesOwed === 0) this.#batchOpen = true;
+  }
+
+  /** The server has all data of the COPY: the next one has its own end. */
+  #endCopyIn(): void {
+    this.#copyIn = false;
+    this.#forgetCopy();
+    let found = false;
+    this.#owed.filter((entry) => {
+      if (found || entry.expect !== Expect.CopyEnded) return true;
+      found = true;
+      return false;
+    });
+  }
+
+  #forgetCopy(): void {
+    this.#syncsOverlooked = 0;
+    this.#copyDataSent = false;
+    this.#syncsUncertain = false;
   }
 
   #doubt(reason: string): Verdict {

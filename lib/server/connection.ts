@@ -234,7 +234,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   onData(bytes: Buffer, start: number, end: number): void {
     try {
-      this.channel.feed(bytes, start, end);
+      this.channel.receive(bytes, start, end);
     } catch (cause) {
       this.destroy(
         new PoolerError('internal error in the pooler', {

@@ -194,6 +194,7 @@ export abstract class FrameStream {
       let verdict: Verdict;
       let shown = position + total;
       if (action === Action.Header) {
+        shown = position + headerBytes;
         verdict = this.onHeader(tag, total);
       } else if (total <= (holdBytesMax[tag] as number)) {
         if (shown > to) break;
@@ -213,7 +214,7 @@ export abstract class FrameStream {
       const end = position + total;
       if (verdict === Verdict.Drop || verdict === Verdict.Replace) {
         this.emitBefore();
-        position = Math.min(end, to);
+        position = verdict === Verdict.Replace ? shown : Math.min(end, to);
         this.#runStart = position;
         this.#remainingDropped = verdict === Verdict.Drop;
       } else {

@@ -23,8 +23,15 @@ export const shutdown: ControlCommand = {
   argument: 'optional',
   run: (argument, { pooler }) => {
     const mode = modeOf(argument);
-    // Said again, it does not become the quick way out that a second signal is.
-    if (mode === 'immediate' || pooler.shutdownMode !== mode) pooler.shutdown(mode);
-    return mode === 'immediate' ? undefined : 'SHUTDOWN';
+    if (mode === 'immediate') {
+      pooler.shutdown(mode);
+      return undefined;
+    }
+    // After the answer: where nobody is left to wait for, the console is closed at once.
+    setImmediate(() => {
+      // Said again, it does not become the quick way out that a second signal is.
+      if (pooler.shutdownMode !== mode) pooler.shutdown(mode);
+    });
+    return 'SHUTDOWN';
   },
 };

@@ -34,11 +34,13 @@ export const totals = show('totals', { name: 'text', value: 'numeric' }, (contex
   ];
 });
 
-/** Rates add up; a time per transaction or query is weighted by how many there were. */
+/** Rates add up; a time per transaction, query or assignment is weighted by how many there were. */
 function addAverages(to: DatabaseTotals, more: DatabaseTotals): void {
   const xactTime = weighted(to.xact_time, to.xact_count, more.xact_time, more.xact_count);
   const queryTime = weighted(to.query_time, to.query_count, more.query_time, more.query_count);
+  const waitTime = weighted(to.wait_time, to.server_assignment_count, more.wait_time, more.server_assignment_count);
   addTotals(to, more);
+  to.wait_time = waitTime;
   to.xact_time = xactTime;
   to.query_time = queryTime;
 }

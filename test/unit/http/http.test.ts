@@ -1,0 +1,237 @@
+// The HTTP server in front of a weir without any server: routes, formats, limits of labels, readiness, and requests that are refused.
+
+import net from 'node:net';
+import pino from 'pino';
+import t, { type Test } from 'tap';
+import { startHttp } from '../../../lib/http/index.js';
+import { histogramSamples } from '../../../lib/http/metric.js';
+import { Metrics } from '../../../lib/http/metrics.js';
+import { groupPools, labelledPoolsMax } from '../../../lib/http/pool-groups.js';
+import { TimeHistogram, timeBucketsMs } from '../../../lib/metrics/index.js';
+import { type Pooler, takeCensus } from '../../../lib/pooler/index.js';
+import { eventually } from '../../support/eventually.js';
+import { startWeir } from '../../support/weir.js';
+import { type Family, readExposition, readingOf } from './exposition.js';
+
+const openMetricsType = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+
+const logged: string[] = [];
+const log = pino({ level: 'debug' }, { write: (line: string) => logged.push(line) });
+// Port 1 of the loopback address: nobody listens there.
+const weir = await startWeir({
+  server: { host: '127.0.0.1', port: 1 },
+  log,
+  users: { alice: 'a' },
+  weir: { auth_type: 'trust', server_login_retry: 0.2, server_connect_timeout: 1 },
+});
+const http = await startHttp(weir.pooler, { host: '127.0.0.1', port: 0 });
+const base = `http://127.0.0.1:${http.port}`;
+t.teardown(async () => {
+  await http.close();
+  await weir.stop();
+});
+
+async function scrape(accept = '*/*'): Promise<{ type: string; families: ReadonlyMap<string, Family> }> {
+  const response = await fetch(`${base}/metrics`, { headers: { accept } });
+  if (response.status !== 200) throw new Error(`status ${response.status}`);
+  const type = response.headers.get('content-type') ?? '';
+  const format = type.startsWith('application/openmetrics-text') ? 'openmetrics' : 'prometheus';
+  return { type, families: readExposition(await response.text(), format) };
+}
+
+void t.test('the checker refuses what breaks the format', async (t) => {
+  const good = '# HELP a_total A b.\n# TYPE a_total counter\na_total{x="\\"\\\\\\n,}"} 1\n';
+  t.equal(readingOf(readExposition(good, 'prometheus'), 'a_total', { x: '"\\\n,}' }), 1);
+  const histogram = (buckets: string) => `# HELP h H.\n# TYPE h histogram\n${buckets}h_sum 1\nh_count 2\n`;
+  readExposition(histogram('h_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\n'), 'prometheus');
+  for (const bad of [
+    good.slice(0, -1),
+    `${good}b 1\n`,
+    good + good,
+    good.replace('# HELP a_total A b.\n', ''),
+    good.replace('# TYPE a_total counter\n', ''),
+    good.replace('A b.', ''),
+    good.replace('} 1', '} one'),
+    good.replace('} 1', '} -1'),
+    good.replace('\\\\', '\\x'),
+    `${good}a_total{x="\\"\\\\\\n,}"} 2\n`,
+    histogram('h_bucket{le="1"} 3\nh_bucket{le="+Inf"} 2\n'),
+    histogram('h_bucket{le="1"} 1\n'),
+  ]) {
+    t.throws(() => readExposition(bad, 'prometheus'), JSON.stringify(bad));
+  }
+  t.throws(() => readExposition(good, 'openmetrics'), 'no EOF, and a counter family that ends in _total');
+});
+
+void t.test('/metrics is valid in both formats, however often and in whichever order it is asked for', async (t) => {
+  for (const accept of ['*/*', openMetricsType, 'text/plain;version=0.0.4', openMetricsType, '*/*']) {
+    const { type, families } = await scrape(accept);
+    const open = accept === openMetricsType;
+    t.equal(type, open ? openMetricsType : 'text/plain; version=0.0.4; charset=utf-8');
+    const own = [...families.values()].filter((family) => family.name.startsWith('weir_'));
+    t.ok(own.length >= 35, `${own.length} metrics of weir`);
+    t.same(
+      own.filter(({ help }) => help.length < 10 || !/\.$/.test(help)),
+      [],
+      'each has a sentence of help',
+    );
+    const counters = own.filter((family) => family.type === 'counter');
+    t.same(
+      counters.filter((family) => family.name.endsWith('_total') === open),
+      [],
+      'and counters the names of the format',
+    );
+    t.ok(families.has('process_resident_memory_bytes') && families.has('nodejs_heap_size_total_bytes'));
+    t.equal(readingOf(families, 'weir_build_info', { version: 'test', node: process.versions.node }), 1);
+    t.equal(readingOf(families, 'weir_client_connections_limit'), 10_000);
+  }
+  const both = await Promise.all([scrape(), scrape(openMetricsType), scrape()]);
+  t.equal(both.length, 3, 'and at the same time');
+});
+
+void t.test('/healthz is 200 as long as the process serves', async (t) => {
+  const response = await fetch(`${base}/healthz`);
+  t.same([response.status, await response.json()], [200, { status: 'ok' }]);
+});
+
+async function ready(): Promise<{ status: number; reasons: readonly string[] }> {
+  const response = await fetch(`${base}/readyz`);
+  const { reasons } = (await response.json()) as { reasons: readonly string[] };
+  return { status: response.status, reasons };
+}
+
+void t.test('/readyz says no while weir is paused', async (t) => {
+  t.same(await ready(), { status: 200, reasons: [] });
+  await weir.pooler.pause(undefined);
+  t.same(await ready(), { status: 503, reasons: ['paused'] });
+  t.equal(readingOf((await scrape()).families, 'weir_paused'), 1);
+  weir.pooler.resume(undefined);
+  t.same(await ready(), { status: 200, reasons: [] });
+});
+
+void t.test('/readyz says which server cannot be reached, until the error is old', async (t) => {
+  await t.rejects(weir.connect({ user: 'alice', database: 'app' }));
+  const { status, reasons } = await ready();
+  t.equal(status, 503);
+  t.match(reasons, [/^no server for database app, user alice \(SQLSTATE 08\w+\)$/]);
+  const { families } = await scrape();
+  const labels = { database: 'app', user: 'alice' };
+  t.equal(readingOf(families, 'weir_pool_failing', labels), 1);
+  t.equal(readingOf(families, 'weir_server_connect_failures_total'), 1);
+  t.equal(readingOf(families, 'weir_login_failures_total', { reason: '08006' }) ?? 0, 1);
+  t.equal(readingOf(families, 'weir_pooler_errors_total', { sqlstate: '08006' }), 1);
+  // Nobody needs the pool, so nobody tries: after retry and connect time-out it no longer counts.
+  await eventually(async () => (await ready()).status === 200);
+});
+
+void t.test('other paths and methods are 404, and large requests are refused', async (t) => {
+  for (const [path, method] of [
+    ['/', 'GET'],
+    ['/metrics/', 'GET'],
+    ['/../etc/passwd', 'GET'],
+    ['/metrics', 'POST'],
+    ['/healthz', 'DELETE'],
+  ] as const) {
+    const response = await fetch(base + path, { method });
+    t.same([response.status, await response.json()], [404, { error: 'not found' }], `${method} ${path}`);
+  }
+  const bad = await fetch(`${base}/%zz`);
+  t.same([bad.status, await bad.json()], [400, { error: 'bad request' }]);
+  const large = await fetch(`${base}/metrics`, { headers: { 'x-large': 'x'.repeat(10_000) } });
+  t.equal(large.status, 431);
+  t.match(await rawRequest(`POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n`), /^HTTP\/1\.1 4\d\d /);
+  t.equal((await fetch(`${base}/metrics`, { method: 'HEAD' })).status, 200);
+});
+
+async function rawRequest(text: string): Promise<string> {
+  const socket = net.connect(http.port, '127.0.0.1', () => socket.write(text));
+  const chunks: Buffer[] = [];
+  socket.setTimeout(2_000, () => socket.destroy());
+  socket.on('data', (chunk) => {
+    chunks.push(chunk);
+    socket.end();
+  });
+  await new Promise((resolve) => socket.on('close', resolve));
+  return Buffer.concat(chunks).toString('latin1');
+}
+
+void t.test('a request is logged at debug only, without what was typed', async (t) => {
+  await fetch(`${base}/readyz?token=hunter2`);
+  await fetch(`${base}/hunter2`);
+  await eventually(() => logged.filter((line) => line.includes('HTTP request')).length >= 10);
+  const requests = logged.filter((line) => line.includes('HTTP request')).map((line) => JSON.parse(line) as object);
+  t.match(requests.at(-1), { level: 20, method: 'GET', route: 'none', status: 404 });
+  t.notOk(logged.some((line) => line.includes('hunter2')));
+});
+
+void t.test('a port in use is named in the error', async (t) => {
+  await t.rejects(startHttp(weir.pooler, { host: '127.0.0.1', port: http.port }), {
+    message: `cannot listen on 127.0.0.1:${http.port} for HTTP: EADDRINUSE`,
+    hint: /http_listen/,
+  });
+});
+
+void t.test('/readyz says no while weir shuts down, and /healthz goes on', async (t) => {
+  const ending = await startWeir({ server: { host: '127.0.0.1', port: 1 } });
+  const server = await startHttp(ending.pooler, { host: '127.0.0.1', port: 0 });
+  ending.pooler.shutdown('wait_for_clients');
+  const response = await fetch(`http://127.0.0.1:${server.port}/readyz`);
+  t.same([response.status, await response.json()], [503, { status: 'not ready', reasons: ['shutting down'] }]);
+  t.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
+  const idle = net.connect(server.port, '127.0.0.1');
+  await new Promise((resolve) => idle.once('connect', resolve));
+  await ending.pooler.finished;
+  await server.close();
+  await t.rejects(fetch(`http://127.0.0.1:${server.port}/healthz`), 'an idle connection keeps nothing');
+  idle.destroy();
+});
+
+void t.test('a histogram keeps every observation, in seconds and cumulated', async (t) => {
+  const times = new TimeHistogram();
+  const observed = [0, ...timeBucketsMs, ...timeBucketsMs.map((ms) => ms + 0.01), 1e9];
+  for (const ms of observed) times.observe(ms);
+  const samples = histogramSamples('x', { a: 'b' }, times);
+  const text = samples.map(({ metricName, labels, sharedLabels, value }) => {
+    const pairs = Object.entries({ ...sharedLabels, ...labels }).map(([name, label]) => `${name}="${label}"`);
+    return `${metricName}{${pairs.join(',')}} ${value}`;
+  });
+  const families = readExposition(`# HELP x X.\n# TYPE x histogram\n${text.join('\n')}\n`, 'prometheus');
+  t.equal(readingOf(families, 'x_count', { a: 'b' }), observed.length);
+  t.equal(readingOf(families, 'x_sum', { a: 'b' }), observed.reduce((sum, ms) => sum + ms, 0) / 1_000);
+  for (const bound of timeBucketsMs) {
+    const within = observed.filter((ms) => ms <= bound).length;
+    t.equal(readingOf(families, 'x_bucket', { a: 'b', le: String(bound / 1_000) }), within, `up to ${bound} ms`);
+  }
+});
+
+async function withPools(t: Test, count: number): Promise<Pooler> {
+  const started = await startWeir({ server: { host: '127.0.0.1', port: 1 }, users: { u: 'p' } });
+  t.teardown(() => started.stop());
+  for (let i = 0; i < count; i++) {
+    const made = started.pooler.poolFor(`d${i}`, 'u');
+    if (made === undefined) throw new Error('no pool');
+    made.pool.traffic.queries = i;
+    made.pool.traffic.queryTime.observe(i);
+  }
+  return started.pooler;
+}
+
+void t.test('pools beyond the limit share one set of labels, and nothing is lost', async (t) => {
+  const pooler = await withPools(t, labelledPoolsMax + 2);
+  const count = labelledPoolsMax + 2;
+  t.equal(groupPools(takeCensus(pooler).pools.slice(0, labelledPoolsMax)).length, labelledPoolsMax, 'at the limit');
+  const before = performance.now();
+  const { body } = await new Metrics(pooler).text('prometheus');
+  t.comment(`${body.length} bytes for ${count} pools in ${Math.round(performance.now() - before)} ms`);
+  const families = readExposition(body, 'prometheus');
+  const queries = families.get('weir_queries_total')?.samples ?? [];
+  t.equal(queries.length, labelledPoolsMax + 1, 'one more series than the limit');
+  t.equal(
+    queries.reduce((sum, { value }) => sum + value, 0),
+    (count * (count - 1)) / 2,
+  );
+  const other = { database: '(other)', user: '(other)' };
+  t.equal(readingOf(families, 'weir_queries_total', other), count - 2 + count - 1);
+  t.equal(readingOf(families, 'weir_query_duration_seconds_count', other), 2);
+  t.equal(readingOf(families, 'weir_pool_size_limit', other), 40);
+});
