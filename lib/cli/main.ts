@@ -47,15 +47,17 @@ function becomeDaemon(): Promise<number> {
   const words = process.argv.slice(1).filter((word) => word !== '-d' && word !== '--daemon');
   const child = spawn(process.execPath, [...process.execArgv, ...words, '--quiet'], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    // Not inherited: whoever waits for our standard error to close would wait for the daemon's end.
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
+  child.stderr?.pipe(process.stderr);
   return new Promise((resolve) => {
     child.once('message', () => {
       child.disconnect();
       child.unref();
       resolve(0);
     });
-    child.once('exit', (code) => resolve(code ?? 1));
+    child.once('close', (code) => resolve(code ?? 1));
   });
 }
 
@@ -79,7 +81,13 @@ async function run(file: string | undefined, flags: RunFlags, version: string): 
     }
     return becomeDaemon();
   }
-  const { finished } = await serve({ loaded, reread: read, quiet, version, onReady: () => process.send?.('ready') });
+  const onReady = (): void => {
+    if (process.send === undefined) return;
+    // Who started the daemon leaves now, and nobody reads its standard error any more.
+    process.stderr.on('error', () => {});
+    process.send('ready');
+  };
+  const { finished } = await serve({ loaded, reread: read, quiet, version, onReady });
   await finished;
   return 0;
 }

@@ -41,9 +41,9 @@ const listening = {
   listen_backlog: setting(
     ['weir'],
     int(1, 65_535),
-    128,
-    'Connections the kernel queues before weir accepts them; further ones are dropped or refused by the kernel.',
-    { change: 'restart' },
+    4096,
+    'Connections the kernel queues before weir accepts them (it may cap this itself); further ones are dropped, and try again only after a second.',
+    { change: 'restart', iniDefault: 128 },
   ),
   unix_socket_dir: setting(
     ['weir'],

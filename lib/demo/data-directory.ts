@@ -232,7 +232,8 @@ async function readOwner(directory: string): Promise<Owner> {
 /** Whether that process holds the lock, has bound its port (line 6) and says that it is ready (line 8); pg_ctl looks at the same lines. */
 export async function saysReady(directory: string, pid: number, host: string): Promise<boolean> {
   const lines = (await readOwned(directory, 'postmaster.pid'))?.split('\n') ?? [];
-  return Number(lines[0]) === pid && lines[5] === host && lines[7]?.trim() === 'ready';
+  // A hot standby is up too, and says so in a word of its own.
+  return Number(lines[0]) === pid && lines[5] === host && ['ready', 'standby'].includes(lines[7]?.trim() ?? '');
 }
 
 /** The process that PostgreSQL's own lock file names. */

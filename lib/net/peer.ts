@@ -149,7 +149,11 @@ export class Peer {
   /** The socket beneath, for a TLS handshake on it; bytes already read go back first. Ends with `adoptTls`. */
   socketForTls(unread: Buffer | undefined): net.Socket {
     this.flush();
-    if (unread !== undefined) this.#socket.unshift(unread);
+    if (unread !== undefined) {
+      // A flowing stream would give it to its listeners, of which there are none, before the TLS socket asks for it.
+      this.#socket.pause();
+      this.#socket.unshift(unread);
+    }
     return this.#socket;
   }
 

@@ -58,6 +58,8 @@ export interface PoolEvents {
   serverError(pool: Pool, fields: ServerErrorFields): void;
   /** A limit over several pools keeps this one from growing: may an idle server elsewhere give way? */
   makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean;
+  /** A server has become idle that nobody of its own pool waits for. */
+  serverIdle(pool: Pool): void;
 }
 
 export interface PoolContext {
@@ -74,8 +76,11 @@ const connectsInFlightMax = 4;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
-/** What generic-pool is handed when the pool closed while a connection was being made. */
-type Made = ServerConnection | 'abandoned';
+/** What generic-pool is handed when no connection could be made: it knows its resources by identity, so each is an object. */
+interface NotMade {
+  readonly server: undefined;
+}
+type Made = ServerConnection | NotMade;
 
 export interface PoolCounts {
   readonly idle: number;
@@ -108,10 +113,8 @@ export class Pool implements ServerOwner {
   readonly #idle: ServerConnection[] = [];
   readonly #counts = { idle: 0, active: 0, tested: 0, being_canceled: 0, closed: 0 };
   readonly #waiters = new Waiters<PoolClient>();
-  /** Connections being made, also those that wait for the next attempt. */
+  /** Connections being made. */
   #connecting = 0;
-  /** Attempts that wait for their time and for somebody to need them. */
-  readonly #parked: (() => void)[] = [];
   #failure: { readonly error: PoolerError; readonly atMs: number } | undefined;
   #generation = 0;
   #turn = 0;
@@ -146,9 +149,9 @@ export class Pool implements ServerOwner {
       {
         create: () => this.#make(),
         destroy: async (made) => {
-          if (made !== 'abandoned') made.close();
+          if (made instanceof ServerConnection) made.close();
         },
-        validate: async (made) => made !== 'abandoned' && made.state.kind !== 'closed',
+        validate: async (made) => made instanceof ServerConnection && made.state.kind !== 'closed',
       },
       // How many there may be is decided in #grow, by limits generic-pool does not know.
       { max: Number.MAX_SAFE_INTEGER, min: 0, autostart: false },
@@ -326,7 +329,11 @@ export class Pool implements ServerOwner {
 
   #retired(server: ServerConnection, now: number): boolean {
     if (server.closeNeeded || server.generation !== this.#generation) return true;
-    return now - server.connectedMs >= this.settings.server_lifetime * 1_000;
+    // Half a message nobody asked for: what it will be is not known.
+    if (server.channel.midMessage) return true;
+    const lifetimeMs = this.settings.server_lifetime * 1_000;
+    // 0: each is used once. Judged by its age alone it would never be lent, and another one made in its place for ever.
+    return lifetimeMs === 0 ? server.lent : now - server.connectedMs >= lifetimeMs;
   }
 
   /** Nobody has the server: it is cleaned, closed, lent on or put by. */
@@ -365,6 +372,7 @@ export class Pool implements ServerOwner {
       return;
     }
     this.#idle.push(server);
+    this.#context.events.serverIdle(this);
   }
 
   #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | { readonly query: string; readonly forgets: boolean } {
@@ -401,7 +409,9 @@ export class Pool implements ServerOwner {
 
   #grow(): void {
     if (this.#closed || this.#paused) return;
-    const inFlightMax = this.#failure === undefined ? connectsInFlightMax : 1;
+    const failure = this.#failure;
+    if (failure !== undefined && this.#context.clock.now() - failure.atMs < this.policy.serverLoginRetryMs) return;
+    const inFlightMax = failure === undefined ? connectsInFlightMax : 1;
     while (
       this.#connecting < inFlightMax &&
       (this.#waiters.length > this.#connecting + this.#counts.tested ||
@@ -433,47 +443,47 @@ export class Pool implements ServerOwner {
     return this.#servers.size + this.#connecting < this.settings.min_pool_size;
   }
 
-  /** Makes one connection; tries until it succeeds. It never rejects: generic-pool would try again without a pause. */
+  /** Tries once to make a connection. It never rejects: generic-pool would try again without a pause. */
   async #make(): Promise<Made> {
-    for (;;) {
-      if (this.#failure !== undefined) await new Promise<void>((resolve) => this.#parked.push(resolve));
-      if (this.#closed) return 'abandoned';
-      const generation = this.#generation;
-      try {
-        const { clock } = this.#context;
-        const login = await dial(this.target, this.#context.dialler, this.#turn++);
-        return new ServerConnection(
-          this.#context.nextId(),
-          generation,
-          login,
-          this.target,
-          { clock, traffic: this.traffic, registry: this.registry, statementsMax: this.policy.statementsMax },
-          this,
-        );
-      } catch (cause) {
-        this.#connectFailed(
-          cause instanceof PoolerError
-            ? cause
-            : new PoolerError('a server connection could not be made', { sqlstate: '08006', cause }),
-        );
-      }
+    if (this.#closed) return { server: undefined };
+    const generation = this.#generation;
+    try {
+      const { clock } = this.#context;
+      const login = await dial(this.target, this.#context.dialler, this.#turn++);
+      return new ServerConnection(
+        this.#context.nextId(),
+        generation,
+        login,
+        this.target,
+        { clock, traffic: this.traffic, registry: this.registry, statementsMax: this.policy.statementsMax },
+        this,
+      );
+    } catch (cause) {
+      this.#connectFailed(
+        cause instanceof PoolerError
+          ? cause
+          : new PoolerError('a server connection could not be made', { sqlstate: '08006', cause }),
+      );
+      return { server: undefined };
     }
   }
 
   #made(made: Made): void {
     this.#connecting--;
-    if (made === 'abandoned') {
+    if (!(made instanceof ServerConnection)) {
+      // Its place is free for others until it is time for the next attempt.
       this.#context.budget.give(this.database, this.user);
-      void this.#lifecycle.destroy(made);
+      this.#destroy(made);
       return;
     }
     this.#servers.add(made);
+    this.#counts.idle++;
     this.#failure = undefined;
     if (made.state.kind === 'closed') {
+      // It ended while it was handed over, and was counted as closed before it was counted as there.
       this.onServerClosed(made, undefined);
       return;
     }
-    this.#counts.idle++;
     this.connects++;
     this.#context.events.serverConnected(this, made);
     this.#welcome = made.parameters;
@@ -538,13 +548,17 @@ export class Pool implements ServerOwner {
     const place = this.#idle.indexOf(server);
     if (place >= 0) this.#idle.splice(place, 1);
     this.#context.budget.give(this.database, this.user);
-    this.#lifecycle
-      .destroy(server)
-      .catch((cause: unknown) => this.#context.dialler.warn('server could not be destroyed', cause));
+    this.#destroy(server);
     this.disconnects++;
     this.#context.events.serverClosed(this, server, error);
     if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
     this.#grow();
+  }
+
+  #destroy(made: Made): void {
+    this.#lifecycle
+      .destroy(made)
+      .catch((cause: unknown) => this.#context.dialler.warn('server could not be destroyed', cause));
   }
 
   /** Closes one idle server so that another pool may have its place. Answers whether there was one. */
@@ -568,23 +582,7 @@ export class Pool implements ServerOwner {
     const now = this.#context.clock.now();
     this.#sweepWaiters(now);
     this.#sweepServers(now);
-    if (this.#parked.length > 0 && this.#needed()) {
-      const failure = this.#failure;
-      if (failure === undefined || now - failure.atMs >= this.policy.serverLoginRetryMs) {
-        const parked = this.#parked.splice(0, failure === undefined ? this.#parked.length : 1);
-        for (const go of parked) go();
-      }
-    }
     this.#grow();
-  }
-
-  #needed(): boolean {
-    return (
-      this.#closed ||
-      this.#waiters.length > 0 ||
-      this.#welcomeWaiters.size > 0 ||
-      this.#servers.size < this.settings.min_pool_size
-    );
   }
 
   #sweepWaiters(now: number): void {
@@ -719,8 +717,9 @@ export class Pool implements ServerOwner {
   close(): void {
     this.#closed = true;
     for (const server of [...this.#idle]) server.close();
-    for (const go of this.#parked.splice(0)) go();
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
+    for (const waiting of this.#welcomeWaiters) waiting.reject(error);
+    this.#welcomeWaiters.clear();
     for (const ticket of this.#waiters.all()) {
       this.#waiters.leave(ticket);
       ticket.client.onWaitFailed(error);

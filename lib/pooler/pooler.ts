@@ -93,6 +93,8 @@ export class Pooler implements House, PoolEvents {
   readonly resolver: Resolver;
   readonly #budget = new ServerBudget();
   readonly #pools = new Map<string, Pool>();
+  /** Pools that want a server and cannot have it before a server of another pool gives way. */
+  readonly #crowded = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
   readonly #byCancelPid = new Map<number, ClientConnection>();
   #pendingLogins = 0;
@@ -417,7 +419,17 @@ export class Pooler implements House, PoolEvents {
       if (full === 'database-full' ? other.database !== pool.database : other.user !== pool.user) continue;
       if (other.giveWay()) return true;
     }
+    this.#crowded.add(pool);
     return false;
+  }
+
+  serverIdle(pool: Pool): void {
+    if (this.#crowded.size === 0) return;
+    for (const crowded of [...this.#crowded]) {
+      if (crowded.database !== pool.database && crowded.user !== pool.user) continue;
+      this.#crowded.delete(crowded);
+      crowded.reconsider();
+    }
   }
 
   // Views
@@ -556,6 +568,7 @@ export class Pooler implements House, PoolEvents {
 
   #forget(key: string, pool: Pool, error: PoolerError): void {
     this.#pools.delete(key);
+    this.#crowded.delete(pool);
     for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
     this.#statistics.forget(pool);
     pool.close();

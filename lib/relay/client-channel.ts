@@ -37,6 +37,7 @@ import {
   owedQuery,
   owedSync,
   owedWithUndo,
+  type Undo,
 } from './owed.js';
 import type { ClientHost, Port, Traffic } from './ports.js';
 import type { ServerChannel } from './server-channel.js';
@@ -137,15 +138,9 @@ export class ClientChannel extends FrameStream {
     return this.midFrame || this.carriedBytes > 0;
   }
 
-  /** The client ran DISCARD ALL: its session is as after its login. */
+  /** The client ran DISCARD ALL: its settings are as after its login. */
   onDiscardAll(): void {
-    this.onDeallocateAll();
     this.settings = this.loginSettings;
-  }
-
-  onDeallocateAll(): void {
-    this.statements.clear();
-    this.unnamed = undefined;
   }
 
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
@@ -223,7 +218,7 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     switch (tag) {
       case Frontend.Query:
-        return this.#query(Effect.Unknown);
+        return this.#query(Effect.Unknown, 'nothing');
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
       case Frontend.Parse:
@@ -296,10 +291,10 @@ export class ClientChannel extends FrameStream {
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     const effects = this.#transparent ? Effect.Unknown : this.#host.inspect(bytes, start + headerBytes, end - 1);
-    return this.#query(effects);
+    return this.#query(effects, forgetsStatements(bytes, start + headerBytes, end) ? 'statements' : 'nothing');
   }
 
-  #query(effects: number): Verdict {
+  #query(effects: number, forgets: 'statements' | 'nothing'): Verdict {
     if (this.#limits.simpleProtocol === 'refused') {
       return this.#violation(
         'PQexec disallowed',
@@ -311,10 +306,23 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.effects |= effects;
-    // A Query empties the unnamed slot.
+    // A Query empties the unnamed slot, unless an error before it makes the server skip it.
+    if (forgets === 'statements') {
+      server.statementsForgotten();
+      server.owe(
+        owedWithUndo(Expect.ReadyForQuery, {
+          kind: 'client-all',
+          names: this.statements.takeAll(),
+          unnamed: this.unnamed,
+        }),
+      );
+    } else if (this.unnamed !== undefined) {
+      server.owe(owedWithUndo(Expect.ReadyForQuery, { kind: 'unnamed', previous: this.unnamed }));
+    } else {
+      server.owe(owedQuery);
+    }
     server.unnamed = undefined;
     this.unnamed = undefined;
-    server.owe(owedQuery);
     return Verdict.Keep;
   }
 
@@ -364,7 +372,7 @@ export class ClientChannel extends FrameStream {
       return Verdict.Drop;
     }
     this.emitBefore();
-    server.evictSurplus();
+    server.makeRoomFor(statement);
     server.statements.add(statement);
     server.traffic.serverParses++;
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, serverToo: true }));
@@ -495,25 +503,25 @@ export class ClientChannel extends FrameStream {
     if (server?.ignoring) return Verdict.Drop;
     if (parts.target === Target.Portal || this.#transparent) return this.#forward(owedClose);
     if (parts.nameStart === parts.nameEnd) {
+      const previous = this.unnamed;
       this.unnamed = undefined;
-      this.#answerClose(undefined, '');
+      this.#answerClose(previous === undefined ? undefined : { kind: 'unnamed', previous });
       return Verdict.Drop;
     }
     // The server keeps it for the next client with the same statement.
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
-    this.#answerClose(this.statements.take(name), name);
+    const statement = this.statements.take(name);
+    this.#answerClose(statement === undefined ? undefined : { kind: 'client-close', name, statement });
     return Verdict.Drop;
   }
 
-  #answerClose(statement: Statement | undefined, name: string): void {
-    if (this.server === undefined) {
-      if (statement !== undefined) this.statements.forget(statement);
-      this.toClient.writeOwned(closeCompleteMessage);
+  #answerClose(undo: Undo | undefined): void {
+    if (this.server !== undefined) {
+      this.server.answer(owedFake(closeCompleteMessage, undo));
       return;
     }
-    this.server.answer(
-      owedFake(closeCompleteMessage, statement === undefined ? undefined : { kind: 'client-close', name, statement }),
-    );
+    if (undo?.kind === 'client-close') this.statements.forget(undo.statement);
+    this.toClient.writeOwned(closeCompleteMessage);
   }
 
   /** Answers with an error at this place in the order, and makes the server's transaction fail as any error would. */
@@ -530,6 +538,17 @@ export class ClientChannel extends FrameStream {
     this.#host.onViolation({ severity: 'FATAL', sqlstate: '08P01', message, detail, hint });
     return Verdict.Drop;
   }
+}
+
+/** Longest text that is looked at for being a DISCARD ALL. */
+const forgettingBytesMax = 40;
+const forgetting = /^\s*(discard\s+all|deallocate\s+(prepare\s+)?all)\s*;?\s*$/i;
+
+/** Whether a Query takes all statements with it; one that hides it in comments is noticed by its answer. */
+function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
+  const first = bytes[start];
+  if (end - start > forgettingBytesMax || (first !== 0x44 && first !== 0x64)) return false;
+  return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
 }
 
 const emptyBody: Buffer = Buffer.alloc(0);

@@ -36,6 +36,12 @@ export type Undo =
   | { readonly kind: 'client-parse'; readonly name: string; readonly statement: Statement; readonly serverToo: boolean }
   /** The client still has the name. */
   | { readonly kind: 'client-close'; readonly name: string; readonly statement: Statement }
+  /** The client still has all names it had, each with its hold. Emptied once it is known whether that is so. */
+  | {
+      readonly kind: 'client-all';
+      readonly names: [name: string, statement: Statement][];
+      readonly unnamed: Statement | undefined;
+    }
   /** The client's unnamed statement is the one before. */
   | { readonly kind: 'unnamed'; readonly previous: Statement | undefined };
 

@@ -1,6 +1,6 @@
 // From server to client: matches every reply with what is owed, forwards, swallows or answers, and notices when a batch ends.
 
-import { isReplayed, type ServerStatements, Settings, type Statement } from '../session/index.js';
+import { Effect, isReplayed, type ServerStatements, Settings, type Statement } from '../session/index.js';
 import { assert, type Clock, Ring } from '../util/index.js';
 import {
   Action,
@@ -70,6 +70,9 @@ ends[Backend.CloseComplete] = Expect.Closed;
 /** The outermost context of an error that a COPY met in its data: its beginning has been read. */
 const readingCopy = /(?:^|\n)COPY [^\n]*$/;
 
+/** A Parse without a name that fails has emptied the slot; one that is skipped leaves it alone. */
+const emptied: Undo = { kind: 'unnamed', previous: undefined };
+
 const letterD = 0x44;
 const letterR = 0x52;
 const reset = Buffer.from('RESET\0');
@@ -100,6 +103,8 @@ export class ServerChannel extends FrameStream {
   readonly statements: ServerStatements;
   /** The statement in the server's unnamed slot, as far as known. */
   unnamed: Statement | undefined;
+  /** Queries sent that take all statements with them and have not succeeded yet: what is left is not known, so each is closed before it is prepared. */
+  #forgetting = 0;
   /** Effects of everything run since the last reset. */
   effects = 0;
   /** Whether somebody has had the server since it was last found clean. */
@@ -303,19 +308,29 @@ export class ServerChannel extends FrameStream {
   /** Makes sure the statement is prepared under its server name before the message that follows. */
   prepare(statement: Statement): void {
     if (this.statements.use(statement)) return;
-    this.evictSurplus();
+    this.makeRoomFor(statement);
     this.statements.add(statement);
     this.traffic.serverParses++;
     this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement }));
     this.toServer.writeOwned(parseMessage(statement.serverName, statement.body));
   }
 
-  /** Closes what is too many on the server, so that one more can be prepared. */
-  evictSurplus(): void {
+  /** Closes what is too many on the server, so that the statement can be prepared. */
+  makeRoomFor(statement: Statement): void {
+    if (this.#forgetting > 0) {
+      this.owe(owedSkip(Expect.Closed, undefined));
+      this.toServer.writeOwned(closeStatementMessage(statement.serverName));
+    }
     for (let surplus = this.statements.takeSurplus(); surplus !== undefined; surplus = this.statements.takeSurplus()) {
       this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement: surplus }));
       this.toServer.writeOwned(closeStatementMessage(surplus.serverName));
     }
+  }
+
+  /** A Query was sent that takes all statements with it, if it succeeds. */
+  statementsForgotten(): void {
+    this.#forgetting++;
+    this.statements.clear();
   }
 
   /** Makes the server's unnamed slot hold what the client last put there. */
@@ -336,6 +351,7 @@ export class ServerChannel extends FrameStream {
   /** After DISCARD ALL: no statement, and no setting but those reported at login, as reported since. */
   forgetSession(): void {
     this.statements.clear();
+    this.#forgetting = 0;
     this.unnamed = undefined;
     this.effects = 0;
     this.#forgetUnreported();
@@ -435,6 +451,8 @@ export class ServerChannel extends FrameStream {
   #settle(entry: Owed): void {
     const undo = entry.undo;
     if (undo?.kind === 'server-close' || undo?.kind === 'client-close') this.statements.forget(undo.statement);
+    else if (undo?.kind === 'client-all')
+      for (const [, statement] of undo.names.splice(0)) this.statements.forget(statement);
   }
 
   /** Answers what stands at the head and needs no reply, then looks whom the next reply is for. */
@@ -490,6 +508,7 @@ export class ServerChannel extends FrameStream {
       return Verdict.Drop;
     }
     this.#owed.shift();
+    if (head.undo !== undefined) this.#settle(head);
     return this.#endBatch(status);
   }
 
@@ -527,15 +546,36 @@ export class ServerChannel extends FrameStream {
   /** DISCARD ALL and DEALLOCATE ALL take weir's own statements with them. */
   #onDiscarding(bytes: Buffer, start: number, end: number): void {
     if (discardAll.equals(bytes.subarray(start + headerBytes, end))) {
-      this.statements.clear();
       this.unnamed = undefined;
       this.#forgetUnreported();
       this.#resetting = true;
+      this.#forgetStatements();
       if (this.#visible) this.#client?.onDiscardAll();
     } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
-      this.statements.clear();
-      if (this.#visible) this.#client?.onDeallocateAll();
+      this.#forgetStatements();
     }
+  }
+
+  /** All statements are gone, but not those of messages sent behind the one that did it. */
+  #forgetStatements(): void {
+    const head = this.#owed.peek();
+    if (head?.undo?.kind === 'client-all') {
+      this.#settle(head);
+      this.#forgetting--;
+      return;
+    }
+    const behind = new Set<string>();
+    const preparedBehind = new Set<Statement>();
+    for (let i = 0; i < this.#owed.length; i++) {
+      const undo = this.#owed.at(i)?.undo;
+      if (undo?.kind === 'client-parse') behind.add(undo.name);
+      if (undo?.kind === 'server-parse' || (undo?.kind === 'client-parse' && undo.serverToo))
+        preparedBehind.add(undo.statement);
+    }
+    if (this.#visible) this.#client?.statements.clear(behind);
+    this.statements.clear(preparedBehind);
+    // Messages behind it may have taken for prepared what is not: a reset brings certainty.
+    if (this.#owed.length > 1) this.effects |= Effect.Unknown;
   }
 
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
@@ -593,7 +633,10 @@ export class ServerChannel extends FrameStream {
       this.#forgetCopy();
     }
     this.#host.onError(fields, false);
-    if (head.expect <= Expect.ReadyForQuery) return Verdict.Keep;
+    if (head.expect <= Expect.ReadyForQuery) {
+      if (head.undo?.kind === 'client-all') this.#restoreNames(head.undo.names);
+      return Verdict.Keep;
+    }
     if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
     const replaced = head.bytes !== undefined;
     this.#abortBatch();
@@ -605,10 +648,12 @@ export class ServerChannel extends FrameStream {
   /** The server ignores everything up to the next Sync: so do the entries, the last first. */
   #abortBatch(): void {
     const undone: Undo[] = [];
+    let failed = true;
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.ReadyForSync) break;
       if (head.expect === Expect.ReadyForQuery) this.#batchesOwed--;
-      if (head.undo !== undefined) undone.push(head.undo);
+      if (head.undo !== undefined) undone.push(failed && head.undo.kind === 'unnamed' ? emptied : head.undo);
+      failed = false;
       this.#owed.shift();
     }
     if (this.#owed.length === 0) {
@@ -635,11 +680,22 @@ export class ServerChannel extends FrameStream {
         if (this.#client === undefined) this.statements.forget(undo.statement);
         else this.#client.statements.restore(undo.name, undo.statement);
         break;
+      case 'client-all':
+        this.#restoreNames(undo.names);
+        if (this.#client !== undefined) this.#client.unnamed = undo.unnamed;
+        break;
       case 'unnamed':
         if (this.#client !== undefined) this.#client.unnamed = undo.previous;
         break;
       default:
         undo satisfies never;
+    }
+  }
+
+  #restoreNames(names: [name: string, statement: Statement][]): void {
+    for (const [name, statement] of names.splice(0)) {
+      if (this.#client === undefined) this.statements.forget(statement);
+      else this.#client.statements.restore(name, statement);
     }
   }
 

@@ -72,6 +72,8 @@ export class ServerConnection implements PeerHandler, ServerHost {
   readonly generation: number;
   /** To be closed as soon as nobody uses it. */
   closeNeeded = false;
+  /** Whether anybody has ever had it. */
+  lent = false;
 
   readonly #owner: ServerOwner;
   readonly #clock: Clock;
@@ -143,6 +145,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.channel.attach(lessee.channel);
     lessee.channel.server = this.channel;
     this.requestedWallMs = this.#clock.wallMs();
+    this.lent = true;
     this.#move({ kind: 'active', lessee, sinceMs: this.#clock.now() });
   }
 

@@ -116,9 +116,12 @@ export class ServerStatements {
   }
 
   /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
-  clear(): void {
-    for (const statement of this.#held) this.#registry.release(statement);
-    this.#held.clear();
+  clear(kept?: ReadonlySet<Statement>): void {
+    for (const statement of this.#held) {
+      if (kept?.has(statement) === true) continue;
+      this.#held.delete(statement);
+      this.#registry.release(statement);
+    }
   }
 }
 
@@ -176,6 +179,14 @@ export class ClientStatements {
     return statement;
   }
 
+  /** Removes all names; their holds go to the caller until each is restored or forgotten. */
+  takeAll(): [name: string, statement: Statement][] {
+    const all = [...this.#byName];
+    this.#byName.clear();
+    this.#forgetLast();
+    return all;
+  }
+
   /** The Close was never read: the name is there again. */
   restore(name: string, statement: Statement): void {
     if (this.#byName.has(name)) this.drop(name);
@@ -192,9 +203,12 @@ export class ClientStatements {
     if (statement !== undefined) this.#registry.release(statement);
   }
 
-  clear(): void {
-    for (const statement of this.#byName.values()) this.#registry.release(statement);
-    this.#byName.clear();
+  clear(kept?: ReadonlySet<string>): void {
     this.#forgetLast();
+    for (const [name, statement] of this.#byName) {
+      if (kept?.has(name) === true) continue;
+      this.#byName.delete(name);
+      this.#registry.release(statement);
+    }
   }
 }

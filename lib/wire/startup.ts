@@ -48,6 +48,10 @@ export function parseStartupPacket(bytes: Buffer, from: number, length: number):
     };
   }
   const parameters = new Map<string, string>();
+  // What another major version puts behind its number is its own affair.
+  if (code >>> 16 !== protocolVersions.newest.major) {
+    return { kind: 'startup', major: code >>> 16, minor: code & 0xffff, parameters };
+  }
   let position = from + 8;
   const end = from + length;
   while (position < end) {
