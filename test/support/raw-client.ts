@@ -215,6 +215,13 @@ export class RawClient {
     return sendCancelRequest(place, this.cancelPid, this.cancelSecret);
   }
 
+  /** What was read so far was no message, as the answer to SSLRequest is not: it is forgotten. */
+  expectFrames(): void {
+    this.#header = none;
+    this.#partial = undefined;
+    this.#messages.length = 0;
+  }
+
   /** Says goodbye. */
   async end(): Promise<void> {
     if (!this.#over) this.socket.end(say.end());
@@ -248,7 +255,7 @@ export class RawClient {
         if (this.#header.length < headerBytes) return;
         this.#begin();
       }
-      const partial = this.#partial as Partial | undefined;
+      const partial = this.#partial;
       if (partial === undefined) continue;
       const part = bytes.subarray(position, position + partial.missing);
       position += part.length;
@@ -280,7 +287,12 @@ export function extended(sql: string, values: readonly (string | null)[] = []): 
   return [say.parse({ text: sql }), say.bind({ values: [...values] }), say.describe({ type: 'P' }), say.execute()];
 }
 
-export function startup({ user = 'postgres', database = 'postgres', minor = 0, parameters = {} }: RawLogin = {}): Buffer {
+export function startup({
+  user = 'postgres',
+  database = 'postgres',
+  minor = 0,
+  parameters = {},
+}: RawLogin = {}): Buffer {
   const pairs = Object.entries({ user, database, ...parameters });
   const body = Buffer.from(`${pairs.map(([name, value]) => `${name}\0${value}\0`).join('')}\0`);
   const head = Buffer.alloc(8);

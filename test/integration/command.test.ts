@@ -1,0 +1,537 @@
+// The weir command as its users meet it: a process with arguments, files, output, signals and an exit status.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import t from 'tap';
+import { eventually, projectRoot, startPostgres, temporaryDirectory } from '../support/index.js';
+import { isRunning } from '../support/processes.js';
+import type { Teardown } from '../support/temporary-directory.js';
+
+const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
+
+const postgres = await startPostgres({ sql: ["create role alice login password 'secret'"] });
+t.teardown(() => postgres.stop());
+
+interface Ended {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A weir that runs; killed, should the test end first. */
+class Process {
+  stdout = '';
+  stderr = '';
+  readonly ended: Promise<Ended>;
+  over = false;
+  readonly #child: ChildProcess;
+
+  constructor(t: Teardown, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) {
+    const env = { ...process.env, ...options.env };
+    const child = spawn(process.execPath, [main, ...args], {
+      cwd: options.cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout.on('data', (bytes: Buffer) => (this.stdout += bytes.toString()));
+    child.stderr.on('data', (bytes: Buffer) => (this.stderr += bytes.toString()));
+    this.#child = child;
+    this.ended = new Promise((resolve) => {
+      child.once('close', (status, signal) => {
+        this.over = true;
+        resolve({ status, signal, stdout: this.stdout, stderr: this.stderr });
+      });
+    });
+    t.teardown(async () => {
+      if (this.over) return;
+      child.kill('SIGKILL');
+      await this.ended;
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** The TCP port, from the line that says that weir is ready. */
+  port(log: () => string = () => this.stdout): Promise<number> {
+    const listening = eventually(
+      () => {
+        const ready = linesOf(log()).find(({ msg }) => msg === 'weir is ready');
+        const places = (ready?.['listen'] ?? []) as string[];
+        const port = places.map((place) => /:(\d+)$/.exec(place)?.[1]).find((found) => found !== undefined);
+        return port === undefined ? false : Number(port);
+      },
+      { withinMs: 20_000 },
+    );
+    return Promise.race([listening, this.failure()]);
+  }
+
+  /** Rejects when the process ends. */
+  async failure(): Promise<never> {
+    const { status, stderr } = await this.ended;
+    throw new Error(`weir has ended with ${status}: ${stderr}`);
+  }
+}
+
+interface LogLine {
+  readonly msg?: string;
+  readonly [key: string]: unknown;
+}
+
+function linesOf(log: string): LogLine[] {
+  return log
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.endsWith('}'))
+    .map((line) => JSON.parse(line) as LogLine);
+}
+
+function run(t: Teardown, ...args: readonly string[]): Promise<Ended> {
+  return new Process(t, args).ended;
+}
+
+interface Files {
+  readonly directory: string;
+  readonly config: string;
+  readonly logfile: string;
+  readonly pidfile: string;
+}
+
+/** A directory with a configuration in TOML that listens where the system chooses. */
+function configure(t: Teardown, settings: Readonly<Record<string, unknown>> = {}): Files {
+  const directory = temporaryDirectory(t);
+  const [config, logfile, pidfile] = [
+    join(directory, 'weir.toml'),
+    join(directory, 'weir.log'),
+    join(directory, 'weir.pid'),
+  ];
+  writeToml(config, { unix_socket_dir: directory, logfile, pidfile, ...settings });
+  return { directory, config, logfile, pidfile };
+}
+
+function writeToml(path: string, settings: Readonly<Record<string, unknown>>): void {
+  const weir = { listen_port: 0, admin_users: ['alice'], ...settings };
+  writeFileSync(
+    path,
+    [
+      '[weir]',
+      ...Object.entries(weir).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
+      '[databases.postgres]',
+      `host = "${postgres.host}"`,
+      `port = ${postgres.port}`,
+      '[users.alice]',
+      'password = "secret"',
+      '',
+    ].join('\n'),
+  );
+}
+
+async function connect(t: Teardown, port: number, host = '127.0.0.1', database = 'postgres'): Promise<pg.Client> {
+  const client = new pg.Client({ host, port, user: 'alice', password: 'secret', database });
+  client.on('error', () => {});
+  await client.connect();
+  t.teardown(() => client.end());
+  return client;
+}
+
+async function one(client: pg.Client): Promise<unknown> {
+  return (await client.query('select 1 as one')).rows[0]?.one;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+// What ends at once
+
+t.test('--version and --help say what they should and succeed', async (t) => {
+  const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string };
+  for (const flag of ['--version', '-V']) {
+    const ended = await run(t, flag);
+    t.match(ended, { status: 0, stdout: `weir ${version}\n`, stderr: '' }, flag);
+  }
+  const help = await run(t, '--help');
+  t.match(help, { status: 0, stderr: '' });
+  for (const word of ['--daemon', '--quiet', '--user', '--verbose', 'check', 'TOML', 'pgbouncer.ini']) {
+    t.ok(help.stdout.includes(word), word);
+  }
+});
+
+t.test('what it does not understand it says, and fails', async (t) => {
+  for (const [args, message] of [
+    [['--no-such-option'], /unknown option '--no-such-option'/],
+    [['--port', 'many'], /--port/],
+    [['--reboot', 'x.toml'], /--reboot is not supported[\s\S]*HINT: Send SIGTERM/],
+    [['/no/such/weir.toml'], /configuration file \/no\/such\/weir\.toml does not exist/],
+    [['check', '/no/such/weir.toml'], /configuration file \/no\/such\/weir\.toml does not exist/],
+  ] as const) {
+    const ended = await run(t, ...args);
+    t.equal(ended.status, 1, args.join(' '));
+    t.match(ended.stderr, message);
+    t.notMatch(ended.stderr, /\n {4}at /, 'without a stack trace');
+  }
+});
+
+t.test('check passes good files and names what is wrong with bad ones', async (t) => {
+  const directory = temporaryDirectory(t);
+  const good = configure(t);
+  t.match(await run(t, 'check', good.config), { status: 0, stderr: '', stdout: /good; 1 databases, 1 users/ });
+
+  const bad = join(directory, 'bad.toml');
+  writeFileSync(
+    bad,
+    [
+      '[weir]',
+      'listen_port = 6432',
+      'defualt_pool_size = 5',
+      'pool_mode = "transactional"',
+      '[databases.app]',
+      'pool_size = -1',
+      '',
+    ].join('\n'),
+  );
+  const ended = await run(t, 'check', bad);
+  t.equal(ended.status, 1);
+  t.equal(ended.stdout, '');
+  t.match(ended.stderr, `${bad}:3: weir.defualt_pool_size: `);
+  t.match(ended.stderr, 'did you mean: default_pool_size');
+  t.match(ended.stderr, `${bad}:4: weir.pool_mode: `);
+  t.match(ended.stderr, /allowed: +session, transaction,? (or )?statement/);
+  t.match(ended.stderr, `${bad}:6: databases.app.pool_size: `);
+
+  const ini = join(directory, 'bad.ini');
+  writeFileSync(ini, '[databases]\n* = host=127.0.0.1 prot=5432\n[pgbouncer]\nlisten_prot = 6432\n');
+  const badIni = await run(t, 'check', ini);
+  t.equal(badIni.status, 1);
+  t.match(badIni.stderr, `${ini}:2: `);
+  t.match(badIni.stderr, `${ini}:4: `);
+  t.match(badIni.stderr, 'did you mean: listen_port');
+
+  const secret = join(directory, 'secret.toml');
+  writeFileSync(secret, '[weir]\n[users.alice]\npassword = "hunter2\n');
+  const hidden = await run(t, 'check', secret);
+  t.equal(hidden.status, 1);
+  t.notMatch(hidden.stderr, /hunter2/, 'no secret is shown');
+});
+
+t.test('the example configurations are good', async (t) => {
+  const config = join(projectRoot, 'config');
+  const examples = readdirSync(config).filter((file) => /\.example\./.test(file));
+  t.ok(examples.length >= 2, examples.join(', '));
+  for (const file of examples) {
+    const env = { APP_PASSWORD: 'a', READONLY_PASSWORD: 'b' };
+    const { ended } = new Process(t, ['check', join(config, file)], { cwd: config, env });
+    const { status, stderr } = await ended;
+    t.match({ status, stderr }, { status: 0, stderr: '' }, file);
+  }
+});
+
+// What runs
+
+t.test('it serves by a TOML file, logs, writes its pid, and cleans up when it is told to stop', async (t) => {
+  const httpPort = await freePort();
+  const { config, logfile, pidfile, directory } = configure(t, { http_listen: `127.0.0.1:${httpPort}` });
+  const weir = new Process(t, [config]);
+  const port = await weir.port();
+  t.equal(readFileSync(pidfile, 'utf8'), `${weir.pid}\n`);
+  t.equal(await one(await connect(t, port)), 1, 'by TCP');
+  t.equal(await one(await connect(t, port, directory)), 1, 'by its Unix socket');
+  t.equal((await fetch(`http://127.0.0.1:${httpPort}/healthz`)).status, 200);
+  t.match(await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text(), /^# HELP /m);
+
+  const console_ = await connect(t, port, directory, 'pgbouncer');
+  const { rows } = await console_.query('SHOW VERSION');
+  const version = (await run(t, '--version')).stdout.split('\n')[0];
+  t.strictSame(Object.values(rows[0] as object), [version], 'the console and --version agree');
+
+  const second = await run(t, config);
+  t.equal(second.status, 1);
+  t.match(second.stderr, `pidfile ${pidfile} names process ${weir.pid}, which runs`);
+  t.equal(readFileSync(pidfile, 'utf8'), `${weir.pid}\n`, 'and stays as it is');
+
+  weir.signal('SIGQUIT');
+  const ended = await weir.ended;
+  t.match(ended, { status: 0, signal: null, stderr: '' });
+  t.notOk(existsSync(pidfile));
+  t.notOk(existsSync(join(directory, `.s.PGSQL.${port}`)));
+  const log = linesOf(readFileSync(logfile, 'utf8')).map(({ msg }) => msg);
+  t.equal(log[0], 'weir is ready');
+  t.equal(log.at(-1), 'weir has stopped', 'the log is written to its end');
+  t.strictSame(
+    linesOf(ended.stdout).map(({ msg }) => msg),
+    log,
+    'standard output has the same lines',
+  );
+  t.notMatch(ended.stdout, /secret/, 'and no password');
+});
+
+t.test('it serves by a pgbouncer.ini, with an auth_file beside the working directory', async (t) => {
+  const directory = temporaryDirectory(t);
+  writeFileSync(join(directory, 'userlist.txt'), '"alice" "secret"\n');
+  writeFileSync(
+    join(directory, 'pgbouncer.ini'),
+    [
+      '[databases]',
+      `postgres = host=${postgres.host} port=${postgres.port}`,
+      '[pgbouncer]',
+      '  listen_addr = 127.0.0.1',
+      '  listen_port = 0',
+      '  unix_socket_dir =',
+      '  auth_type = md5',
+      '  auth_file = userlist.txt',
+      '  pkt_buf = 8192',
+      '',
+    ].join('\n'),
+  );
+  const weir = new Process(t, ['pgbouncer.ini'], { cwd: directory });
+  const client = await connect(t, await weir.port());
+  t.equal(await one(client), 1);
+  await client.end();
+  weir.signal('SIGTERM');
+  t.equal((await weir.ended).status, 0);
+});
+
+t.test('--quiet prints nothing; the log file is there from the start, and opened again at SIGHUP', async (t) => {
+  const { config, logfile } = configure(t);
+  const weir = new Process(t, ['--quiet', config]);
+  await weir.port(() => (existsSync(logfile) ? readFileSync(logfile, 'utf8') : ''));
+  renameSync(logfile, `${logfile}.1`);
+  weir.signal('SIGHUP');
+  await eventually(() => existsSync(logfile) && readFileSync(logfile, 'utf8').includes('configuration reloaded'));
+  weir.signal('SIGTERM');
+  t.match(await weir.ended, { status: 0, stdout: '', stderr: '' });
+  t.match(readFileSync(logfile, 'utf8'), /weir has stopped/);
+  t.match(readFileSync(`${logfile}.1`, 'utf8'), /weir is ready/);
+});
+
+t.test('SIGHUP puts a changed file in force, and changes nothing where the file is bad', async (t) => {
+  const files = configure(t);
+  const weir = new Process(t, [files.config]);
+  const port = await weir.port();
+  const client = await connect(t, port);
+  const admin = await connect(t, port, '127.0.0.1', 'pgbouncer');
+  const poolSize = async (): Promise<string | undefined> => {
+    const { rows } = await admin.query<{ key: string; value: string }>('SHOW CONFIG');
+    return rows.find(({ key }) => key === 'default_pool_size')?.value;
+  };
+  t.equal(await poolSize(), '20');
+  const { directory, logfile, pidfile } = files;
+  const kept = { unix_socket_dir: directory, logfile, pidfile };
+  writeToml(files.config, { ...kept, default_pool_size: 7 });
+  weir.signal('SIGHUP');
+  await eventually(async () => (await poolSize()) === '7');
+  t.equal(await one(client), 1, 'a client stays');
+
+  writeToml(files.config, { ...kept, default_pool_size: 8, max_client_con: 5 });
+  weir.signal('SIGHUP');
+  await eventually(() => weir.stdout.includes('not reloaded'));
+  const complaint = linesOf(weir.stdout).find(({ msg }) => msg?.includes('not reloaded'))?.msg ?? '';
+  t.match(complaint, /nothing changed/);
+  t.match(complaint, `${files.config}:`);
+  t.match(complaint, 'did you mean: max_client_conn');
+  t.equal(await poolSize(), '7');
+  t.equal(await one(client), 1);
+});
+
+t.test('SIGTERM waits for clients, and takes no new ones; a second one does not wait', async (t) => {
+  const { config } = configure(t);
+  const weir = new Process(t, [config]);
+  const port = await weir.port();
+  const client = await connect(t, port);
+  weir.signal('SIGTERM');
+  await eventually(() => weir.stdout.includes('shutting down'));
+  await t.rejects(connect(t, port), { code: 'ECONNREFUSED' });
+  t.equal(await one(client), 1, 'who is there is served');
+  t.notOk(weir.over);
+  await client.end();
+  t.match(await weir.ended, { status: 0, signal: null });
+
+  const hasty = new Process(t, [configure(t).config]);
+  const waiting = await connect(t, await hasty.port());
+  const gone = new Promise((resolve) => waiting.once('end', resolve));
+  hasty.signal('SIGTERM');
+  await eventually(() => hasty.stdout.includes('shutting down'));
+  hasty.signal('SIGTERM');
+  t.match(await hasty.ended, { status: 0, signal: null });
+  await gone;
+});
+
+t.test('SIGINT waits for transactions, not for clients', async (t) => {
+  const weir = new Process(t, [configure(t).config]);
+  const port = await weir.port();
+  const [idle, busy] = [await connect(t, port), await connect(t, port)];
+  await one(idle);
+  await busy.query('begin');
+  weir.signal('SIGINT');
+  await eventually(() => weir.stdout.includes('shutting down'));
+  t.equal(await one(busy), 1, 'a transaction goes on');
+  t.notOk(weir.over);
+  await busy.query('commit');
+  t.match(await weir.ended, { status: 0, signal: null });
+});
+
+t.test('SIGQUIT ends at once, whoever is there', async (t) => {
+  const weir = new Process(t, [configure(t).config]);
+  const client = await connect(t, await weir.port());
+  const sleeping = client.query('select pg_sleep(60)').then(
+    () => undefined,
+    (error: unknown) => error as pg.DatabaseError,
+  );
+  await eventually(
+    async () => (await postgres.query("select from pg_stat_activity where query ~ '^select pg_sleep'")).length === 1,
+  );
+  weir.signal('SIGQUIT');
+  t.match(await weir.ended, { status: 0, signal: null });
+  t.match(await sleeping, { code: '57P01', message: 'server shutting down' });
+});
+
+t.test('SIGUSR1 holds queries back until SIGUSR2', async (t) => {
+  const weir = new Process(t, [configure(t).config]);
+  const port = await weir.port();
+  const client = await connect(t, port);
+  t.equal(await one(client), 1);
+  const admin = await connect(t, port, '127.0.0.1', 'pgbouncer');
+  const waiting = async (): Promise<number> => {
+    const { rows } = await admin.query<{ cl_waiting: number; sv_idle: number }>('SHOW POOLS');
+    return rows.reduce((sum, row) => sum + Number(row.cl_waiting), 0);
+  };
+  const paused = async (): Promise<boolean> => {
+    const { rows } = await admin.query<{ key: string; value: string }>('SHOW STATE');
+    return rows.find(({ key }) => key === 'paused')?.value === 'yes';
+  };
+  weir.signal('SIGUSR1');
+  await eventually(paused);
+  let answered = false;
+  const held = one(client).finally(() => {
+    answered = true;
+  });
+  await eventually(async () => (await waiting()) === 1);
+  t.notOk(answered);
+  weir.signal('SIGUSR2');
+  t.equal(await held, 1);
+  t.notOk(await paused());
+});
+
+t.test('a port in use is an error that says what to change', async (t) => {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await eventually(() => server.listening);
+  const { port } = server.address() as net.AddressInfo;
+  const { config, pidfile } = configure(t, { listen_port: port });
+  const ended = await run(t, config);
+  t.equal(ended.status, 1);
+  t.match(ended.stderr, `weir: cannot listen on 127.0.0.1:${port}: EADDRINUSE`);
+  t.match(ended.stderr, /HINT: Another program listens there; change listen_port\./);
+  t.notOk(existsSync(pidfile), 'no pid file stays behind');
+});
+
+t.test('what a killed weir leaves behind stops no other one', async (t) => {
+  const { config, directory, pidfile } = configure(t, { listen_port: await freePort() });
+  const first = new Process(t, [config]);
+  const port = await first.port();
+  first.signal('SIGKILL');
+  t.equal((await first.ended).signal, 'SIGKILL');
+  const socket = join(directory, `.s.PGSQL.${port}`);
+  t.ok(existsSync(socket) && existsSync(pidfile), 'a socket that nobody answers on, and the pid of nobody');
+  const second = new Process(t, [config]);
+  await second.port();
+  t.equal(readFileSync(pidfile, 'utf8'), `${second.pid}\n`);
+  t.equal(await one(await connect(t, port, directory)), 1);
+});
+
+t.test('--daemon returns when clients can connect, and stays in the background', async (t) => {
+  const { config, directory, pidfile, logfile } = configure(t);
+  const bare = configure(t, { logfile: '', pidfile: '' });
+  t.match(await run(t, '--daemon', bare.config), { status: 1, stderr: /--daemon needs logfile and pidfile/ });
+  t.teardown(() => {
+    // Whatever went wrong, the daemon does not outlive the test; a good end removes the file.
+    if (existsSync(pidfile)) process.kill(Number(readFileSync(pidfile, 'utf8')), 'SIGKILL');
+  });
+  const ended = await run(t, '--daemon', config);
+  t.match(ended, { status: 0, stdout: '', stderr: '' });
+  const pid = Number(readFileSync(pidfile, 'utf8'));
+  t.ok(isRunning(pid));
+  const ready = linesOf(readFileSync(logfile, 'utf8')).find(({ msg }) => msg === 'weir is ready');
+  const [place = ''] = (ready?.['listen'] ?? []) as string[];
+  const port = Number(/\d+$/.exec(place)?.[0]);
+  const client = await connect(t, port, directory);
+  t.equal(await one(client), 1);
+  await client.end();
+  process.kill(pid, 'SIGTERM');
+  await eventually(() => !isRunning(pid));
+  t.notOk(existsSync(pidfile));
+});
+
+// Without a file
+
+/** The line to try, and what it connects to. */
+async function tryOut(t: Teardown, ...args: string[]): Promise<{ weir: Process; url: string }> {
+  const weir = new Process(t, ['--port', String(await freePort()), ...args]);
+  const url = await Promise.race([
+    eventually(() => /psql '([^']+)'/.exec(weir.stdout)?.[1] ?? false, { withinMs: 60_000 }),
+    weir.failure(),
+  ]);
+  return { weir, url };
+}
+
+async function ask(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function postmasterOf(url: string): Promise<number> {
+  const [row] = await ask(url, "select pg_read_file('postmaster.pid') as text");
+  return Number(String(row?.['text']).split('\n')[0]);
+}
+
+t.test('without a file it starts a PostgreSQL and prints a line that works; killed, it leaves nothing', async (t) => {
+  const { weir, url } = await tryOut(t);
+  t.strictSame(await ask(url, 'select 40 + 2 as answer'), [{ answer: 42 }]);
+  if (spawnSync('psql', ['--version']).status === 0) {
+    const line = /^\s*(psql '.*')$/m.exec(weir.stdout)?.[1] ?? '';
+    const psql = spawnSync('sh', ['-c', `${line} -XAtc 'select 6 * 7'`], { encoding: 'utf8', timeout: 20_000 });
+    t.equal(psql.stdout, '42\n', 'as it is printed');
+  }
+  const pid = await postmasterOf(url);
+  t.ok(isRunning(pid));
+  weir.signal('SIGKILL');
+  await weir.ended;
+  await eventually(() => !isRunning(pid), { withinMs: 15_000 });
+  t.notOk(isRunning(pid), 'the server ends with weir, however that ends');
+});
+
+t.test('with --data-dir what was written is there the next time', async (t) => {
+  const parent = temporaryDirectory(t);
+  // PostgreSQL does not run as root: whom it runs as instead must get there.
+  chmodSync(parent, 0o711);
+  const directory = join(parent, 'data');
+  const first = await tryOut(t, '--data-dir', directory);
+  await ask(first.url, 'create table kept as select 7 as seven');
+  const pid = await postmasterOf(first.url);
+  first.weir.signal('SIGINT');
+  t.match(await first.weir.ended, { status: 0, signal: null });
+  t.notOk(isRunning(pid));
+  const second = await tryOut(t, '--data-dir', directory);
+  t.strictSame(await ask(second.url, 'select seven from kept'), [{ seven: 7 }]);
+  second.weir.signal('SIGTERM');
+  t.match(await second.weir.ended, { status: 0, signal: null });
+});
