@@ -189,7 +189,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
         traffic: pool.traffic,
         statements: new ClientStatements(pool.registry),
         settings: outcome.state,
-        transparent: settings.pool_mode === 'session',
+        transparent: settings.pool_mode === 'session' || this.#house.config.weir.max_prepared_statements === 0,
       });
       const session = {
         user: request.user,

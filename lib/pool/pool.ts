@@ -259,11 +259,11 @@ export class Pool implements ServerOwner {
     const { channel } = server;
     const lessee = server.lessee;
     assert(lessee !== undefined, 'an abandoned server was on loan');
-    if (channel.quiet && !lessee.channel.midMessage) {
+    if (channel.quiet && !lessee.channel.midFrame) {
       this.release(server);
       return;
     }
-    if (lessee.channel.midMessage || channel.copyIn || !channel.complete) {
+    if (lessee.channel.midFrame || channel.copyIn || !channel.complete) {
       server.takeBack();
       server.destroy(new PoolerError('client left in the middle of a message', { sqlstate: '08006' }));
       return;
