@@ -10,6 +10,8 @@ help: ## this list
 
 $(STAMP): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
+	@# Without this the first run of tap still has the plugins it comes with, among them a loader of TypeScript.
+	npx tap build
 	@touch $@
 
 build: $(STAMP) ## install what is missing and compile to dist/

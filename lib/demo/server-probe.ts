@@ -1,7 +1,7 @@
 // Asks a PostgreSQL over TCP whether it lets anybody log in yet, without logging in.
 
 import { createServer, Socket } from 'node:net';
-import { parse, serialize } from 'pg-protocol';
+import { parse, serialize } from 'pg-protocol/dist/index.js';
 
 const answerMsMax = 2_000;
 /** PostgreSQL's word for "the database system is starting up". */

@@ -1,6 +1,6 @@
 // Messages weir says to servers. Small fixed ones are built by pg-protocol; those that carry a client's bytes are built here.
 
-import { serialize } from 'pg-protocol';
+import { serialize } from 'pg-protocol/dist/index.js';
 import { Frontend } from './tags.js';
 
 /** A Query whose text is a latin1 string: bytes pass as they are. */

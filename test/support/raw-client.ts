@@ -3,7 +3,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
-import { serialize } from 'pg-protocol';
+import { serialize } from 'pg-protocol/dist/index.js';
 
 /** Builders of frontend messages, by pg-protocol: `raw.write(say.query('select 1'))`. */
 export const say = serialize;

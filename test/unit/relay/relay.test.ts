@@ -1,6 +1,6 @@
 // Client and server channels against a model PostgreSQL and against scripted replies: order, statements, errors, COPY, settings, doubt.
 
-import { serialize } from 'pg-protocol';
+import { serialize } from 'pg-protocol/dist/index.js';
 import t, { type Test } from 'tap';
 import { Settings } from '../../../lib/session/index.js';
 import { AssertionFailure } from '../../../lib/util/index.js';

@@ -1,6 +1,6 @@
 // Startup packets, readers and writers: round trips, truncation at every byte, limits, and a second opinion from pg-protocol.
 
-import { serialize } from 'pg-protocol';
+import { serialize } from 'pg-protocol/dist/index.js';
 import t from 'tap';
 import {
   authenticationCleartextPassword,
