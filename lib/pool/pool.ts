@@ -76,6 +76,9 @@ const connectsInFlightMax = 4;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
+/** A server that nobody has had and that ends sooner after its login counts as one that could not be connected. */
+const endedAtOnceMs = 1_000;
+
 /** What generic-pool is handed when no connection could be made: it knows its resources by identity, so each is an object. */
 interface NotMade {
   readonly server: undefined;
@@ -476,14 +479,16 @@ export class Pool implements ServerOwner {
       this.#destroy(made);
       return;
     }
-    this.#servers.add(made);
     this.#counts.idle++;
-    this.#failure = undefined;
     if (made.state.kind === 'closed') {
       // It ended while it was handed over, and was counted as closed before it was counted as there.
-      this.onServerClosed(made, undefined);
+      this.#context.budget.give(this.database, this.user);
+      this.#destroy(made);
+      this.#connectFailed(endedAtOnce());
       return;
     }
+    this.#servers.add(made);
+    this.#failure = undefined;
     this.connects++;
     this.#context.events.serverConnected(this, made);
     this.#welcome = made.parameters;
@@ -551,6 +556,9 @@ export class Pool implements ServerOwner {
     this.#destroy(server);
     this.disconnects++;
     this.#context.events.serverClosed(this, server, error);
+    // Without a pause, a server that ends each connection at once would be dialled in a tight loop.
+    const ageMs = this.#context.clock.now() - server.connectedMs;
+    if (error !== undefined && !server.wasLent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
     if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
     this.#grow();
   }
@@ -725,6 +733,14 @@ export class Pool implements ServerOwner {
       ticket.client.onWaitFailed(error);
     }
   }
+}
+
+function endedAtOnce(cause?: PoolerError): PoolerError {
+  return new PoolerError('the server ended the connection right after the login', {
+    sqlstate: '08006',
+    ...(cause?.detail === undefined ? {} : { detail: cause.detail }),
+    cause,
+  });
 }
 
 function cached(error: PoolerError): PoolerError {

@@ -546,8 +546,9 @@ const forgetting = /^\s*(discard\s+all|deallocate\s+(prepare\s+)?all)\s*;?\s*$/i
 
 /** Whether a Query takes all statements with it; one that hides it in comments is noticed by its answer. */
 function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
-  const first = bytes[start];
-  if (end - start > forgettingBytesMax || (first !== 0x44 && first !== 0x64)) return false;
+  if (end - start > forgettingBytesMax) return false;
+  const first = bytes[start] as number;
+  if (first > 0x20 && first !== 0x44 && first !== 0x64) return false;
   return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
 }
 

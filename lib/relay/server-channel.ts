@@ -70,8 +70,15 @@ ends[Backend.CloseComplete] = Expect.Closed;
 /** The outermost context of an error that a COPY met in its data: its beginning has been read. */
 const readingCopy = /(?:^|\n)COPY [^\n]*$/;
 
-/** A Parse without a name that fails has emptied the slot; one that is skipped leaves it alone. */
-const emptied: Undo = { kind: 'unnamed', previous: undefined };
+/** What a message that failed leaves behind differs from what one leaves that was skipped. */
+function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
+  // A Parse without a name empties the slot before anything can be wrong with it.
+  if (undo.kind === 'unnamed') return { kind: 'unnamed', previous: undefined };
+  // The server has the statement: a Close of it, sent in the hope that nothing fails before, was skipped.
+  if (sqlstate === '42P05' && undo.kind === 'client-parse') return { ...undo, serverToo: false };
+  if (sqlstate === '42P05' && undo.kind === 'server-parse') return undefined;
+  return undo;
+}
 
 const letterD = 0x44;
 const letterR = 0x52;
@@ -639,20 +646,21 @@ export class ServerChannel extends FrameStream {
     }
     if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
     const replaced = head.bytes !== undefined;
-    this.#abortBatch();
+    this.#abortBatch(fields.sqlstate);
     if (!replaced) return Verdict.KeepThenCall;
     this.#advance();
     return Verdict.Drop;
   }
 
   /** The server ignores everything up to the next Sync: so do the entries, the last first. */
-  #abortBatch(): void {
+  #abortBatch(sqlstate: string): void {
     const undone: Undo[] = [];
     let failed = true;
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.ReadyForSync) break;
       if (head.expect === Expect.ReadyForQuery) this.#batchesOwed--;
-      if (head.undo !== undefined) undone.push(failed && head.undo.kind === 'unnamed' ? emptied : head.undo);
+      const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo, sqlstate) : head.undo;
+      if (undo !== undefined) undone.push(undo);
       failed = false;
       this.#owed.shift();
     }

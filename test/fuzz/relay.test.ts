@@ -1,9 +1,9 @@
 // A random client program, run on a model PostgreSQL directly and through the relay over changing servers, gets the same messages.
 
 import fc from 'fast-check';
-import { serialize } from 'pg-protocol';
+import { serialize } from 'pg-protocol/dist/index.js';
 import t from 'tap';
-import { TransactionStatus } from '../../lib/wire/index.js';
+import { Backend, Frontend, TransactionStatus } from '../../lib/wire/index.js';
 import { backendTexts, frontendTexts } from '../support/message-texts.js';
 import { ModelServer } from '../support/model-server.js';
 import { type ClientRig, RelayRig } from '../support/relay-rig.js';
@@ -99,14 +99,29 @@ interface Program {
  */
 function direct(moves: readonly Move[]): Program {
   const replies: Buffer[] = [];
-  const model = new ModelServer((bytes) => replies.push(bytes));
+  let failed = false;
+  let answered = false;
+  const model = new ModelServer((bytes) => {
+    replies.push(bytes);
+    if (bytes[0] === Backend.ErrorResponse) failed = true;
+    if (bytes[0] === Backend.ReadyForQuery) answered = true;
+  });
   const messages: (Buffer | 'wait')[] = [];
   let copySynced = false;
   let dataLines = 0;
+  let lateData = false;
   const say = (message: Buffer): void => {
     messages.push(message);
     const copying = model.copyingIn;
+    answered = false;
     model.feed(message);
+    // Without the end of its data only an error ends a COPY: a client says Sync when it has seen that.
+    if (failed && copying && !model.copyingIn && message[0] === Frontend.CopyData) messages.push('wait');
+    if (failed && answered) {
+      // What an error took back is known to nobody before the error is: messages sent on regardless may go astray.
+      failed = false;
+      messages.push('wait');
+    }
     if (model.copyingIn && !copying) {
       dataLines = 0;
       copySynced = false;
@@ -128,6 +143,10 @@ function direct(moves: readonly Move[]): Program {
   for (const { what, name, portal, text, count } of moves) {
     const chosen = texts[text % texts.length] as string;
     if (model.copyingIn && !/^(copy|sync|flush|wait)/.test(what)) continue;
+    // Data comes late after a COPY that failed; before one that may begin, nobody sends any.
+    if (what !== 'copyData' && what !== 'copyEnd' && what !== 'copyFail') lateData = false;
+    else if (!model.copyingIn && !lateData) continue;
+    if (model.copyingIn) lateData = true;
     switch (what) {
       case 'query':
         say(serialize.query(simpleTexts[(text * 4 + count) % simpleTexts.length] as string));
@@ -152,7 +171,8 @@ function direct(moves: readonly Move[]): Program {
         say(serialize.execute());
         break;
       case 'describe':
-        say(serialize.describe({ type: 'S', name }));
+        // As with Parse: the statement may have to be prepared for it.
+        if (model.status !== TransactionStatus.Failed) say(serialize.describe({ type: 'S', name }));
         break;
       case 'describePortal':
         say(serialize.describe({ type: 'P', name: portal }));
@@ -178,6 +198,9 @@ function direct(moves: readonly Move[]): Program {
         break;
       case 'copyEnd':
         say(serialize.copyDone());
+        // A query may go on with another COPY.
+        dataLines = 0;
+        copySynced = false;
         break;
       case 'copyFail':
         say(serialize.copyFail('given up'));
@@ -192,7 +215,7 @@ function direct(moves: readonly Move[]): Program {
         what satisfies never;
     }
   }
-  if (model.copyingIn) say(serialize.copyDone());
+  while (model.copyingIn) say(serialize.copyDone());
   say(serialize.sync());
   if (model.status !== TransactionStatus.Idle) say(serialize.query('rollback'));
   return { messages, expected: backendTexts(Buffer.concat(replies)), done: model.done };
@@ -222,19 +245,18 @@ function through(
   draw: Draw,
 ): void {
   const queues = clients.map(({ client, program }) => ({ client, left: [...program.messages] }));
+  const able = (): typeof queues =>
+    queues.filter(({ client, left }) => left.length > 0 && !(left[0] === 'wait' && client.waiting));
   while (queues.some(({ left }) => left.length > 0)) {
-    const { client, left } = queues[draw(queues.length)] as (typeof queues)[number];
+    // Who waits for a server cannot be answered before others go on.
+    if (able().length === 0) rig.settle();
+    const candidates = able();
+    if (candidates.length === 0) throw new Error('nobody gets on');
+    const { client, left } = candidates[draw(candidates.length)] as (typeof queues)[number];
     const message = left.shift();
     if (message === undefined) continue;
     if (message === 'wait') {
-      // A client that waits for a server cannot be answered before others go on.
-      if (client.waiting) left.unshift(message);
       rig.settle();
-      if (client.waiting) {
-        const other = queues.find((queue) => queue.client.server !== undefined && queue.left.length > 0);
-        const next = other?.left.shift();
-        if (next !== undefined && next !== 'wait') other?.client.say(next);
-      }
       continue;
     }
     if (draw(3) === 0) {

@@ -1,7 +1,16 @@
 // A PostgreSQL on a loopback port that logs anybody in and then speaks as the model does; a test decides what goes wrong.
 
 import net from 'node:net';
-import { authenticationOk, backendKeyData, errorResponse, parameterStatus, parseStartupPacket, readyForQuery, startupPacketLength, TransactionStatus } from '../../lib/wire/index.js';
+import {
+  authenticationOk,
+  backendKeyData,
+  errorResponse,
+  parameterStatus,
+  parseStartupPacket,
+  readyForQuery,
+  startupPacketLength,
+  TransactionStatus,
+} from '../../lib/wire/index.js';
 import { ModelServer, modelSettings } from './model-server.js';
 import type { Teardown } from './temporary-directory.js';
 
@@ -53,7 +62,9 @@ export class FakeBackend {
   cancel(): void {
     if (this.#held === undefined || this.#held.length === 0) return;
     this.#held = undefined;
-    this.#socket.write(errorResponse({ severity: 'ERROR', sqlstate: '57014', message: 'canceling statement due to user request' }));
+    this.#socket.write(
+      errorResponse({ severity: 'ERROR', sqlstate: '57014', message: 'canceling statement due to user request' }),
+    );
     this.#socket.write(readyForQuery(this.model.status));
   }
 
@@ -161,7 +172,8 @@ export class FakeServer {
       case 'accept-then-nonsense': {
         const backend = new FakeBackend(this.backends.length + 1, socket);
         const frames = [authenticationOk(), backendKeyData(backend.pid, Buffer.alloc(4, backend.pid))];
-        for (const [lower, name] of modelSettings.reported) frames.push(parameterStatus(name, modelSettings.login.get(lower) ?? ''));
+        for (const [lower, name] of modelSettings.reported)
+          frames.push(parameterStatus(name, modelSettings.login.get(lower) ?? ''));
         frames.push(readyForQuery(TransactionStatus.Idle));
         if (this.behaviour === 'accept-then-nonsense') frames.push(readyForQuery(TransactionStatus.Idle));
         this.backends.push(backend);

@@ -2,7 +2,14 @@
 
 import { ScramKeyCache } from '../../lib/auth/index.js';
 import { defaultConfig, newDatabase, type PoolSettings, resolvePool } from '../../lib/config/index.js';
-import { Pool, type PoolClient, type PoolEvents, type PoolPolicy, ServerBudget, type Ticket } from '../../lib/pool/index.js';
+import {
+  Pool,
+  type PoolClient,
+  type PoolEvents,
+  type PoolPolicy,
+  ServerBudget,
+  type Ticket,
+} from '../../lib/pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type ServerChannel } from '../../lib/relay/index.js';
 import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/server/index.js';
 import { ClientStatements, Effect, Settings } from '../../lib/session/index.js';
@@ -39,7 +46,6 @@ export class TestClient implements PoolClient, ClientHost {
   server: ServerConnection | undefined;
   ticket: Ticket<PoolClient> | undefined;
   error: PoolerError | undefined;
-  /** Ends its leases with each batch. */
   #held: Buffer = Buffer.alloc(0);
 
   constructor(pool: Pool, name: string, diary: string[], settings: Settings) {
@@ -63,6 +69,7 @@ export class TestClient implements PoolClient, ClientHost {
   }
 
   read(): string[] {
+    this.received.take(Number.POSITIVE_INFINITY);
     return backendTexts(this.received.takeLog());
   }
 
@@ -139,7 +146,7 @@ export class TestClient implements PoolClient, ClientHost {
 
   inspect(bytes: Buffer, start: number, end: number): number {
     const text = bytes.toString('latin1', start, end);
-    return (/leak/.test(text) ? Effect.Unknown : 0) | (/load/.test(text) ? Effect.Indelible : 0);
+    return (/leak /.test(text) ? Effect.Unknown : 0) | (/load/.test(text) ? Effect.Indelible : 0);
   }
 
   onTerminate(): void {}
@@ -242,7 +249,12 @@ export class PoolRig {
   }
 
   client(pool: Pool, name: string): TestClient {
-    return new TestClient(pool, name, this.diary, new Settings(new Map([...(pool.welcome ?? [])].map(([key, value]) => [key.toLowerCase(), value]))));
+    return new TestClient(
+      pool,
+      name,
+      this.diary,
+      new Settings(new Map([...(pool.welcome ?? [])].map(([key, value]) => [key.toLowerCase(), value]))),
+    );
   }
 
   /** Time passes, and the sweep comes once. */
