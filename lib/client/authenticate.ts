@@ -44,13 +44,14 @@ export async function authenticate(
   house: House,
   peer: Peer,
   dialogue: Dialogue,
+  database: string,
   user: string,
   secret: StoredSecret | undefined,
 ): Promise<Proof> {
   const binding = house.tls?.channelBinding;
   const mechanism = chooseMechanism(house.config.weir.auth_type, secret, {
     tls: dialogue.tls === undefined ? 'off' : binding === undefined ? 'unbindable' : 'bindable',
-    unknownAs: 'scram',
+    unknownAs: house.commonSecretKind === 'scram' ? 'scram' : 'md5',
   });
   switch (mechanism.kind) {
     case 'open':
@@ -69,7 +70,7 @@ export async function authenticate(
       const known = secret === undefined || secret.kind === 'none' ? undefined : secret;
       const verdict = await verifyPassword(known, user, password, house.keyCache);
       if (verdict.kind === 'rejected') return settle(verdict.failure);
-      if (verdict.keys !== undefined) house.rememberKeys(user, verdict.keys);
+      if (verdict.keys !== undefined) house.rememberKeys(database, user, verdict.keys);
       return settle(mechanism.mockReason === undefined ? undefined : passwordFailure(mechanism.mockReason));
     }
     case 'md5': {
@@ -80,7 +81,7 @@ export async function authenticate(
       return settle(verifyMd5Response(known, user, salt, response));
     }
     case 'scram':
-      return scram(house, peer, dialogue, user, secret, mechanism, binding);
+      return scram(house, peer, dialogue, database, user, secret, mechanism, binding);
     default:
       return mechanism satisfies never;
   }
@@ -90,6 +91,7 @@ async function scram(
   house: House,
   peer: Peer,
   dialogue: Dialogue,
+  database: string,
   user: string,
   secret: StoredSecret | undefined,
   mechanism: Mechanism & { kind: 'scram' },
@@ -100,7 +102,9 @@ async function scram(
       ? secret.verifier
       : secret?.kind === 'plain'
         ? await house.verifiers.forPlain(user, secret.password)
-        : await house.verifiers.forUnknownAmongPlain(user);
+        : house.commonSecretKind === 'plain'
+          ? await house.verifiers.forUnknownAmongPlain(user)
+          : house.verifiers.forUnknown(user);
   const server = new ScramServer({
     verifier,
     mechanisms: mechanism.offer,
@@ -116,7 +120,7 @@ async function scram(
   }
   if (step.kind === 'failed') return settle(step.failure);
   peer.writeOwned(authenticationSaslFinal(step.send));
-  house.rememberKeys(user, step.keys);
+  house.rememberKeys(database, user, step.keys);
   return proved;
 }
 

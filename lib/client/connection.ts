@@ -20,7 +20,7 @@ import {
 } from '../wire/index.js';
 import { ClientGone, Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
-import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient } from './login.js';
+import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 
 interface Session {
   readonly user: string;
@@ -43,7 +43,21 @@ export type ClientState =
 
 /** Input kept while a client waits for a server; beyond it the client is not read. */
 const heldBytesMax = 64 * 1024;
+/** Replies one client may be owed; beyond it the client is not read until half of them have come. */
+const owedMax = 10_000;
 const noBytes: Buffer = Buffer.alloc(0);
+
+/** Why a client's socket is not read. */
+const Pause = {
+  /** Enough of its input is held. */
+  Held: 1,
+  /** Its server cannot take more. */
+  Server: 2,
+  /** It does not read what it is sent. */
+  Output: 4,
+  /** It is owed too many replies. */
+  Owed: 8,
+} as const;
 
 /** One object per configuration, shared by all its clients. */
 const limitsBySettings = new WeakMap<GlobalSettings, ClientChannelLimits>();
@@ -84,7 +98,8 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
   #channel: ClientChannel | undefined;
   /** Input that arrived while there was no server for it. */
   #held: Buffer = noBytes;
-  #paused = false;
+  /** Why its socket is not read now; bits of `Pause`. */
+  #paused = 0;
 
   constructor(house: House, socket: net.Socket, address: ClientAddress) {
     this.id = house.nextId();
@@ -97,7 +112,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     this.peer = Peer.accept(socket, this);
     const { weir } = house.config;
     this.peer.setKeepAlive({ enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle });
-    const dialogue = new Dialogue(this.peer);
+    const dialogue = new Dialogue(this.peer, () => this.#close('client unexpected eof'));
     const progress = { user: '', database: '', waitingForServer: false };
     this.#state = { kind: 'login', dialogue, progress };
     this.peer.handler = dialogue;
@@ -149,7 +164,8 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     const reason = error instanceof LoginFailure ? error.reason : error.message;
     this.#house.loginFailed(this.address, progress.database, progress.user, error, reason);
     if (error instanceof LoginFailure && error.guess) {
-      this.#house.throttle.failed(this.address.ip, progress.user);
+      this.#house.throttle.failed(throttlePlace(this.address, progress.user), progress.user);
+      this.peer.pause();
       const { auth_failure_delay } = this.#house.config.weir;
       if (auth_failure_delay > 0) {
         setTimeout(() => this.#sayAndClose(error, reason), auth_failure_delay * 1_000).unref();
@@ -245,7 +261,11 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
       const taken = session.channel.feed(bytes, start, end);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
-      else if (this.#state.kind === 'active' && this.#state.server.channel.quiet) this.onBatchEnd();
+      else if (this.#state.kind === 'active') {
+        const { channel } = this.#state.server;
+        if (channel.quiet) this.onBatchEnd();
+        else if (channel.owedCount > owedMax) this.#pause(Pause.Owed);
+      }
     } catch (cause) {
       this.fail(
         new PoolerError('internal error in the pooler', {
@@ -260,22 +280,28 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
   #hold(bytes: Buffer, start: number, end: number): void {
     if (this.#state.kind === 'closed') return;
     if (end > start) this.#held = Buffer.concat([this.#held, bytes.subarray(start, end)]);
-    if (this.#held.length > heldBytesMax) this.#pause(true);
+    if (this.#held.length > heldBytesMax) this.#pause(Pause.Held);
   }
 
-  #pause(paused: boolean): void {
-    if (paused === this.#paused) return;
-    this.#paused = paused;
-    if (paused) this.peer.pause();
-    else this.peer.resume();
+  #pause(reason: number): void {
+    if (this.#paused === 0) this.peer.pause();
+    this.#paused |= reason;
   }
 
-  /** The client reads slowly: its server is not read meanwhile. */
+  #resume(reason: number): void {
+    if (this.#paused === 0) return;
+    this.#paused &= ~reason;
+    if (this.#paused === 0) this.peer.resume();
+  }
+
+  /** The client reads slowly: neither it, whose messages weir itself may answer, nor its server is read meanwhile. */
   onPressure(): void {
+    this.#pause(Pause.Output);
     if (this.#state.kind === 'active') this.#state.server.peer.pause();
   }
 
   onRelief(): void {
+    this.#resume(Pause.Output);
     if (this.#state.kind === 'active') this.#state.server.peer.resume();
   }
 
@@ -352,7 +378,13 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
   }
 
   onServerPressure(pressed: boolean): void {
-    this.#pause(pressed);
+    if (pressed) this.#pause(Pause.Server);
+    else this.#resume(Pause.Server);
+  }
+
+  onServerRead(): void {
+    if ((this.#paused & Pause.Owed) === 0 || this.#state.kind !== 'active') return;
+    if (this.#state.server.channel.owedCount <= owedMax / 2) this.#resume(Pause.Owed);
   }
 
   onServerLost(error: PoolerError, told: boolean): void {
@@ -387,8 +419,8 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     if (session.channel.midFrame) return;
     this.#state = { kind: 'idle', session };
     session.pool.release(server);
+    this.#resume(Pause.Server | Pause.Owed);
     if (this.#held.length > 0) this.#feedHeld(session);
-    else this.#pause(false);
   }
 
   /** Goes on with what arrived while the client was waiting, and reads on. The message it stopped at may be in the channel. */
@@ -396,8 +428,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     const held = this.#held;
     this.#held = noBytes;
     this.#feed(session, held, 0, held.length);
-    // A server that could not take more may have paused this client, or the amount held.
-    if (this.#held.length <= heldBytesMax) this.#pause(false);
+    if (this.#held.length <= heldBytesMax) this.#resume(Pause.Held);
   }
 
   // Endings

@@ -18,14 +18,17 @@ export class ClientGone extends PoolerError {}
 
 export class Dialogue implements PeerHandler {
   readonly #peer: Peer;
+  readonly #onGone: () => void;
   #unread: Buffer = Buffer.alloc(0);
   #waiter: Waiter | undefined;
   #error: PoolerError | undefined;
   #inbox: FrameInbox | undefined;
   #tls: TlsFacts | undefined;
 
-  constructor(peer: Peer) {
+  /** @param onGone called when the client has closed the connection */
+  constructor(peer: Peer, onGone: () => void) {
     this.#peer = peer;
+    this.#onGone = onGone;
   }
 
   get tls(): TlsFacts | undefined {
@@ -61,6 +64,7 @@ export class Dialogue implements PeerHandler {
 
   onClose(error: Error | undefined): void {
     this.fail(new ClientGone('client closed the connection during login', { sqlstate: '08006', cause: error }));
+    this.#onGone();
   }
 
   #wake(): void {

@@ -52,11 +52,17 @@ export interface House {
   secretOf(user: string): StoredSecret | undefined;
   /** Runs auth_query for a user who is in no file. @throws PoolerError when it cannot be run */
   lookUpSecret(database: string, user: string): Promise<StoredSecret | undefined>;
-  /** The pool and the settings for a database and the client's user; undefined when there is no such database. */
-  poolFor(database: string, user: string): { readonly pool: Pool; readonly settings: PoolSettings } | undefined;
+  /** What most users have stored, and an unknown one must seem to have. */
+  readonly commonSecretKind: 'plain' | 'md5' | 'scram';
+  /** The settings for a database and the client's user; undefined when there is no such database. */
+  settingsFor(database: string, user: string): PoolSettings | undefined;
+  /** The pool, made now if there is none; only for who has proved who he is. */
+  poolFor(database: string, user: string): { readonly pool: Pool; readonly settings: PoolSettings } | PoolerError;
   isDisabled(database: string): boolean;
   /** Keys with which a client proved itself: weir may prove itself with them to the server. */
-  rememberKeys(user: string, keys: ScramKeys): void;
+  rememberKeys(database: string, user: string, keys: ScramKeys): void;
+  /** What auth_query found, and the user has proved. */
+  rememberLookedUp(database: string, user: string, secret: StoredSecret): void;
   /** Checks the limits on clients and takes a place, or says which limit is reached. */
   admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined;
   /** Gives back the place `admit` took. */

@@ -92,6 +92,7 @@ class InternalClient implements PoolClient, ClientHost, Port {
 
   onWaitNotice(): void {}
   onServerPressure(): void {}
+  onServerRead(): void {}
 
   onTimedOut(error: PoolerError): void {
     this.#fail(error);

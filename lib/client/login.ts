@@ -20,7 +20,7 @@ import {
 } from '../wire/index.js';
 import { authenticate } from './authenticate.js';
 import type { ClientConnection } from './connection.js';
-import type { Dialogue } from './dialogue.js';
+import { ClientGone, type Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
 import { lookUp } from './internal-client.js';
 import { isCanonical, readStartup, type StartupRequest } from './startup-parameters.js';
@@ -93,8 +93,7 @@ export async function logInClient(
       'Connect to the server itself for replication.',
     );
   }
-  const found = house.poolFor(request.database, request.user);
-  if (found === undefined) {
+  if (house.settingsFor(request.database, request.user) === undefined) {
     throw failure(`no such database: ${request.database}`, '3D000', 'Add it to [databases], or a "*" entry.');
   }
   if (house.isDisabled(request.database)) {
@@ -102,6 +101,10 @@ export async function logInClient(
   }
   await prove(house, peer, dialogue, address, request);
 
+  // Only now: whoever has not proved anything makes no pool. Since the proof began, the client may have left.
+  if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
+  const found = house.poolFor(request.database, request.user);
+  if (found instanceof PoolerError) throw found;
   const refused = house.admit(request.database, request.user, found.settings);
   if (refused !== undefined) throw refused;
   connection.admitted = { database: request.database, user: request.user };
@@ -111,6 +114,7 @@ export async function logInClient(
   await pool.greeted();
   const state = await beginSettings(house, pool, request, address);
   progress.waitingForServer = false;
+  if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
 
   const cancelSecret = randomBytes(minor >= 2 ? 32 : 4);
   welcome(house, peer, connection, pool, state, cancelSecret);
@@ -177,6 +181,21 @@ async function readFirstPackets(
   }
 }
 
+/** The clients of a Unix socket have no address: each user is one of its own. */
+export function throttlePlace(address: ClientAddress, user: string): string {
+  return address.unix ? `unix ${user}` : address.ip;
+}
+
+function throttled(house: House, address: ClientAddress, user: string): LoginFailure | undefined {
+  const waitMs = house.throttle.delayMs(throttlePlace(address, user), user);
+  if (waitMs <= 0) return undefined;
+  return new LoginFailure(
+    failure('login rejected', '28000', `Too many failed logins; try again in ${Math.ceil(waitMs / 1_000)} s.`),
+    'throttled after too many failed logins',
+    false,
+  );
+}
+
 async function prove(
   house: House,
   peer: Peer,
@@ -184,22 +203,21 @@ async function prove(
   address: ClientAddress,
   request: StartupRequest,
 ): Promise<void> {
-  const { user } = request;
-  const waitMs = house.throttle.delayMs(address.ip, user);
-  if (waitMs > 0) {
-    throw new LoginFailure(
-      failure('login rejected', '28000', `Too many failed logins; try again in ${Math.ceil(waitMs / 1_000)} s.`),
-      'throttled after too many failed logins',
-      false,
-    );
-  }
+  const { user, database } = request;
+  const before = throttled(house, address, user);
+  if (before !== undefined) throw before;
   let secret = house.secretOf(user);
-  if (secret === undefined && house.config.weir.auth_type !== 'any' && !consoleDatabases.includes(request.database)) {
-    secret = await house.lookUpSecret(request.database, user);
+  const known = secret !== undefined;
+  if (!known && house.config.weir.auth_type !== 'any' && !consoleDatabases.includes(database)) {
+    secret = await house.lookUpSecret(database, user);
   }
-  const proof = await authenticate(house, peer, dialogue, user, secret);
+  const proof = await authenticate(house, peer, dialogue, database, user, secret);
+  // Others from there may have failed meanwhile: of guesses made at the same time no more are answered than one by one.
+  const after = throttled(house, address, user);
+  if (after !== undefined) throw after;
   if (proof.kind === 'failed') throw new LoginFailure(proof.failure.error, proof.failure.reason, true);
-  house.throttle.succeeded(address.ip, user);
+  house.throttle.succeeded(throttlePlace(address, user), user);
+  if (!known && secret !== undefined) house.rememberLookedUp(database, user, secret);
 }
 
 async function logInConsole(
@@ -209,15 +227,16 @@ async function logInConsole(
   address: ClientAddress,
   request: StartupRequest,
 ): Promise<LoginOutcome> {
+  // The proof first: who is not asked for one learns whether a name is an administrator's.
+  await prove(house, peer, dialogue, address, request);
   const role = house.console.roleOf(request.user);
   if (role === undefined) {
     throw new LoginFailure(
       failure('not allowed', '42501', 'Add the user to admin_users or stats_users.'),
       'neither in admin_users nor in stats_users',
-      true,
+      false,
     );
   }
-  await prove(house, peer, dialogue, address, request);
   const frames = [authenticationOk()];
   const version = '15.0 (weir)';
   for (const [name, value] of [

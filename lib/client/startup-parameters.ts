@@ -1,6 +1,6 @@
 // Reads the parameters of a startup packet: who, where, and which settings the session begins with.
 
-import { isSettingName } from '../session/index.js';
+import { isStartupSetting } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
 
 export interface StartupRequest {
@@ -47,8 +47,12 @@ export function readStartup(
       protocolOptions.push(name);
       continue;
     }
-    if (!isSettingName(name))
-      return refusal(`unsupported startup parameter: ${utf8(name)}`, '08P01', 'It is not the name of a setting.');
+    if (!isStartupSetting(name))
+      return refusal(
+        `unsupported startup parameter: ${utf8(name)}`,
+        '08P01',
+        'It is not the name of a setting a session can begin with.',
+      );
     settings.set(lower, value);
   }
   const options = parameters.get('options');
@@ -106,11 +110,11 @@ function readOptions(
     // In the long form PostgreSQL reads dashes as underscores.
     const name = assignment.slice(0, equals).replaceAll('-', '_').toLowerCase();
     if (skipped.has(name)) continue;
-    if (!isSettingName(name)) {
+    if (!isStartupSetting(name)) {
       return refusal(
         `unsupported startup parameter in options: ${utf8(name)}`,
         '08P01',
-        'It is not the name of a setting.',
+        'It is not the name of a setting a session can begin with.',
       );
     }
     settings.set(name, assignment.slice(equals + 1));

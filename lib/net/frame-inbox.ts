@@ -10,15 +10,20 @@ const framesMax = 1_000;
 
 /** Bytes in, frames out, in order, as promises: login is the control plane. */
 export class FrameInbox {
+  /** Bytes without a frame of their own yet: the first `#length` of them are filled. */
   #bytes: Buffer = Buffer.alloc(0);
+  #length = 0;
   readonly #frames: Buffer[] = [];
   #waiting: { resolve(frame: Buffer): void; reject(error: Error): void } | undefined;
   #error: Error | undefined;
 
+  /** Takes a copy. After a failure nothing is taken any more. */
   push(bytes: Buffer): void {
-    this.#bytes = Buffer.concat([this.#bytes, bytes]);
-    while (this.#bytes.length >= headerBytes) {
-      const total = this.#bytes.readUInt32BE(1) + 1;
+    if (this.#error !== undefined) return;
+    this.#append(bytes);
+    let start = 0;
+    while (this.#length - start >= headerBytes) {
+      const total = this.#bytes.readUInt32BE(start + 1) + 1;
       if (total < headerBytes || total > loginFrameBytesMax || this.#frames.length >= framesMax) {
         this.fail(
           new PoolerError('bad packet', {
@@ -28,16 +33,30 @@ export class FrameInbox {
         );
         return;
       }
-      if (this.#bytes.length < total) return;
-      const frame = this.#bytes.subarray(0, total);
-      this.#bytes = this.#bytes.subarray(total);
-      if (this.#waiting === undefined) this.#frames.push(frame);
-      else {
-        const { resolve } = this.#waiting;
-        this.#waiting = undefined;
-        resolve(frame);
-      }
+      if (this.#length - start < total) break;
+      this.#take(Buffer.from(this.#bytes.subarray(start, start + total)));
+      start += total;
     }
+    this.#bytes.copyWithin(0, start, this.#length);
+    this.#length -= start;
+  }
+
+  #append(bytes: Buffer): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#bytes.length) {
+      const grown = Buffer.allocUnsafe(Math.max(length, this.#bytes.length * 2));
+      this.#bytes.copy(grown, 0, 0, this.#length);
+      this.#bytes = grown;
+    }
+    bytes.copy(this.#bytes, this.#length);
+    this.#length = length;
+  }
+
+  #take(frame: Buffer): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) this.#frames.push(frame);
+    else waiting.resolve(frame);
   }
 
   fail(error: Error): void {
@@ -57,9 +76,10 @@ export class FrameInbox {
 
   /** Bytes behind the last frame taken, for whoever reads on. */
   rest(): Buffer {
-    const rest = Buffer.concat([...this.#frames, this.#bytes]);
+    const rest = Buffer.concat([...this.#frames, this.#bytes.subarray(0, this.#length)]);
     this.#frames.length = 0;
     this.#bytes = Buffer.alloc(0);
+    this.#length = 0;
     return rest;
   }
 }

@@ -73,6 +73,8 @@ export interface PoolContext {
 
 /** Server connections a pool has being made at the same time. */
 const connectsInFlightMax = 4;
+/** A reset that takes longer than this is not waited for with a new connection. */
+const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
@@ -224,7 +226,7 @@ export class Pool implements ServerOwner {
    * Both may be called before this returns its ticket's turn, never before it returns.
    */
   lease(client: PoolClient): ServerConnection | Ticket<PoolClient> | PoolerError {
-    assert(!this.#closed, 'a closed pool lends nothing');
+    if (this.#closed) return closedPool();
     if (this.#waiters.length === 0 && !this.#paused) {
       const server = this.#takeIdle();
       if (server !== undefined) {
@@ -261,6 +263,7 @@ export class Pool implements ServerOwner {
   abandon(server: ServerConnection): void {
     const { channel } = server;
     const lessee = server.lessee;
+    if (server.state.kind === 'closed') return;
     assert(lessee !== undefined, 'an abandoned server was on loan');
     if (channel.quiet && !lessee.channel.midFrame) {
       this.release(server);
@@ -363,8 +366,8 @@ export class Pool implements ServerOwner {
             return;
           }
           if (plan.forgets) channel.forgetSession();
-          else channel.effects = 0;
-          this.#free(server);
+          else channel.forgetAfterReset();
+          this.#afterReset(server, plan.forgets);
         });
         return;
     }
@@ -376,6 +379,23 @@ export class Pool implements ServerOwner {
     }
     this.#idle.push(server);
     this.#context.events.serverIdle(this);
+  }
+
+  /** DISCARD ALL took with it what connect_query had set up. */
+  #afterReset(server: ServerConnection, forgotten: boolean): void {
+    const { connectQuery } = server.target;
+    if (!forgotten || connectQuery === undefined || server.state.kind !== 'idle') {
+      this.#free(server);
+      return;
+    }
+    server.ask('reset', connectQuery, (error) => {
+      if (error !== undefined)
+        this.#context.dialler.warn(
+          'connect_query failed',
+          new PoolerError(error.message, { sqlstate: error.sqlstate }),
+        );
+      this.#free(server);
+    });
   }
 
   #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | { readonly query: string; readonly forgets: boolean } {
@@ -417,7 +437,7 @@ export class Pool implements ServerOwner {
     const inFlightMax = failure === undefined ? connectsInFlightMax : 1;
     while (
       this.#connecting < inFlightMax &&
-      (this.#waiters.length > this.#connecting + this.#counts.tested ||
+      (this.#waiters.length > this.#connecting + this.#soonFree() ||
         this.#belowMinimum() ||
         this.#welcomeWaiters.size > this.#connecting) &&
       this.#servers.size + this.#connecting < this.#sizeMax()
@@ -438,6 +458,17 @@ export class Pool implements ServerOwner {
         },
       );
     }
+  }
+
+  /** Servers that are being reset and will be free in a moment; a check or a drain may take longer than a new connection. */
+  #soonFree(): number {
+    if (this.#counts.tested === 0) return 0;
+    const now = this.#context.clock.now();
+    let count = 0;
+    for (const { state } of this.#servers) {
+      if (state.kind === 'tested' && state.what === 'reset' && now - state.sinceMs < resetMsUsual) count++;
+    }
+    return count;
   }
 
   #belowMinimum(): boolean {
@@ -513,6 +544,7 @@ export class Pool implements ServerOwner {
 
   /** Resolves when a server has logged in and its parameters are known. @throws PoolerError */
   greeted(): Promise<void> {
+    if (this.#closed) return Promise.reject(closedPool());
     if (this.#welcome !== undefined) return Promise.resolve();
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
@@ -741,6 +773,10 @@ function endedAtOnce(cause?: PoolerError): PoolerError {
     ...(cause?.detail === undefined ? {} : { detail: cause.detail }),
     cause,
   });
+}
+
+function closedPool(): PoolerError {
+  return new PoolerError('database removed from the configuration', { sqlstate: '57P01', hint: 'Connect again.' });
 }
 
 function cached(error: PoolerError): PoolerError {

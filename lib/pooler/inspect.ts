@@ -9,14 +9,15 @@ import {
   type StatementFacts,
 } from '../sql/index.js';
 
-/** Settings every supported server reports: what a client does to them is seen, and replayed, without reading its SQL. */
+/**
+ * Settings every supported server reports: what a client does to them is seen, and replayed, without reading its SQL. Not
+ * those that decide how the text behind them is read: in a pipeline it is inspected before the server has reported them.
+ */
 const reported = new Set([
   'application_name',
-  'client_encoding',
   'datestyle',
   'default_transaction_read_only',
   'intervalstyle',
-  'standard_conforming_strings',
   'timezone',
 ]);
 
@@ -34,6 +35,8 @@ function effectsOfHazard(hazard: Hazard): number {
     case 'temp_object':
       return hazard.onCommitDrop ? Effect.None : Effect.Unknown;
     case 'load':
+    case 'setseed':
+    case 'dblink':
       return Effect.Indelible | Effect.Unknown;
     // Seen by their command tags, or nothing that stays.
     case 'discard':
@@ -58,8 +61,6 @@ function effectsOfHazard(hazard: Hazard): number {
     case 'nextval':
     case 'currval':
     case 'lastval':
-    case 'setseed':
-    case 'dblink':
     case 'session_function':
     case 'unknown_function':
     case 'do':

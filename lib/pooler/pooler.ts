@@ -61,6 +61,8 @@ const sweepMs = 250;
 const countedLabelsMax = 200;
 /** Pools of one process: clients of a `*` database can make as many as they know names and passwords. */
 const poolsMax = 10_000;
+/** Servers of one pool that auth_query runs in. */
+const lookUpServersMax = 2;
 
 export interface PoolerOptions {
   readonly loaded: Loaded;
@@ -93,6 +95,8 @@ export class Pooler implements House, PoolEvents {
   readonly resolver: Resolver;
   readonly #budget = new ServerBudget();
   readonly #pools = new Map<string, Pool>();
+  /** Those auth_query runs in. */
+  readonly #lookUpPools = new Map<string, Pool>();
   /** Pools that want a server and cannot have it before a server of another pool gives way. */
   readonly #crowded = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
@@ -215,40 +219,73 @@ export class Pooler implements House, PoolEvents {
     return this.#secrets.ofFile(user);
   }
 
+  get commonSecretKind(): 'plain' | 'md5' | 'scram' {
+    return this.#secrets.commonKind;
+  }
+
   async lookUpSecret(databaseName: string, user: string): Promise<StoredSecret | undefined> {
     const found = findDatabase(this.#config, databaseName);
     if (found === undefined) return undefined;
     const query = resolveAuthQuery(this.#config, found.database);
     if (query === undefined || query.auth_user === user) return undefined;
-    const asked = this.poolFor(query.auth_dbname, query.auth_user);
-    if (asked === undefined) return undefined;
-    await asked.pool.greeted();
-    const rows = await lookUp(asked.pool, query.auth_query, [user]);
+    const pool = this.#lookUpPool(query.auth_dbname, query.auth_user);
+    if (pool === undefined) return undefined;
+    await pool.greeted();
+    const rows = await lookUp(pool, query.auth_query, [user]);
     const row = rows[0];
     // The answer names the user it is about: a query that forgot its WHERE must not log anybody in.
-    if (row === undefined || row[0] !== user) return undefined;
-    const secret = parseStoredSecret(row[1] ?? null);
-    this.#secrets.rememberLookedUp(user, secret);
-    return secret;
+    return row === undefined || row[0] !== user ? undefined : parseStoredSecret(row[1] ?? null);
   }
 
-  poolFor(database: string, user: string): { pool: Pool; settings: PoolSettings } | undefined {
+  rememberLookedUp(database: string, user: string, secret: StoredSecret): void {
+    this.#secrets.rememberLookedUp(database, user, secret);
+  }
+
+  /** Servers no client is ever lent: none can leave a table or a search_path behind that auth_query would then use. */
+  #lookUpPool(database: string, user: string): Pool | undefined {
+    const key = `${database}\0${user}`;
+    const known = this.#lookUpPools.get(key);
+    if (known !== undefined) return known;
     const settings = resolvePool(this.#config, database, user);
     if (settings === undefined) return undefined;
+    const { pool_size } = settings;
+    const pool = this.#newPool(database, {
+      ...settings,
+      pool_size: Math.min(pool_size, lookUpServersMax),
+      min_pool_size: 0,
+      reserve_pool_size: 0,
+    });
+    this.#lookUpPools.set(key, pool);
+    return pool;
+  }
+
+  settingsFor(database: string, user: string): PoolSettings | undefined {
+    return resolvePool(this.#config, database, user);
+  }
+
+  #newPool(database: string, settings: PoolSettings): Pool {
+    return new Pool(database, settings.user, settings, this.#policy, this.#targetOf(settings), {
+      clock: this.clock,
+      budget: this.#budget,
+      dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
+      events: this,
+      nextId: () => this.nextId(),
+    });
+  }
+
+  poolFor(database: string, user: string): { pool: Pool; settings: PoolSettings } | PoolerError {
+    const settings = resolvePool(this.#config, database, user);
+    if (settings === undefined) return new PoolerError(`no such database: ${database}`, { sqlstate: '3D000' });
     const key = `${database}\0${settings.user}`;
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      if (this.#pools.size >= poolsMax) return undefined;
-      pool = new Pool(database, settings.user, settings, this.#policy, this.#targetOf(settings), {
-        clock: this.clock,
-        budget: this.#budget,
-        dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
-        events: this,
-        nextId: () => this.nextId(),
-      });
+      if (this.#pools.size >= poolsMax) return tooMany('too many pools', 'the number of pools', poolsMax);
+      pool = this.#newPool(database, settings);
       this.#pools.set(key, pool);
       if (this.#state !== 'active' || this.#pausedDatabases.has(database)) pool.pause();
     }
+    // Not forgotten while the client that asks is still logging in.
+    pool.emptySinceMs = this.clock.now();
     return { pool, settings };
   }
 
@@ -256,8 +293,8 @@ export class Pooler implements House, PoolEvents {
     return this.#disabled.has(database);
   }
 
-  rememberKeys(user: string, keys: ScramKeys): void {
-    this.#secrets.rememberKeys(user, keys);
+  rememberKeys(database: string, user: string, keys: ScramKeys): void {
+    this.#secrets.rememberKeys(database, user, keys);
   }
 
   admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined {
@@ -398,7 +435,8 @@ export class Pooler implements House, PoolEvents {
     for (const other of this.#pools.values()) {
       if (other !== pool && (other.database === pool.database || other.user === pool.user)) other.reconsider();
     }
-    this.#finishIfDone();
+    // Not now: a client may still be on its way out of this server.
+    setImmediate(() => this.#finishIfDone());
   }
 
   connectFailed(pool: Pool, error: PoolerError): void {
@@ -548,6 +586,9 @@ export class Pooler implements House, PoolEvents {
     this.resolver.ttlMs = next.weir.dns_max_ttl * 1_000;
     this.log.level = resolveLogLevel(next.weir);
     this.verifiers = this.#newVerifiers();
+    // Made anew when they are needed, with what is configured then.
+    for (const pool of this.#lookUpPools.values()) pool.close();
+    this.#lookUpPools.clear();
     for (const [key, pool] of [...this.#pools]) {
       const settings = resolvePool(next, pool.database, pool.user);
       if (settings === undefined || settings.user !== pool.user) {
@@ -692,7 +733,7 @@ export class Pooler implements House, PoolEvents {
     this.#listening?.close('all');
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
     for (const client of [...this.#clients]) client.fail(error);
-    for (const pool of this.#pools.values()) pool.close();
+    for (const pool of [...this.#pools.values(), ...this.#lookUpPools.values()]) pool.close();
     this.#inspector.close().then(
       () => this.#finished?.(),
       () => this.#finished?.(),
@@ -707,6 +748,7 @@ export class Pooler implements House, PoolEvents {
     this.#lastSweepMs = now;
     const { weir } = this.#config;
     for (const client of this.#clients) this.#sweepClient(client, now);
+    for (const pool of this.#lookUpPools.values()) pool.sweep();
     for (const [key, pool] of [...this.#pools]) {
       pool.sweep();
       const idleSeconds = pool.settings.fallback ? weir.autodb_idle_timeout : weir.pool_idle_timeout;

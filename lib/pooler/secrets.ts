@@ -15,6 +15,7 @@ const usersMax = 10_000;
 
 export class Secrets {
   #stored: UserList = new Map();
+  #commonKind: 'plain' | 'md5' | 'scram' | undefined;
   readonly #parsed = new Map<string, StoredSecret>();
   readonly #lookedUp = new LRUCache<string, StoredSecret>({ max: usersMax });
   readonly #keys = new LRUCache<string, ScramKeys>({ max: usersMax });
@@ -23,6 +24,7 @@ export class Secrets {
   load(config: Config, fromFile: UserList): void {
     this.#stored = storedPasswords(config, fromFile);
     this.#parsed.clear();
+    this.#commonKind = undefined;
   }
 
   get users(): Iterable<string> {
@@ -39,12 +41,25 @@ export class Secrets {
     return secret;
   }
 
-  rememberLookedUp(user: string, secret: StoredSecret): void {
-    this.#lookedUp.set(user, secret);
+  /** Of a user who has proved it: a secret of one database says nothing about another's servers. */
+  rememberLookedUp(database: string, user: string, secret: StoredSecret): void {
+    this.#lookedUp.set(keyOf(database, user), secret);
   }
 
-  rememberKeys(user: string, keys: ScramKeys): void {
-    this.#keys.set(user, keys);
+  rememberKeys(database: string, user: string, keys: ScramKeys): void {
+    this.#keys.set(keyOf(database, user), keys);
+  }
+
+  /** What most users have stored: what an unknown one must seem to have. */
+  get commonKind(): 'plain' | 'md5' | 'scram' {
+    if (this.#commonKind === undefined) {
+      const counts = { plain: 0, md5: 0, 'scram-sha-256': 0 };
+      for (const { kind } of this.#stored.values()) counts[kind]++;
+      const scram = counts['scram-sha-256'];
+      const { plain, md5 } = counts;
+      this.#commonKind = scram >= plain && scram >= md5 ? 'scram' : plain >= md5 ? 'plain' : 'md5';
+    }
+    return this.#commonKind;
   }
 
   /** How weir proves itself to a server as this user. */
@@ -54,14 +69,14 @@ export class Secrets {
       if (secret.kind === 'plain') return { kind: 'plain', password: secret.password };
       if (secret.kind === 'md5') return { kind: 'md5', hash: secret.hash };
     }
-    const secret = this.ofFile(user) ?? this.#lookedUp.get(user);
+    const secret = this.ofFile(user) ?? this.#lookedUp.get(keyOf(database.name, user));
     switch (secret?.kind) {
       case 'plain':
         return { kind: 'plain', password: secret.password };
       case 'md5':
         return { kind: 'md5', hash: secret.hash };
       case 'scram': {
-        const keys = this.#keys.get(user);
+        const keys = this.#keys.get(keyOf(database.name, user));
         return keys !== undefined && sameParameters(keys, secret.verifier)
           ? { kind: 'scram-keys', keys }
           : { kind: 'scram-verifier' };
@@ -73,4 +88,8 @@ export class Secrets {
         return secret satisfies never;
     }
   }
+}
+
+function keyOf(database: string, user: string): string {
+  return `${database}\0${user}`;
 }

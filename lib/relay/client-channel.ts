@@ -257,10 +257,28 @@ export class ClientChannel extends FrameStream {
 
   /** The server this batch runs on: the one on loan, or one lent now with its settings made the client's. */
   #lease(): ServerChannel | undefined {
+    const { unportable } = this.settings;
+    if (this.server === undefined && unportable !== undefined) {
+      this.#refuseSetting(unportable);
+      return undefined;
+    }
     const server = this.server ?? this.#host.lease();
     if (server === undefined) return undefined;
     if (server.settings !== this.settings && server.quiet) server.replay(this.settings);
+    // What a statement names may be the client's own function or table: nothing is known of it then.
+    if (this.settings.shadowsCatalog) server.effects |= Effect.Unknown;
     return server;
+  }
+
+  #refuseSetting(name: string): void {
+    this.#terminated = true;
+    this.#host.onViolation({
+      severity: 'FATAL',
+      sqlstate: '0A000',
+      message: `the value of ${name} cannot be carried to another server`,
+      detail: 'It has characters outside ASCII, in a client_encoding the pooler cannot convert.',
+      hint: 'Use client_encoding UTF8, or pool_mode = session.',
+    });
   }
 
   /** A message that goes on as it is and is answered by `owed`. */
@@ -365,7 +383,11 @@ export class ClientChannel extends FrameStream {
         hint: 'Close statements that are no longer used, or raise max_client_statements.',
       });
     }
-    const statement = this.#registry.hold(body, () => this.#host.inspect(bytes, parts.queryStart, parts.queryEnd));
+    const statement = this.#registry.hold(
+      body,
+      () => this.#host.inspect(bytes, parts.queryStart, parts.queryEnd),
+      this.settings.parseKey,
+    );
     this.statements.set(name, statement);
     if (server.statements.use(statement)) {
       server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, serverToo: false }));
@@ -389,7 +411,7 @@ export class ClientChannel extends FrameStream {
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.statements.size >= this.#limits.statementsMax || this.statements.get(name) !== undefined) return false;
     const body = bytes.subarray(parts.queryStart, end);
-    const statement = this.#registry.findProven(body);
+    const statement = this.#registry.findProven(body, this.settings.parseKey);
     if (statement === undefined) return false;
     statement.holders++;
     this.statements.set(name, statement);

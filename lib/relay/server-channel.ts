@@ -303,6 +303,8 @@ export class ServerChannel extends FrameStream {
     const message = settings.replayMessage(this.settings);
     this.settings = settings;
     if (message === undefined) return;
+    // On a server put by it would end the connection: it goes with the lease.
+    if (settings.get('idle_session_timeout') !== undefined) this.effects |= Effect.Unknown;
     this.traffic.replays++;
     this.ask(message, this.#onReplayed);
   }
@@ -353,6 +355,13 @@ export class ServerChannel extends FrameStream {
     this.owe(owedSkip(Expect.Parsed, undefined));
     this.toServer.writeOwned(parseMessage('', statement.body));
     this.unnamed = statement;
+  }
+
+  /** After a reset query of the operator's: what it did to settings that are not reported is not known. */
+  forgetAfterReset(): void {
+    this.unnamed = undefined;
+    this.effects &= Effect.Indelible;
+    this.#forgetUnreported();
   }
 
   /** After DISCARD ALL: no statement, and no setting but those reported at login, as reported since. */
@@ -709,6 +718,11 @@ export class ServerChannel extends FrameStream {
 
   /** From here to the end of the COPY data the server overlooks Syncs, also those it has been sent. */
   #beginCopyIn(): void {
+    if (this.#client === undefined) {
+      // Nobody is left to send the data, and a server that waits for it heeds no cancel.
+      this.#doubt('COPY for a client that has left');
+      return;
+    }
     this.#copyIn = true;
     let overlooked = 0;
     let index = 0;

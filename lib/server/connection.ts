@@ -15,8 +15,13 @@ export interface Lessee {
   readonly channel: ClientChannel;
   /** The server cannot take more for now, or can again: the client's input pauses and resumes. */
   onServerPressure(pressed: boolean): void;
-  /** The server is gone in the middle of the lease; with `told` it has said why itself, and the client has read it. */
+  /**
+   * The server is gone in the middle of the lease. With `told` the client cannot be told any more: the server has said
+   * why itself, or was cut off in the middle of a message.
+   */
   onServerLost(error: PoolerError, told: boolean): void;
+  /** Replies have come: less is owed than before. */
+  onServerRead(): void;
   /** The batch is over and nothing is owed; the lease may end. */
   onBatchEnd(): void;
 }
@@ -203,10 +208,16 @@ export class ServerConnection implements PeerHandler, ServerHost {
       firstAttempt(this.target.tls?.mode ?? 'disable', this.address.kind),
       cancelRequestMessage(this.pid, this.#cancelSecret),
       timeoutMs > 0 ? Math.min(timeoutMs, cancelMsMax) : cancelMsMax,
-    ).finally(() => {
-      this.#cancelling = undefined;
-      if (this.state.kind === 'being_canceled') this.#move({ kind: 'idle', sinceMs: this.#clock.now() });
-    });
+    )
+      .catch((error: unknown) => {
+        // It may still arrive, and would hit whoever has the server by then.
+        this.closeNeeded = true;
+        throw error;
+      })
+      .finally(() => {
+        this.#cancelling = undefined;
+        if (this.state.kind === 'being_canceled') this.#move({ kind: 'idle', sinceMs: this.#clock.now() });
+      });
     return this.#cancelling;
   }
 
@@ -227,12 +238,13 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   #closed(error: PoolerError | undefined): void {
     const { lessee } = this;
+    const cut = this.channel.midFrame;
     this.#move({ kind: 'closed' });
     if (lessee !== undefined) lessee.channel.server = undefined;
     this.channel.close();
     this.#owner.onServerClosed(this, error);
     if (lessee !== undefined) {
-      lessee.onServerLost(error ?? lost('the pooler closed the server connection'), this.#fatal !== undefined);
+      lessee.onServerLost(error ?? lost('the pooler closed the server connection'), this.#fatal !== undefined || cut);
     }
   }
 
@@ -241,6 +253,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
   onData(bytes: Buffer, start: number, end: number): void {
     try {
       this.channel.receive(bytes, start, end);
+      this.lessee?.onServerRead();
     } catch (cause) {
       this.destroy(
         new PoolerError('internal error in the pooler', {
@@ -349,8 +362,13 @@ async function logInSomewhere(
     try {
       let result = await logIn(target, address, firstAttempt(target.tls?.mode ?? 'disable', address.kind));
       while (result.kind === 'again') result = await logIn(target, address, result.attempt);
-      if (await fitsTarget(result.server, attrs, target.connectTimeoutMs)) return result.server;
-      result.server.peer.destroy();
+      const { server } = result;
+      const fitting = await fitsTarget(server, attrs, target.connectTimeoutMs).catch((error: unknown) => {
+        server.peer.destroy();
+        throw error;
+      });
+      if (fitting) return server;
+      server.peer.destroy();
       failure ??= new PoolerError(`no server is ${attrs} (target_session_attrs)`, {
         sqlstate: '08001',
         hint: 'Check which host is the primary, or change target_session_attrs.',

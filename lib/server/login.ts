@@ -33,7 +33,7 @@ export interface LoggedIn {
   readonly pid: number;
   readonly cancelSecret: Buffer;
   /** Reported parameters by the names the server uses; latin1 strings. */
-  readonly parameters: ReadonlyMap<string, string>;
+  readonly parameters: Map<string, string>;
   readonly tls: boolean;
   /** What followed the ReadyForQuery. */
   readonly rest: Buffer;
@@ -381,6 +381,9 @@ export async function askOnce(server: LoggedIn, sql: string, timeoutMs: number):
       } else if (frame[0] === Backend.DataRow && value === undefined && frame.length >= 11) {
         const length = frame.readInt32BE(7);
         if (length >= 0) value = frame.toString('utf8', 11, 11 + length);
+      } else if (frame[0] === Backend.ParameterStatus) {
+        const parameter = readParameterStatus(frame, 0, frame.length);
+        if (parameter !== undefined) server.parameters.set(parameter.name, parameter.value);
       }
     }
   } finally {
@@ -390,7 +393,10 @@ export async function askOnce(server: LoggedIn, sql: string, timeoutMs: number):
   return value;
 }
 
-/** Sends a CancelRequest to where the server is; resolves when the other end has closed, and so has passed it on. */
+/**
+ * Sends a CancelRequest to where the server is; resolves when the other end has closed, and so has passed it on.
+ * @throws PoolerError when that is not seen in time: the request may still arrive
+ */
 export async function sendCancel(
   target: Pick<ServerTarget, 'tls' | 'keepAlive'>,
   address: Address,
@@ -399,7 +405,11 @@ export async function sendCancel(
   timeoutMs: number,
 ): Promise<void> {
   const wire = new Wire(address);
-  const timer = setTimeout(() => wire.peer.destroy(), timeoutMs);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    wire.peer.destroy();
+  }, timeoutMs);
   try {
     const opened = await open(target as ServerTarget, address, attempt, wire);
     if ('again' in opened) {
@@ -409,6 +419,7 @@ export async function sendCancel(
     }
     wire.peer.writeOwned(message);
     await wire.inbox.next().catch(() => {});
+    if (timedOut) throw new PoolerError('cancel_wait_timeout', { sqlstate: '08006' });
   } finally {
     clearTimeout(timer);
     wire.peer.destroy();

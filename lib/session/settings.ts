@@ -28,15 +28,52 @@ export function isSettingName(name: string): boolean {
   return settingName.test(name) && name.length <= 255;
 }
 
-/** An E'' literal: read alike whatever standard_conforming_strings says. */
-function literal(value: string): string {
-  return `E'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+/** Settings that begin or describe a transaction or a value, and cannot be taken back: no session may begin with them. */
+const notAtStartup = new Set(['seed', 'transaction_read_only', 'transaction_isolation', 'transaction_deferrable']);
+
+/** Whether a client may begin its session with the setting: weir must be able to set and to reset it on any server. */
+export function isStartupSetting(name: string): boolean {
+  return isSettingName(name) && !notAtStartup.has(name.toLowerCase());
 }
 
-function assignment(name: string, value: string): string {
-  if (nameLists.has(name)) return `SELECT pg_catalog.set_config('${name}', ${literal(value)}, false)`;
-  return `SET ${name} = ${literal(value)}`;
+const printableAscii = /^[\x20-\x7e]*$/;
+
+/**
+ * An E'' literal in plain ASCII: read alike whatever standard_conforming_strings says, and whatever encoding the server
+ * reads the statement in, which is that of the client before.
+ * @param characters the value as Unicode
+ */
+function literal(characters: string): string {
+  let text = '';
+  for (const character of characters) {
+    const code = character.codePointAt(0) as number;
+    if (character === '\\' || character === "'") text += `\\${character}`;
+    else if (code >= 0x20 && code < 0x7f) text += character;
+    else if (code > 0xffff) text += `\\U${code.toString(16).padStart(8, '0')}`;
+    else text += `\\u${code.toString(16).padStart(4, '0')}`;
+  }
+  return `E'${text}'`;
 }
+
+/** The parts of an extension's setting may be any words; PostgreSQL's own settings need no quotes. */
+function quoted(name: string): string {
+  if (!name.includes('.')) return name;
+  return name
+    .split('.')
+    .map((part) => `"${part}"`)
+    .join('.');
+}
+
+function assignment(name: string, characters: string): string {
+  if (nameLists.has(name)) return `SELECT pg_catalog.set_config('${name}', ${literal(characters)}, false)`;
+  return `SET ${quoted(name)} = ${literal(characters)}`;
+}
+
+/** Settings under which the same text of a statement means something else: constants are read when it is prepared. */
+const parseSettings = ['standard_conforming_strings', 'client_encoding', 'datestyle', 'intervalstyle', 'timezone'];
+
+/** A search_path by which a client's own functions or temporary tables can stand in for what a text seems to name. */
+const shadowing = /pg_temp|pg_catalog/i;
 
 /**
  * Values by lower-case setting name; bytes as latin1 strings. A setting that is not here has the value the server gave
@@ -47,6 +84,12 @@ export class Settings {
 
   readonly values: ReadonlyMap<string, string>;
   readonly key: string;
+  /** What a prepared statement's text depends on, as one string. */
+  readonly parseKey: string;
+  /** Whether names in a statement may be other things than they seem. */
+  readonly shadowsCatalog: boolean;
+  /** The setting whose value cannot be carried to another server, if there is one. */
+  readonly unportable: string | undefined;
   /** The last difference asked for: clients that share a server alternate between few values. */
   #lastFrom: Settings | undefined;
   #lastMessage: Buffer | undefined;
@@ -57,6 +100,30 @@ export class Settings {
       .map(([name, value]) => `${name}\0${value}\0`)
       .sort()
       .join('');
+    this.parseKey = parseSettings.map((name) => values.get(name) ?? '').join('\0');
+    this.shadowsCatalog = shadowing.test(values.get('search_path') ?? '');
+    this.unportable = this.#findUnportable();
+  }
+
+  #findUnportable(): string | undefined {
+    for (const [name, value] of this.values) {
+      if (!printableAscii.test(value) && this.#characters(value) === undefined) return name;
+    }
+    return undefined;
+  }
+
+  /** A value's characters; its bytes are in the client's encoding. Undefined for encodings weir does not know. */
+  #characters(value: string): string | undefined {
+    if (printableAscii.test(value)) return value;
+    switch (this.values.get('client_encoding')) {
+      case undefined:
+      case 'UTF8':
+        return Buffer.from(value, 'latin1').toString('utf8');
+      case 'LATIN1':
+        return value;
+      default:
+        return undefined;
+    }
   }
 
   equals(other: Settings): boolean {
@@ -90,13 +157,11 @@ export class Settings {
   #difference(from: Settings): Buffer | undefined {
     if (this.equals(from)) return undefined;
     const parts: string[] = [];
-    // The encoding first: PostgreSQL reads the values after it in that encoding.
     for (const [name, value] of this.values) {
-      if (from.values.get(name) === value) continue;
-      if (name === 'client_encoding') parts.unshift(assignment(name, value));
-      else parts.push(assignment(name, value));
+      const characters = this.#characters(value);
+      if (from.values.get(name) !== value && characters !== undefined) parts.push(assignment(name, characters));
     }
-    for (const name of from.values.keys()) if (!this.values.has(name)) parts.push(`RESET ${name}`);
+    for (const name of from.values.keys()) if (!this.values.has(name)) parts.push(`RESET ${quoted(name)}`);
     return parts.length === 0 ? undefined : queryMessage(parts.join(';'));
   }
 }

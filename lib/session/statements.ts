@@ -8,6 +8,8 @@ export class Statement {
   readonly serverName: string;
   /** A Parse message's body behind the name: text, terminator and parameter types. */
   readonly body: Buffer;
+  /** The settings it was prepared under, as far as they decide what it means: `Settings.parseKey`. */
+  readonly context: string;
   /** What it may leave behind in a session each time it is executed. */
   readonly effects: number;
   /** Clients and servers that hold it. */
@@ -15,11 +17,16 @@ export class Statement {
   /** Some server of the pool has prepared it: a client's Parse needs no server of its own to be answered. */
   proven = false;
 
-  constructor(serverName: string, body: Buffer, effects: number) {
+  constructor(serverName: string, body: Buffer, effects: number, context = '') {
     this.serverName = serverName;
     this.body = body;
     this.effects = effects;
+    this.context = context;
   }
+}
+
+function keyOf(body: Buffer, context: string): string {
+  return `${context}\0${body.toString('latin1')}`;
 }
 
 /** All named statements that a client or server of one pool holds. Bounded by what they may hold each. */
@@ -31,18 +38,18 @@ export class StatementRegistry {
     return this.#byBody.size;
   }
 
-  /** The statement with this body if some server has prepared it. */
-  findProven(body: Buffer): Statement | undefined {
-    const statement = this.#byBody.get(body.toString('latin1'));
+  /** The statement with this body, prepared in this context, if some server has prepared it. */
+  findProven(body: Buffer, context = ''): Statement | undefined {
+    const statement = this.#byBody.get(keyOf(body, context));
     return statement?.proven === true ? statement : undefined;
   }
 
   /** The statement with this body, one holder more. Keeps a copy of `body` when it is new. */
-  hold(body: Buffer, effectsOf: (body: Buffer) => number): Statement {
-    const key = body.toString('latin1');
+  hold(body: Buffer, effectsOf: (body: Buffer) => number, context = ''): Statement {
+    const key = keyOf(body, context);
     let statement = this.#byBody.get(key);
     if (statement === undefined) {
-      statement = new Statement(`weir_${this.#nextId++}`, Buffer.from(body), effectsOf(body));
+      statement = new Statement(`weir_${this.#nextId++}`, Buffer.from(body), effectsOf(body), context);
       this.#byBody.set(key, statement);
     }
     statement.holders++;
@@ -53,7 +60,7 @@ export class StatementRegistry {
   release(statement: Statement): void {
     assert(statement.holders > 0, 'a statement is released by a holder');
     statement.holders--;
-    if (statement.holders === 0) this.#byBody.delete(statement.body.toString('latin1'));
+    if (statement.holders === 0) this.#byBody.delete(keyOf(statement.body, statement.context));
   }
 }
 

@@ -126,6 +126,7 @@ export class FakeServer {
 
   #accept(socket: net.Socket): void {
     this.#sockets.add(socket);
+    socket.setNoDelay(true);
     socket.on('error', () => {});
     socket.on('close', () => this.#sockets.delete(socket));
     let backend: FakeBackend | undefined;

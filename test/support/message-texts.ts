@@ -5,6 +5,17 @@ import { Backend, Frontend, readErrorFields } from '../../lib/wire/index.js';
 const backendNames = new Map<number, string>(Object.entries(Backend).map(([name, tag]) => [tag, name]));
 const frontendNames = new Map<number, string>(Object.entries(Frontend).map(([name, tag]) => [tag, name]));
 
+/** Where the last frame ends that is all there. */
+export function wholeFramesEnd(bytes: Buffer): number {
+  let at = 0;
+  while (bytes.length - at >= 5) {
+    const end = at + 1 + bytes.readUInt32BE(at + 1);
+    if (end > bytes.length) break;
+    at = end;
+  }
+  return at;
+}
+
 /** Cuts bytes into whole frames. @throws Error when something is left over */
 export function framesOf(bytes: Buffer): Buffer[] {
   const frames: Buffer[] = [];

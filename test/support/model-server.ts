@@ -32,7 +32,11 @@ type Plan =
   | { readonly kind: 'discard-all' | 'deallocate-all' };
 
 function unquote(literal: string): string {
-  return literal.replaceAll("''", "'").replaceAll(/\\(.)/gs, '$1');
+  return literal
+    .replaceAll("''", "'")
+    .replaceAll(/\\(?:u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/gs, (_, short?: string, long?: string, plain?: string) =>
+      plain === undefined ? String.fromCodePoint(Number.parseInt(short ?? long ?? '', 16)) : plain,
+    );
 }
 
 const patterns: readonly [RegExp, (match: RegExpExecArray) => Plan][] = [
@@ -50,14 +54,14 @@ const patterns: readonly [RegExp, (match: RegExpExecArray) => Plan][] = [
   [/^commit$/i, () => ({ kind: 'commit' })],
   [/^rollback$/i, () => ({ kind: 'rollback' })],
   [
-    /^SET (\S+) = E?'((?:[^'\\]|\\.|'')*)'$/is,
+    /^SET "?([^"\s]+)"? = E?'((?:[^'\\]|\\.|'')*)'$/is,
     ([, name = '', value = '']) => ({ kind: 'set', name: name.toLowerCase(), value: unquote(value), rows: false }),
   ],
   [
     /^SELECT pg_catalog\.set_config\('(\w+)', E'((?:[^'\\]|\\.|'')*)', false\)$/s,
     ([, name = '', value = '']) => ({ kind: 'set', name, value: unquote(value), rows: true }),
   ],
-  [/^RESET (\S+)$/i, ([, name = '']) => ({ kind: 'reset', name: name.toLowerCase() })],
+  [/^RESET "?([^"\s]+)"?$/i, ([, name = '']) => ({ kind: 'reset', name: name.toLowerCase() })],
   [/^copyin (\S+)$/, ([, token = '']) => ({ kind: 'copy-in', token, badLine: 0, context: 'COPY' })],
   [
     /^copybad (\d+) (\S+)$/,

@@ -121,6 +121,7 @@ export class TestClient implements PoolClient, ClientHost {
   }
 
   onServerPressure(): void {}
+  onServerRead(): void {}
 
   onServerLost(error: PoolerError, told: boolean): void {
     this.server = undefined;

@@ -20,7 +20,7 @@ import {
 import { assert } from '../../lib/util/index.js';
 import { type ErrorFields, queryMessage, type ServerErrorFields } from '../../lib/wire/index.js';
 import { FakeClock } from './fake-clock.js';
-import { backendTexts, frontendTexts } from './message-texts.js';
+import { backendTexts, frontendTexts, wholeFramesEnd } from './message-texts.js';
 import { ModelServer, modelSettings } from './model-server.js';
 
 /** Bytes on their way, with everything that ever went through. */
@@ -135,18 +135,54 @@ export class ServerRig implements ServerHost {
     client.lent.push(this.name);
   }
 
-  /** Ends the lease of a quiet server; resets it as a pool does. */
-  release(): void {
-    assert(this.state === 'active' && this.client !== undefined, 'what is released was lent');
+  #takeBack(): void {
+    assert(this.state === 'active' && this.client !== undefined, 'what is taken back was lent');
     this.client.channel.server = undefined;
     this.client.server = undefined;
     this.client = undefined;
     this.channel.detach();
     this.#rig.leases--;
+    this.state = 'tested';
+  }
+
+  /** Ends the lease of a quiet server; resets it as a pool does. */
+  release(): void {
+    this.#takeBack();
+    this.#clean();
+  }
+
+  /** The client left: as a pool does, what it asked is read away and its transaction rolled back, or the server goes. */
+  abandon(midMessage: boolean): void {
+    if (midMessage || this.channel.copyIn || !this.channel.complete) {
+      this.close();
+      return;
+    }
+    this.#takeBack();
+    if (this.channel.owedCount === 0) this.#drained();
+  }
+
+  #drained(): void {
+    if (this.channel.quiet) {
+      this.#clean();
+      return;
+    }
+    this.channel.ask(queryMessage('ROLLBACK'), (error) => {
+      if (this.state === 'closed') return;
+      if (error === undefined) this.#clean();
+      else this.close();
+    });
+  }
+
+  #clean(): void {
+    // As a pool: what half a message will be is not known.
+    if (this.channel.midMessage) {
+      this.close();
+      return;
+    }
     if (planReset(this.channel.effects) === 'nothing') {
       this.state = 'idle';
+      this.#rig.serveWaiting();
     } else {
-      this.state = 'tested';
       this.channel.ask(queryMessage('DISCARD ALL'), (error) => {
         if (this.state === 'closed') return;
         assert(error === undefined, 'a server can be reset');
@@ -175,7 +211,8 @@ export class ServerRig implements ServerHost {
   }
 
   onBatchEnd(): void {
-    this.client?.onBatchEnd();
+    if (this.state === 'tested') this.#drained();
+    else this.client?.onBatchEnd();
   }
 
   onError(fields: ServerErrorFields, own: boolean): void {
@@ -207,6 +244,7 @@ export class ClientRig implements ClientHost {
   /** Names of the servers it was lent, in order. */
   readonly lent: string[] = [];
   #held: Buffer = Buffer.alloc(0);
+  #unread: Buffer = Buffer.alloc(0);
 
   constructor(rig: RelayRig, name: string, settings: Settings, limits: ClientChannelLimits, transparent: boolean) {
     this.#rig = rig;
@@ -232,9 +270,12 @@ export class ClientRig implements ClientHost {
     else this.#feed(bytes);
   }
 
-  /** What it was sent since the last call. */
+  /** The messages it was sent since the last call; one that has not ended is kept for the next. */
   read(): string[] {
-    return backendTexts(this.received.takeLog());
+    const bytes = Buffer.concat([this.#unread, this.received.takeLog()]);
+    const end = wholeFramesEnd(bytes);
+    this.#unread = bytes.subarray(end);
+    return backendTexts(bytes.subarray(0, end));
   }
 
   #feed(bytes: Buffer): void {
@@ -300,7 +341,7 @@ export class ClientRig implements ClientHost {
     // As the pool does with a server whose client left: it is used again only when it is quiet.
     if (server !== undefined) {
       if (server.channel.quiet && !this.channel.midMessage) server.release();
-      else server.close();
+      else server.abandon(this.channel.midMessage);
     }
     if (this.waiting) this.#rig.waiting.splice(this.#rig.waiting.indexOf(this), 1);
     this.channel.close();
@@ -380,7 +421,7 @@ export class RelayRig {
   }
 
   #idle(): ServerRig | undefined {
-    const idle = this.servers.filter((server) => server.state === 'idle');
+    const idle = this.servers.filter((server) => server.state === 'idle' && !server.channel.midMessage);
     if (idle.length === 0) return undefined;
     const index = this.#options.choose?.(idle.length) ?? this.#turn++ % idle.length;
     return idle[index];

@@ -209,7 +209,7 @@ async function withPools(t: Test, count: number): Promise<Pooler> {
   t.teardown(() => started.stop());
   for (let i = 0; i < count; i++) {
     const made = started.pooler.poolFor(`d${i}`, 'u');
-    if (made === undefined) throw new Error('no pool');
+    if (made instanceof Error) throw made;
     made.pool.traffic.queries = i;
     made.pool.traffic.queryTime.observe(i);
   }

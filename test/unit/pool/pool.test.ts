@@ -4,7 +4,7 @@ import { serialize } from 'pg-protocol';
 import t, { type Test } from 'tap';
 import { ServerBudget } from '../../../lib/pool/index.js';
 import { Waiters } from '../../../lib/pool/waiters.js';
-import { AssertionFailure, PoolerError } from '../../../lib/util/index.js';
+import { PoolerError } from '../../../lib/util/index.js';
 import { commandComplete, noticeResponse, readyForQuery, TransactionStatus } from '../../../lib/wire/index.js';
 import { FakeServer } from '../../support/fake-server.js';
 import { aWhile, PoolRig, type TestClient, until } from '../../support/pool-rig.js';
@@ -232,7 +232,7 @@ t.test('idle servers beyond min_pool_size are closed after server_idle_timeout',
   rig.pass(1);
   t.equal(pool.servers.size, 1);
   await until('the others have gone', () => server.live.length === 1);
-  t.match(server.backends.find((backend) => backend.closed)?.heard, /X\0\0\0\x04$/, 'with a goodbye');
+  t.ok(server.backends.find((backend) => backend.closed)?.heard.endsWith('X\0\0\0\x04'), 'with a goodbye');
 });
 
 t.test('a pool is filled to min_pool_size once it has been used, and again when servers die', async (t) => {
@@ -268,7 +268,7 @@ t.test('a server is closed after its lifetime: at once when idle, else when its 
 
 t.test('a server that was idle for long is checked before it is lent, and the dead one is never lent', async (t) => {
   for (const [serverCheckQuery, sent] of [
-    ['<empty>', /Q\0\0\0\x05\0/],
+    ['<empty>', 'Q\0\0\0\x05\0'],
     ['select check', /select check/],
     ['nonsense', /nonsense/],
   ] as const) {
@@ -460,7 +460,7 @@ t.test('who logs in waits for the first server, and hears why there is none', as
   const waiting = closing.greeted();
   await until('it was asked', () => server.attempts === 3);
   closing.close();
-  await t.rejects(waiting, { sqlstate: '57P01' });
+  await t.rejects(waiting, { message: 'server shutting down' });
 });
 
 t.test('a pool that is closed while connections are being made leaves none and breaks nothing', async (t) => {
@@ -473,7 +473,7 @@ t.test('a pool that is closed while connections are being made leaves none and b
   rig.pass(20_000);
   for (const name of ['d', 'e', 'f']) rig.client(pool, name).say(query('begin'));
   pool.close();
-  t.throws(() => pool.lease(rig.client(pool, 'g')), AssertionFailure);
+  t.type(pool.lease(rig.client(pool, 'g')), PoolerError, 'it lends nothing any more');
   await until('nothing is being made', () => pool.counts.login === 0);
   await aWhile();
   t.same([pool.servers.size, rig.budget.ofDatabase('d')], [0, 0]);
