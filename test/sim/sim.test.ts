@@ -6,7 +6,7 @@ import { commandComplete, dataRow, readyForQuery, rowDescription, TransactionSta
 import { type ClientRig, RelayRig, type ServerRig } from '../support/relay-rig.js';
 
 const seed = Number(process.env['SEED'] ?? 1);
-const steps = Number(process.env['STEPS'] ?? 60_000);
+const steps = Number(process.env['STEPS'] ?? 150_000);
 const clientsCount = 12;
 const serversCount = 3;
 /** Steps of one world; then it is wound up and looked at, and the next begins. */
@@ -238,7 +238,12 @@ function world(number: number, tally: Tally): string[] {
           break;
         default:
           // All it owes has come or comes now, and more in the same piece.
-          if (server.state !== 'closed' && server.toServer.length === 0 && server.channel.complete && !server.model.copyingIn) {
+          if (
+            server.state !== 'closed' &&
+            server.toServer.length === 0 &&
+            server.channel.complete &&
+            !server.model.copyingIn
+          ) {
             server.fromServer.writeOwned(nonsense);
             server.answer();
           }

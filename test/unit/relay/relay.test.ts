@@ -517,29 +517,36 @@ t.test('a full server closes what it used longest ago, and nobody sees it', asyn
   clean(t, rig);
 });
 
-t.test('a statement whose Close was skipped behind an error is known to be there, at the latest when it shows', async (t) => {
-  for (const [what, message] of [
-    ['by a Bind', again('a')],
-    ['by a Parse', Buffer.concat([parse({ name: 'same', text: 'select a' }), again('same')])],
-  ] as const) {
-    const rig = new RelayRig({ statementsMax: 1 });
-    const [client, other] = [rig.addClient(), rig.addClient()];
-    for (const each of [client, other]) each.say(parse({ name: 'a', text: 'select a' }), sync());
-    rig.settle();
-    client.read();
-    // Sent before the error is known: weir closes a to make room for b, and then prepares a again.
-    client.say(run('', 'fail x'), parse({ name: 'b', text: 'select b' }), sync(), message, sync());
-    rig.settle();
-    t.match(client.read().slice(2), [/^ErrorResponse 22012/, 'ReadyForQuery I', /^ErrorResponse 42P05/, 'ReadyForQuery I'], what);
-    for (const each of [other, client]) {
-      each.read();
-      each.say(again('a'), sync());
+t.test(
+  'a statement whose Close was skipped behind an error is known to be there, at the latest when it shows',
+  async (t) => {
+    for (const [what, message] of [
+      ['by a Bind', again('a')],
+      ['by a Parse', Buffer.concat([parse({ name: 'same', text: 'select a' }), again('same')])],
+    ] as const) {
+      const rig = new RelayRig({ statementsMax: 1 });
+      const [client, other] = [rig.addClient(), rig.addClient()];
+      for (const each of [client, other]) each.say(parse({ name: 'a', text: 'select a' }), sync());
       rig.settle();
-      t.ok(each.read().includes('DataRow a.0'), `${what}: nobody meets it again`);
+      client.read();
+      // Sent before the error is known: weir closes a to make room for b, and then prepares a again.
+      client.say(run('', 'fail x'), parse({ name: 'b', text: 'select b' }), sync(), message, sync());
+      rig.settle();
+      t.match(
+        client.read().slice(2),
+        [/^ErrorResponse 22012/, 'ReadyForQuery I', /^ErrorResponse 42P05/, 'ReadyForQuery I'],
+        what,
+      );
+      for (const each of [other, client]) {
+        each.read();
+        each.say(again('a'), sync());
+        rig.settle();
+        t.ok(each.read().includes('DataRow a.0'), `${what}: nobody meets it again`);
+      }
+      clean(t, rig);
     }
-    clean(t, rig);
-  }
-});
+  },
+);
 
 t.test('a client may have so many statements and no more', async (t) => {
   const rig = new RelayRig({ limits: { statementsMax: 2 }, statementsMax: 10 });
