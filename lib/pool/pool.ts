@@ -71,6 +71,8 @@ export interface PoolContext {
   readonly nextId: () => number;
 }
 
+/** How soon to try again at a server that is restarting. */
+const restartRetryMs = 500;
 /** Server connections a pool has being made at the same time. */
 const connectsInFlightMax = 4;
 /** A reset that takes longer than this is not waited for with a new connection. */
@@ -249,7 +251,7 @@ export class Pool implements ServerOwner {
   #refusal(): PoolerError | undefined {
     const failure = this.#failure;
     if (failure === undefined || this.#servers.size > 0) return undefined;
-    if (this.#context.clock.now() - failure.atMs >= this.policy.serverLoginRetryMs) return undefined;
+    if (this.#context.clock.now() - failure.atMs >= this.#retryMs(failure.error)) return undefined;
     return cached(failure.error);
   }
 
@@ -430,10 +432,16 @@ export class Pool implements ServerOwner {
 
   // Servers coming and going
 
+  /** A server that says it is starting or shutting down is a restart, over in a moment. */
+  #retryMs(error: PoolerError): number {
+    const { serverLoginRetryMs } = this.policy;
+    return error.sqlstate === '57P03' ? Math.min(restartRetryMs, serverLoginRetryMs) : serverLoginRetryMs;
+  }
+
   #grow(): void {
     if (this.#closed || this.#paused) return;
     const failure = this.#failure;
-    if (failure !== undefined && this.#context.clock.now() - failure.atMs < this.policy.serverLoginRetryMs) return;
+    if (failure !== undefined && this.#context.clock.now() - failure.atMs < this.#retryMs(failure.error)) return;
     const inFlightMax = failure === undefined ? connectsInFlightMax : 1;
     while (
       this.#connecting < inFlightMax &&

@@ -47,7 +47,8 @@ function literal(characters: string): string {
   let text = '';
   for (const character of characters) {
     const code = character.codePointAt(0) as number;
-    if (character === '\\' || character === "'") text += `\\${character}`;
+    // Not a backslash before the quote: backslash_quote may forbid it, and does in some encodings.
+    if (character === '\\' || character === "'") text += character + character;
     else if (code >= 0x20 && code < 0x7f) text += character;
     else if (code > 0xffff) text += `\\U${code.toString(16).padStart(8, '0')}`;
     else text += `\\u${code.toString(16).padStart(4, '0')}`;

@@ -241,6 +241,7 @@ function world(number: number, tally: Tally): string[] {
           if (
             server.state !== 'closed' &&
             server.toServer.length === 0 &&
+            !server.model.midMessage &&
             server.channel.complete &&
             !server.model.copyingIn
           ) {

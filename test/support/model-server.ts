@@ -180,6 +180,11 @@ export class ModelServer {
     return this.#ignoring;
   }
 
+  /** Whether part of a message has come and the rest has not. */
+  get midMessage(): boolean {
+    return this.#input.length > 0;
+  }
+
   get copyingIn(): boolean {
     return this.#copy !== undefined;
   }
