@@ -445,6 +445,25 @@ export class ClientChannel extends FrameStream {
     return Verdict.Keep;
   }
 
+  /** Puts the client's unnamed statement into the server's slot; false for one that was too long to be kept. */
+  #readyUnnamed(server: ServerChannel): boolean {
+    const statement = this.unnamed;
+    if (statement !== undefined && statement === server.unnamed) return true;
+    if (statement?.body === emptyBody) return false;
+    this.emitBefore();
+    server.prepareUnnamed(statement);
+    return true;
+  }
+
+  /** The statement of this name, prepared on the server; undefined when the client has none. */
+  #readyNamed(server: ServerChannel, bytes: Buffer, start: number, end: number): Statement | undefined {
+    const statement = this.statements.find(bytes, start, end);
+    if (statement === undefined) return undefined;
+    this.emitBefore();
+    server.prepare(statement);
+    return statement;
+  }
+
   /** @param frameEnd where the frame will end, in the terms of `start`; beyond `end` for one seen by its prefix */
   #onBind(bytes: Buffer, start: number, end: number, frameEnd: number): Verdict {
     const parts = readBind(bytes, start, end);
@@ -458,22 +477,15 @@ export class ClientChannel extends FrameStream {
       return Verdict.Keep;
     }
     if (parts.statementStart === parts.statementEnd) {
-      const statement = this.unnamed;
-      if (statement !== server.unnamed || statement === undefined) {
-        if (statement?.body === emptyBody) return this.#refuse(server, unknownStatement(''));
-        this.emitBefore();
-        server.prepareUnnamed(statement);
-      }
-      if (statement !== undefined) server.effects |= statement.effects;
+      if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
+      if (this.unnamed !== undefined) server.effects |= this.unnamed.effects;
       server.owe(owedBind);
       return Verdict.Keep;
     }
-    const statement = this.statements.find(bytes, parts.statementStart, parts.statementEnd);
+    const statement = this.#readyNamed(server, bytes, parts.statementStart, parts.statementEnd);
     if (statement === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, parts.statementEnd)));
     }
-    this.emitBefore();
-    server.prepare(statement);
     server.effects |= statement.effects;
     server.owe(owedBind);
     const rest = parts.statementEnd + 1;
@@ -498,21 +510,14 @@ export class ClientChannel extends FrameStream {
       return Verdict.Keep;
     }
     if (parts.nameStart === parts.nameEnd) {
-      const statement = this.unnamed;
-      if (statement !== server.unnamed || statement === undefined) {
-        if (statement?.body === emptyBody) return this.#refuse(server, unknownStatement(''));
-        this.emitBefore();
-        server.prepareUnnamed(statement);
-      }
+      if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
-    const statement = this.statements.find(bytes, parts.nameStart, parts.nameEnd);
+    const statement = this.#readyNamed(server, bytes, parts.nameStart, parts.nameEnd);
     if (statement === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));
     }
-    this.emitBefore();
-    server.prepare(statement);
     server.owe(owedDescribe);
     server.toServer.writeOwned(describeStatementMessage(statement.serverName));
     return Verdict.Drop;
