@@ -55,12 +55,8 @@ void t.test('no text ties the project to a machine', async (t) => {
   t.ok(texts.has('package.json') && texts.size > sources.size, 'the other texts were found');
   texts.delete('test/unit/tree/tree.test.ts');
   t.same(foreignTexts(texts, projectRoot), [], 'nobody is at home in it');
-  const resolved = readFileSync(join(projectRoot, 'package-lock.json'), 'utf8').match(/"resolved": "[^"]*"/g) ?? [];
-  t.same(
-    resolved.filter((line) => !line.startsWith('"resolved": "https://registry.npmjs.org/')),
-    [],
-    'the lock file names only the public registry',
-  );
+  const lock = readFileSync(join(projectRoot, 'package-lock.json'), 'utf8');
+  t.equal(lock.match(/"resolved":/), null, 'the lock file leaves the registry to whoever installs');
 });
 
 void t.test(
