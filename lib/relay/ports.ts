@@ -1,7 +1,6 @@
 // The two sides of the relay as the relay sees them: a port to write to, and listeners for what only upper layers can decide.
 
 import { TimeHistogram } from '../metrics/index.js';
-import type { Settings } from '../session/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { ServerChannel } from './server-channel.js';
 
@@ -33,8 +32,6 @@ export interface ServerHost {
   onFatal(fields: ServerErrorFields): void;
   /** The stream makes no sense any more: both sides must be closed and the server never used again. */
   onDoubt(reason: string): void;
-  /** The server's settings changed; `values` are those of the server from now on. */
-  onSettings(settings: Settings): void;
 }
 
 /** Counters of one pool, added to by its channels. */

@@ -607,7 +607,6 @@ export class ServerChannel extends FrameStream {
           client.settings = client.settings.with(parameter.name, own);
           this.emitBefore();
           client.toClient.writeOwned(parameterStatus(parameter.name, own));
-          this.#host.onSettings(this.settings);
           return Verdict.Drop;
         }
       }
@@ -615,7 +614,6 @@ export class ServerChannel extends FrameStream {
         client.settings = agreed ? this.settings : client.settings.with(parameter.name, parameter.value);
       }
     }
-    this.#host.onSettings(this.settings);
     return this.#visible ? Verdict.Keep : Verdict.Drop;
   }
 

@@ -71,7 +71,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
   requestedWallMs: number;
   /** As it was after the login: what RESET goes back to. */
   readonly loginSettings: Settings;
-  /** Parameters by the server's own names, as it last reported them. */
+  /** Parameters by the server's own names, as it reported them at its login. */
   readonly parameters: Map<string, string>;
   /** Of which generation of the pool: an older one is closed when next idle. */
   readonly generation: number;
@@ -309,8 +309,6 @@ export class ServerConnection implements PeerHandler, ServerHost {
       }),
     );
   }
-
-  onSettings(): void {}
 }
 
 function lost(detail: string): PoolerError {

@@ -227,8 +227,6 @@ export class ServerRig implements ServerHost {
     this.doubts.push(reason);
     this.close();
   }
-
-  onSettings(): void {}
 }
 
 export class ClientRig implements ClientHost {
