@@ -7,7 +7,7 @@ import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
 import type { Pool, PoolClient, Ticket } from '../pool/index.js';
 import { ClientChannel, type ClientChannelLimits, type ClientHost, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
-import { ClientStatements } from '../session/index.js';
+import { type ChannelUse, ClientStatements, type Footprint } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
 import {
   type ErrorFields,
@@ -21,6 +21,7 @@ import {
 import { ClientGone, Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
+import { overflow, Subscription } from './notifications.js';
 
 interface Session {
   readonly user: string;
@@ -30,6 +31,8 @@ interface Session {
   settings: PoolSettings;
   readonly channel: ClientChannel;
   readonly cancelSecret: Buffer;
+  /** What it listens on; made when it first does. */
+  subscription: Subscription | undefined;
 }
 
 export type ClientState =
@@ -43,6 +46,8 @@ export type ClientState =
 
 /** Input kept while a client waits for a server; beyond it the client is not read. */
 const heldBytesMax = 64 * 1024;
+/** Names of settings, and applications, remembered for one pool. */
+const habitsMax = 1_000;
 /** Replies one client may be owed; beyond it the client is not read until half of them have come. */
 const owedMax = 10_000;
 const noBytes: Buffer = Buffer.alloc(0);
@@ -214,7 +219,9 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
         settings,
         channel,
         cancelSecret: outcome.cancelSecret,
+        subscription: undefined,
       };
+      channel.readsSequences = pool.sequenceReaders.has(this.applicationName);
       pool.clients.add(this);
       this.#channel = channel;
       this.#state = { kind: 'idle', session };
@@ -302,6 +309,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
 
   onRelief(): void {
     this.#resume(Pause.Output);
+    this.#tell();
     if (this.#state.kind === 'active') this.#state.server.peer.resume();
   }
 
@@ -330,8 +338,88 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
     return answer.channel;
   }
 
-  inspect(bytes: Buffer, start: number, end: number): number {
+  inspect(bytes: Buffer, start: number, end: number): Footprint {
     return this.#house.inspect(bytes, start, end, this);
+  }
+
+  preparedBody(text: Buffer, name: string): Buffer | undefined {
+    return this.#house.preparedBody(text, name, this);
+  }
+
+  onHazards(footprint: Footprint): void {
+    this.#house.hazards(footprint, this);
+  }
+
+  settingNames(): Iterable<string> {
+    return this.session?.pool.settingNames ?? [];
+  }
+
+  onSettingName(name: string): void {
+    const names = this.session?.pool.settingNames;
+    if (names !== undefined && names.size < habitsMax) names.add(name);
+  }
+
+  onSequenceReader(): void {
+    const readers = this.session?.pool.sequenceReaders;
+    if (readers !== undefined && readers.size < habitsMax) readers.add(this.applicationName);
+  }
+
+  // LISTEN and NOTIFY
+
+  /** The LISTEN that the client waits to send, and whether it may. */
+  #listening: { readonly channels: readonly ChannelUse[]; ready: boolean } | undefined;
+
+  readyToListen(channels: readonly ChannelUse[]): boolean {
+    const { session } = this;
+    assert(session !== undefined, 'a client that listens has a session');
+    if (this.#listening?.ready === true) {
+      this.#listening = undefined;
+      return true;
+    }
+    if (this.#listening !== undefined) return false;
+    const listening = { channels, ready: false };
+    this.#listening = listening;
+    session.subscription ??= new Subscription(this.#house.notifications(session.pool), () => this.#tell());
+    const names = channels.flatMap(({ kind, channel }) => (kind === 'listen' && channel !== null ? [channel] : []));
+    session.subscription.expect(names, (error) => {
+      if (this.#listening !== listening || this.#state.kind === 'closed') return;
+      if (error !== undefined) {
+        this.fail(error);
+        return;
+      }
+      listening.ready = true;
+      this.#feedHeld(session);
+    });
+    return false;
+  }
+
+  onCommitSent(): void {
+    this.session?.subscription?.forgetTentative();
+  }
+
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void {
+    const { session } = this;
+    if (session === undefined) return;
+    if (session.subscription === undefined) {
+      if (listens.length === 0) return;
+      session.subscription = new Subscription(this.#house.notifications(session.pool), () => this.#tell());
+    }
+    session.subscription.settle(listens, unlistens);
+  }
+
+  channels(): readonly string[] {
+    return this.session?.subscription?.channels ?? [];
+  }
+
+  /** Passes on what the client has been notified of, if it is between two batches. */
+  #tell(): void {
+    const { session } = this;
+    const subscription = session?.subscription;
+    if (session === undefined || subscription === undefined || !subscription.waiting) return;
+    const state = this.#state;
+    const between = state.kind === 'idle' || (state.kind === 'active' && state.server.channel.quiet);
+    if (between && !this.peer.pressured) for (const frame of subscription.take()) this.peer.writeOwned(frame);
+    else if (subscription.overflowed) this.fail(overflow());
   }
 
   onTerminate(): void {
@@ -417,8 +505,16 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
       return;
     }
     if (session.channel.midFrame) return;
+    const { ladder } = server.channel;
+    const standing = ladder.settle(session.channel, this.#house.config.weir.leak_probe_every);
+    if (standing === 'asking') return;
+    if (standing === 'kept') {
+      this.#tell();
+      return;
+    }
     this.#state = { kind: 'idle', session };
     session.pool.release(server);
+    this.#tell();
     this.#resume(Pause.Server | Pause.Owed);
     if (this.#held.length > 0) this.#feedHeld(session);
   }
@@ -497,6 +593,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
       if (session.pool.clients.size === 0) session.pool.emptySinceMs = this.#house.clock.now();
       if (state.kind === 'waiting') session.pool.leaveQueue(state.ticket);
       if (state.kind === 'active') session.pool.abandon(state.server);
+      session.subscription?.end();
       session.channel.close();
     }
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));

@@ -3,9 +3,11 @@
 import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSecret } from '../auth/index.js';
 import type { Config, PoolSettings } from '../config/index.js';
 import type { Pool } from '../pool/index.js';
+import type { Footprint } from '../session/index.js';
 import type { ClientTls } from '../tls/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
 import type { ClientConnection } from './connection.js';
+import type { NotificationHub } from './notifications.js';
 
 /** Where a client is, for the log and the console. */
 export interface ClientAddress {
@@ -69,8 +71,14 @@ export interface House {
   dismiss(database: string, user: string): void;
   /** A cancel request arrived; resolves when it has been dealt with, whatever came of it. */
   cancel(pid: number, secret: Buffer): Promise<void>;
-  /** Effect bits of a statement. */
-  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): number;
+  /** What a statement may leave behind in the session. */
+  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint;
+  /** The statement that the PREPARE of this name in `text` prepares. */
+  preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined;
+  /** A statement with hazards runs. */
+  hazards(footprint: Footprint, connection: ClientConnection): void;
+  /** Who listens for the clients of the pool. */
+  notifications(pool: Pool): NotificationHub;
 
   loggedIn(connection: ClientConnection, record: LoginRecord): void;
   loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void;

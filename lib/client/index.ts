@@ -3,3 +3,4 @@
 export { ClientConnection, type ClientState } from './connection.js';
 export type { ClientAddress, Console, ConsoleAnswer, House, LoginRecord } from './house.js';
 export { lookUp, type Row } from './internal-client.js';
+export { NotificationHub } from './notifications.js';

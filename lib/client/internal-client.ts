@@ -1,41 +1,47 @@
-// A client inside weir: runs weir's own look-ups on the servers of a pool, with none of any client's settings.
+// Clients inside weir: what they all have in common, and the one that runs a single look-up with none of any client's settings.
 
 import type { Pool, PoolClient, Ticket } from '../pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type Port, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
-import { ClientStatements, Effect, Settings } from '../session/index.js';
+import { ClientStatements, type Footprint, Settings, unseen } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
 import { decodeBackendFrames, type ErrorFields, ownParameterisedQuery } from '../wire/index.js';
 
-/** Bytes of an answer to a look-up; a longer one is an error. */
+/** Bytes of an answer; a longer one is an error. */
 const answerBytesMax = 1024 * 1024;
 
 export type Row = readonly (string | null)[];
 
-/** Runs one statement with text parameters; answers its rows as text. @throws PoolerError */
-export function lookUp(pool: Pool, sql: string, values: readonly string[]): Promise<Row[]> {
+/**
+ * Runs one statement with text parameters; answers its rows as text.
+ * @param footprint what the statement leaves behind @throws PoolerError
+ */
+export function lookUp(
+  pool: Pool,
+  sql: string,
+  values: readonly string[],
+  footprint: Footprint = unseen,
+): Promise<Row[]> {
   return new Promise((resolve, reject) => {
-    new InternalClient(pool, resolve, reject).run(ownParameterisedQuery(sql, values));
+    new LookUp(pool, footprint, resolve, reject).run(ownParameterisedQuery(sql, values));
   });
 }
 
-class InternalClient implements PoolClient, ClientHost, Port {
+/** One message at a time on a server of the pool, which begins with the settings of its login. */
+export abstract class InternalClient implements PoolClient, ClientHost, Port {
   readonly kind = 'internal';
   readonly channel: ClientChannel;
-  readonly #pool: Pool;
-  readonly #resolve: (rows: Row[]) => void;
-  readonly #reject: (error: PoolerError) => void;
-  readonly #answer: Buffer[] = [];
+  protected readonly pool: Pool;
+  protected server: ServerConnection | undefined;
+  readonly #footprint: Footprint;
+  #answer: Buffer[] = [];
   #answerBytes = 0;
-  #message: Buffer = Buffer.alloc(0);
-  #server: ServerConnection | undefined;
+  #message: Buffer | undefined;
   #ticket: Ticket<PoolClient> | undefined;
-  #over = false;
 
-  constructor(pool: Pool, resolve: (rows: Row[]) => void, reject: (error: PoolerError) => void) {
-    this.#pool = pool;
-    this.#resolve = resolve;
-    this.#reject = reject;
+  constructor(pool: Pool, footprint: Footprint) {
+    this.pool = pool;
+    this.#footprint = footprint;
     this.channel = new ClientChannel({
       toClient: this,
       host: this,
@@ -54,15 +60,43 @@ class InternalClient implements PoolClient, ClientHost, Port {
     });
   }
 
+  /** The answer, the complete messages as they came. */
+  protected abstract onAnswer(answer: Buffer): void;
+  /** There is none; the server is gone. */
+  protected abstract onFailure(error: PoolerError): void;
+
+  /** Sends complete messages that end with what is answered by ReadyForQuery. */
   run(message: Buffer): void {
+    assert(this.#message === undefined, 'an internal client sends one message at a time');
     this.#message = message;
     this.channel.feed(message, 0, message.length);
   }
 
-  // Its own client
+  protected release(): void {
+    const { server } = this;
+    this.server = undefined;
+    if (server !== undefined) this.pool.release(server);
+  }
+
+  /** Gives up what it waits for, and its server. */
+  protected drop(): void {
+    this.#message = undefined;
+    if (this.#ticket !== undefined) this.pool.leaveQueue(this.#ticket);
+    this.#ticket = undefined;
+    const { server } = this;
+    this.server = undefined;
+    if (server !== undefined) this.pool.abandon(server);
+  }
+
+  #fail(error: PoolerError): void {
+    this.drop();
+    this.#answer = [];
+    this.#answerBytes = 0;
+    this.onFailure(error);
+  }
 
   lease(): ServerChannel | undefined {
-    const answer = this.#pool.lease(this);
+    const answer = this.pool.lease(this);
     if (answer instanceof PoolerError) {
       queueMicrotask(() => this.#fail(answer));
       return undefined;
@@ -76,17 +110,20 @@ class InternalClient implements PoolClient, ClientHost, Port {
   }
 
   #begin(server: ServerConnection): void {
-    this.#server = server;
+    this.server = server;
     // The settings of the server's login, whoever had it before.
     this.channel.settings = server.loginSettings;
   }
 
   onLease(server: ServerConnection): void {
+    this.#ticket = undefined;
     this.#begin(server);
-    this.channel.feed(this.#message, 0, this.#message.length);
+    const message = this.#message;
+    if (message !== undefined) this.channel.feed(message, 0, message.length);
   }
 
   onWaitFailed(error: PoolerError): void {
+    this.#ticket = undefined;
     this.#fail(error);
   }
 
@@ -99,49 +136,45 @@ class InternalClient implements PoolClient, ClientHost, Port {
   }
 
   onServerLost(error: PoolerError): void {
-    this.#server = undefined;
+    this.server = undefined;
     this.#fail(error);
   }
 
   onBatchEnd(): void {
-    const server = this.#server;
-    assert(server !== undefined, 'a batch ends on the server it ran on');
-    this.#server = undefined;
-    this.#pool.release(server);
-    this.#over = true;
-    this.#resolveAnswer();
+    const answer = Buffer.concat(this.#answer);
+    this.#answer = [];
+    this.#answerBytes = 0;
+    this.#message = undefined;
+    this.onAnswer(answer);
   }
 
-  #resolveAnswer(): void {
-    const rows: Row[] = [];
-    for (const message of decodeBackendFrames(Buffer.concat(this.#answer))) {
-      if (message.name === 'dataRow') rows.push((message as unknown as { fields: (string | null)[] }).fields);
-      if (message.name === 'error') {
-        const { code, message: text } = message as unknown as { code?: string; message: string };
-        this.#reject(new PoolerError(text, { sqlstate: code ?? 'XX000' }));
-        return;
-      }
-    }
-    this.#resolve(rows);
+  // What its channel asks
+
+  inspect(): Footprint {
+    return this.#footprint;
   }
 
-  #fail(error: PoolerError): void {
-    if (this.#over) return;
-    this.#over = true;
-    if (this.#ticket !== undefined) this.#pool.leaveQueue(this.#ticket);
-    const server = this.#server;
-    this.#server = undefined;
-    if (server !== undefined) this.#pool.abandon(server);
-    this.#reject(error);
+  preparedBody(): undefined {
+    return undefined;
   }
 
-  // What the channel asks
-
-  inspect(): number {
-    // An operator's auth_query may call anything.
-    return Effect.Unknown;
+  readyToListen(): boolean {
+    return true;
   }
 
+  channels(): readonly string[] {
+    return [];
+  }
+
+  settingNames(): Iterable<string> {
+    return [];
+  }
+
+  onHazards(): void {}
+  onCommitSent(): void {}
+  onChannels(): void {}
+  onSettingName(): void {}
+  onSequenceReader(): void {}
   onTerminate(): void {}
 
   onViolation(error: ErrorFields): void {
@@ -160,4 +193,43 @@ class InternalClient implements PoolClient, ClientHost, Port {
     }
     this.#answer.push(bytes);
   }
+}
+
+class LookUp extends InternalClient {
+  readonly #resolve: (rows: Row[]) => void;
+  readonly #reject: (error: PoolerError) => void;
+
+  constructor(pool: Pool, footprint: Footprint, resolve: (rows: Row[]) => void, reject: (error: PoolerError) => void) {
+    super(pool, footprint);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  protected onFailure(error: PoolerError): void {
+    this.#reject(error);
+  }
+
+  protected onAnswer(answer: Buffer): void {
+    this.release();
+    const rows: Row[] = [];
+    for (const message of decodeBackendFrames(answer)) {
+      if (message.name === 'dataRow') rows.push((message as unknown as { fields: (string | null)[] }).fields);
+      if (message.name === 'error') {
+        this.#reject(errorOf(message));
+        return;
+      }
+    }
+    this.#resolve(rows);
+  }
+}
+
+function errorOf(message: unknown): PoolerError {
+  const { code, message: text } = message as { code?: string; message: string };
+  return new PoolerError(text, { sqlstate: code ?? 'XX000' });
+}
+
+/** The error among the messages of an answer, if there is one. */
+export function errorIn(answer: Buffer): PoolerError | undefined {
+  const error = decodeBackendFrames(answer).find((message) => message.name === 'error');
+  return error === undefined ? undefined : errorOf(error);
 }

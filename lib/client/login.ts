@@ -5,7 +5,7 @@ import type { PoolSettings } from '../config/index.js';
 import { consoleDatabases } from '../config/index.js';
 import type { Peer } from '../net/index.js';
 import type { Pool } from '../pool/index.js';
-import { isReplayed, Settings } from '../session/index.js';
+import { inert, isReplayed, Settings } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
 import {
   authenticationOk,
@@ -297,7 +297,7 @@ async function beginSettings(
     let canonical = accepted.get(key);
     if (canonical === undefined) {
       const text = Buffer.from(value, 'latin1').toString('utf8');
-      const rows = await lookUp(pool, 'SELECT pg_catalog.set_config($1, $2, true)', [name, text]);
+      const rows = await lookUp(pool, 'SELECT pg_catalog.set_config($1, $2, true)', [name, text], inert);
       canonical = Buffer.from(rows[0]?.[0] ?? text, 'utf8').toString('latin1');
       if (accepted.size >= knownMax) accepted.clear();
       accepted.set(key, canonical);

@@ -476,8 +476,78 @@ const statements = {
     ['weir'],
     int(0, 16_777_216, 'bytes'),
     65_536,
-    'Statements longer than this are not parsed: they count as unknown, and the server is fully reset after them.',
+    'Statements longer than this are not parsed: they count as unknown, and the whole session is looked at after them.',
     { origin: 'weir' },
+  ),
+};
+
+const hazardValues = oneOf(['auto', 'pin', 'refuse']);
+
+function onHazard(what: string, auto: string): Setting<typeof hazardValues, 'weir'> {
+  return setting(
+    ['weir'],
+    hazardValues,
+    'auto',
+    `${what}: \`auto\` ${auto}, \`pin\` keeps the server with the client, \`refuse\` answers with an error.`,
+    {
+      origin: 'weir',
+    },
+  );
+}
+
+const sessionState = {
+  track_session_state: setting(
+    ['weir'],
+    bool,
+    true,
+    'Whether transaction mode keeps what clients leave in their sessions apart. `false` is for comparison only: what one client sets or leaves behind, the next one meets.',
+    { origin: 'weir' },
+  ),
+  trusted_functions: setting(
+    ['weir'],
+    list,
+    [],
+    'Functions of your own, or of extensions, that change nothing of the session, as statements name them: `st_distance, app.tally`. After any other function weir does not know, the server is looked at.',
+    { origin: 'weir', change: 'restart' },
+  ),
+  pin_timeout: setting(
+    ['weir'],
+    seconds,
+    0,
+    'A client that keeps a server because of what it has left there, and says nothing for this long between two transactions, is ended with an error that names the reason. 0: never.',
+    { origin: 'weir' },
+  ),
+  leak_probe_every: setting(
+    ['weir'],
+    int(0, 1_000_000_000, 'leases'),
+    0,
+    'After every so many leases the real state of the server is compared with what weir believes; differences are counted by cause and put right. 0: never.',
+    { origin: 'weir' },
+  ),
+  'on_hazard.setting': onHazard(
+    'A setting changed for the session',
+    'carries it to whichever server the client has next',
+  ),
+  'on_hazard.role': onHazard('SET ROLE and SET SESSION AUTHORIZATION', 'carries it likewise'),
+  'on_hazard.statement': onHazard('PREPARE, EXECUTE and DEALLOCATE', 'carries the statements likewise'),
+  'on_hazard.listen': onHazard('LISTEN and UNLISTEN', 'lets one server listen for all clients of a pool'),
+  'on_hazard.cursor': onHazard('A cursor WITH HOLD', 'keeps the server until it is closed'),
+  'on_hazard.temp': onHazard(
+    'A temporary object that outlives its transaction',
+    'keeps the server until it is dropped',
+  ),
+  'on_hazard.advisory_lock': onHazard('An advisory lock of the session', 'keeps the server until all are unlocked'),
+  'on_hazard.sequence': onHazard(
+    'currval and lastval',
+    'keeps the server from nextval or INSERT on for clients of an application that has asked once',
+  ),
+  'on_hazard.load': onHazard(
+    'LOAD, setseed, dblink and others that nothing undoes',
+    'keeps the server until the client leaves and closes it then',
+  ),
+  'on_hazard.unknown': onHazard(
+    'A statement whose effects are not known, such as DO, CALL, or a function of your own',
+    'looks at the session behind it',
   ),
 };
 
@@ -645,6 +715,7 @@ export const groups = {
   Authentication: authentication,
   TLS: tls,
   'Prepared statements and parsing': statements,
+  'What outlives a transaction': sessionState,
   Logging: logging,
   'Process and sockets': processSettings,
   'Where a database is': databaseKeys,
@@ -661,6 +732,7 @@ export const settings = {
   ...authentication,
   ...tls,
   ...statements,
+  ...sessionState,
   ...logging,
   ...processSettings,
   ...databaseKeys,

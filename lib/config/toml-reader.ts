@@ -74,11 +74,19 @@ class TomlReader {
       return { place, entries };
     }
     for (const [key, inner] of Object.entries(value)) {
-      const expanded = this.#expand([...path, key], inner);
-      if (expanded !== undefined)
-        entries.set(key, { value: expanded, written: inner, place: this.#place([...path, key]) });
+      // `on_hazard.temp` may be written with a dot, or as a table of its own.
+      if (key === 'on_hazard' && isTable(inner))
+        for (const [name, item] of Object.entries(inner)) this.#entry(entries, path, [key, name], item);
+      else this.#entry(entries, path, [key], inner);
     }
     return { place, entries };
+  }
+
+  #entry(entries: Map<string, RawEntry>, path: readonly string[], names: readonly string[], value: unknown): void {
+    const whole = [...path, ...names];
+    const expanded = this.#expand(whole, value);
+    if (expanded !== undefined)
+      entries.set(names.join('.'), { value: expanded, written: value, place: this.#place(whole) });
   }
 
   /** undefined after a problem. */

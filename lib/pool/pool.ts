@@ -3,7 +3,7 @@
 import { createPool, type Pool as GenericPool } from 'generic-pool';
 import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
-import { newTraffic, type Traffic } from '../relay/index.js';
+import { newTraffic, smartReset, type Traffic } from '../relay/index.js';
 import {
   type Dialler,
   dial,
@@ -13,7 +13,7 @@ import {
   type ServerState,
   type ServerTarget,
 } from '../server/index.js';
-import { planReset, StatementRegistry } from '../session/index.js';
+import { StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import type { ServerBudget } from './budget.js';
@@ -56,6 +56,8 @@ export interface PoolEvents {
   serverClosed(pool: Pool, server: ServerConnection, error: PoolerError | undefined): void;
   connectFailed(pool: Pool, error: PoolerError): void;
   serverError(pool: Pool, fields: ServerErrorFields): void;
+  /** A server's session has something that weir did not believe it to have. */
+  leak(pool: Pool, server: ServerConnection, cause: string, what: string): void;
   /** A limit over several pools keeps this one from growing: may an idle server elsewhere give way? */
   makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean;
   /** A server has become idle that nobody of its own pool waits for. */
@@ -80,6 +82,14 @@ const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
+/** A statement that brings a server back to its beginning. */
+interface Reset {
+  readonly kind: 'smart' | 'discard_all' | 'server_reset_query';
+  readonly query: string;
+  /** Whether it takes all prepared statements with it. */
+  readonly forgets: boolean;
+}
+
 /** A server that nobody has had and that ends sooner after its login counts as one that could not be connected. */
 const endedAtOnceMs = 1_000;
 
@@ -103,6 +113,10 @@ export class Pool implements ServerOwner {
   readonly traffic: Traffic = newTraffic();
   /** Prepared statements of its clients and servers. */
   readonly registry = new StatementRegistry();
+  /** Names of settings with a dot that its clients have used. */
+  readonly settingNames = new Set<string>();
+  /** Applications that ask for what nextval answered. */
+  readonly sequenceReaders = new Set<string>();
   assignments = 0;
   readonly waitTime = new TimeHistogram();
   /** Servers made and servers closed, since the pool exists. */
@@ -356,12 +370,14 @@ export class Pool implements ServerOwner {
     const plan = this.#resetPlan(server);
     switch (plan) {
       case 'destroy':
+        this.traffic.ladder.resets.destroy++;
         server.close();
         return;
       case 'nothing':
         break;
       default:
         this.resets++;
+        this.traffic.ladder.resets[plan.kind]++;
         server.ask('reset', plan.query, (error) => {
           if (error !== undefined) {
             server.destroy(new PoolerError(`${plan.query} failed: ${error.message}`, { sqlstate: error.sqlstate }));
@@ -369,7 +385,7 @@ export class Pool implements ServerOwner {
           }
           if (plan.forgets) channel.forgetSession();
           else channel.forgetAfterReset();
-          this.#afterReset(server, plan.forgets);
+          this.#afterReset(server);
         });
         return;
     }
@@ -383,10 +399,10 @@ export class Pool implements ServerOwner {
     this.#context.events.serverIdle(this);
   }
 
-  /** DISCARD ALL took with it what connect_query had set up. */
-  #afterReset(server: ServerConnection, forgotten: boolean): void {
+  /** RESET ALL took with it what connect_query had set up. */
+  #afterReset(server: ServerConnection): void {
     const { connectQuery } = server.target;
-    if (!forgotten || connectQuery === undefined || server.state.kind !== 'idle') {
+    if (connectQuery === undefined || server.state.kind !== 'idle') {
       this.#free(server);
       return;
     }
@@ -400,17 +416,28 @@ export class Pool implements ServerOwner {
     });
   }
 
-  #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | { readonly query: string; readonly forgets: boolean } {
+  #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | Reset {
     const { channel } = server;
     if (!channel.usedSinceReset) return 'nothing';
     const { serverResetQuery, serverResetQueryAlways } = this.policy;
     if (this.settings.pool_mode === 'session' || serverResetQueryAlways) {
       channel.usedSinceReset = false;
       if (serverResetQuery === '') return 'nothing';
-      return { query: serverResetQuery, forgets: /^\s*DISCARD\s+ALL\s*;?\s*$/i.test(serverResetQuery) };
+      return {
+        kind: 'server_reset_query',
+        query: serverResetQuery,
+        forgets: /^\s*DISCARD\s+ALL\s*;?\s*$/i.test(serverResetQuery),
+      };
     }
-    const plan = planReset(channel.effects);
-    return plan === 'discard' ? { query: 'DISCARD ALL', forgets: true } : plan;
+    const plan = channel.ladder.plan();
+    switch (plan) {
+      case 'discard_all':
+        return { kind: plan, query: 'DISCARD ALL', forgets: true };
+      case 'smart':
+        return { kind: plan, query: smartReset, forgets: false };
+      default:
+        return plan;
+    }
   }
 
   #serve(ticket: Ticket<PoolClient>, server: ServerConnection): void {
@@ -582,6 +609,10 @@ export class Pool implements ServerOwner {
         server.destroy(new PoolerError(`ROLLBACK failed: ${error.message}`, { sqlstate: error.sqlstate }));
       else this.#free(server);
     });
+  }
+
+  onLeak(server: ServerConnection, cause: string, what: string): void {
+    this.#context.events.leak(this, server, cause, what);
   }
 
   onServerError(_server: ServerConnection, fields: ServerErrorFields): void {

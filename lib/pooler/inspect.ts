@@ -1,17 +1,28 @@
-// Turns the facts of a statement into the effects that decide what happens to a server between two clients.
+// Turns the facts of a statement into its footprint: what it may leave in the session, and what the operator says to that.
 
-import { Effect } from '../session/index.js';
+import {
+  Effect,
+  type Footprint,
+  footprint,
+  type HazardName,
+  type HazardPolicy,
+  inert,
+  isReadBack,
+  opaque,
+  type StatementUse,
+} from '../session/index.js';
 import {
   createStatementCatalog,
   type Hazard,
   isSafeEncoding,
   type StatementCatalog,
   type StatementFacts,
+  type StatementKind,
 } from '../sql/index.js';
 
 /**
- * Settings every supported server reports: what a client does to them is seen, and replayed, without reading its SQL. Not
- * those that decide how the text behind them is read: in a pipeline it is inspected before the server has reported them.
+ * Settings every supported server reports: a SET of them, or its ROLLBACK, is seen without asking. Not those that decide
+ * how the text behind them is read: in a pipeline it is inspected before the server has reported them.
  */
 const reported = new Set([
   'application_name',
@@ -21,70 +32,215 @@ const reported = new Set([
   'timezone',
 ]);
 
-function effectsOfHazard(hazard: Hazard): number {
-  switch (hazard.kind) {
-    case 'set':
-      return hazard.local || reported.has(hazard.name.toLowerCase()) ? Effect.None : Effect.Unknown;
-    case 'reset':
-      return reported.has(hazard.name.toLowerCase()) ? Effect.None : Effect.Unknown;
-    case 'set_role':
-    case 'session_authorization':
-      return hazard.local ? Effect.None : Effect.Unknown;
-    case 'set_config':
-      return hazard.local.kind === 'literal' && hazard.local.value === 'true' ? Effect.None : Effect.Unknown;
-    case 'temp_object':
-      return hazard.onCommitDrop ? Effect.None : Effect.Unknown;
-    case 'load':
-    case 'setseed':
-    case 'dblink':
-      return Effect.Indelible | Effect.Unknown;
-    // Seen by their command tags, or nothing that stays.
-    case 'discard':
-    case 'notify':
-    case 'unlisten':
-    case 'close':
-    case 'drop':
-    case 'ddl':
-    case 'copy':
-    case 'transaction':
-      return Effect.None;
-    case 'deallocate':
-      return hazard.name === null ? Effect.None : Effect.Unknown;
-    case 'reset_all':
-    case 'session_characteristics':
-    case 'prepare':
-    case 'execute':
-    case 'listen':
-    case 'declare_hold':
-    case 'advisory_lock':
-    case 'advisory_unlock':
-    case 'nextval':
-    case 'currval':
-    case 'lastval':
-    case 'session_function':
-    case 'unknown_function':
-    case 'do':
-    case 'call':
-    case 'unknown_statement':
-      return Effect.Unknown;
-    default:
-      return hazard satisfies never;
+/** What decides how a text is read. */
+const lexical = new Set(['client_encoding', 'standard_conforming_strings']);
+
+/** Statements that may fill a column from its default, and so call nextval. */
+const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'copy', 'select', 'explain', 'execute', 'other']);
+
+/** Built-ins that run a statement or cursor they are given; of the others that change a session nothing undoes what they do. */
+const runsText = /_to_xml|^ts_/;
+
+/** Which treatment each hazard gets; `auto` where none is given. */
+export type HazardPolicies = Readonly<Partial<Record<HazardName, HazardPolicy>>>;
+
+/** A footprint being made. */
+class Draft {
+  effects: number = Effect.None;
+  readonly settings = new Set<string>();
+  readonly settingParameters = new Set<number>();
+  readonly statements: StatementUse[] = [];
+  readonly channels: Footprint['channels'][number][] = [];
+  readonly hazards = new Set<HazardName>();
+
+  add(hazard: HazardName | undefined, effects: number): void {
+    this.effects |= effects;
+    if (hazard !== undefined) this.hazards.add(hazard);
+  }
+
+  setting(name: string, sort: 'set' | 'reset'): void {
+    const lower = name.toLowerCase();
+    if (lower === 'role' || lower === 'session_authorization') {
+      this.add('role', Effect.Role);
+      return;
+    }
+    if (lower === 'seed') {
+      this.add('load', Effect.Indelible);
+      return;
+    }
+    // Those that are left describe a transaction.
+    if (!isReadBack(lower)) return;
+    this.hazards.add('setting');
+    if (sort === 'set' && reported.has(lower)) return;
+    this.settings.add(lower);
+    this.effects |= Effect.Settings;
+    if (sort === 'reset') this.effects |= Effect.ResetSettings;
+    if (lexical.has(lower)) this.effects |= Effect.Lexical;
+  }
+
+  hazard(hazard: Hazard): void {
+    switch (hazard.kind) {
+      case 'set':
+        if (!hazard.local) this.setting(hazard.name, hazard.values === null ? 'reset' : 'set');
+        break;
+      case 'reset':
+        this.setting(hazard.name, 'reset');
+        break;
+      case 'reset_all':
+        this.add('setting', Effect.AllSettings | Effect.Lexical);
+        break;
+      case 'set_role':
+      case 'session_authorization':
+        if (!hazard.local) this.add('role', Effect.Role);
+        break;
+      case 'session_characteristics':
+        for (const { name } of hazard.settings) this.setting(name, 'set');
+        break;
+      case 'set_config':
+        this.#setConfig(hazard);
+        break;
+      case 'prepare':
+      case 'execute':
+        this.#statement(hazard.kind, hazard.name);
+        break;
+      case 'deallocate':
+        if (hazard.name === null) this.add('statement', Effect.None);
+        else this.#statement('deallocate', hazard.name);
+        break;
+      case 'discard':
+        this.#discard(hazard.what);
+        break;
+      case 'listen':
+        this.channels.push({ kind: 'listen', channel: latin1(hazard.channel) });
+        this.add('listen', Effect.Listens);
+        break;
+      case 'unlisten':
+        this.channels.push({ kind: 'unlisten', channel: hazard.channel === null ? null : latin1(hazard.channel) });
+        this.add('listen', Effect.Unlistens);
+        break;
+      case 'declare_hold':
+        this.add('cursor', Effect.Cursors);
+        break;
+      case 'advisory_lock':
+        this.add('advisory_lock', Effect.Locks);
+        break;
+      case 'temp_object':
+        if (!hazard.onCommitDrop) this.add('temp', Effect.Temp);
+        break;
+      case 'load':
+      case 'setseed':
+      case 'dblink':
+        this.add('load', Effect.Indelible);
+        break;
+      case 'session_function':
+        if (runsText.test(hazard.function)) this.add('unknown', Effect.Unknown);
+        else this.add('load', Effect.Indelible);
+        break;
+      case 'nextval':
+        this.add('sequence', Effect.Sequences);
+        break;
+      case 'currval':
+      case 'lastval':
+        this.add('sequence', Effect.ReadsSequences);
+        break;
+      case 'unknown_function':
+      case 'do':
+      case 'call':
+      case 'unknown_statement':
+        this.add('unknown', Effect.Unknown | Effect.Sequences);
+        break;
+      case 'close':
+      case 'drop':
+      case 'advisory_unlock':
+        this.effects |= Effect.Ends;
+        break;
+      case 'ddl':
+        if (hazard.node === 'DropOwnedStmt') this.effects |= Effect.Ends;
+        break;
+      case 'transaction':
+        if (hazard.operation === 'commit') this.effects |= Effect.Commits;
+        break;
+      case 'notify':
+      case 'copy':
+        break;
+      default:
+        hazard satisfies never;
+    }
+  }
+
+  #statement(kind: StatementUse['kind'], name: string): void {
+    this.statements.push({ kind, name: latin1(name) });
+    this.add('statement', kind === 'execute' ? Effect.None : Effect.Statements);
+  }
+
+  #setConfig({ name, value, local }: Hazard & { kind: 'set_config' }): void {
+    if (local.kind === 'literal' && local.value === 'true') return;
+    // NULL as the value is a RESET.
+    const sort = value.kind === 'literal' && value.value !== null ? 'set' : 'reset';
+    if (name.kind === 'literal') {
+      if (name.value !== null) this.setting(name.value, sort);
+    } else if (name.kind === 'parameter') {
+      this.settingParameters.add(name.number);
+      this.add('setting', Effect.Settings | Effect.ResetSettings);
+    } else {
+      this.add('setting', Effect.Unknown);
+    }
+  }
+
+  #discard(what: 'all' | 'plans' | 'sequences' | 'temp'): void {
+    if (what === 'all') {
+      this.add(undefined, Effect.AllSettings | Effect.Role | Effect.Ends | Effect.ForgetsSequences | Effect.Unlistens);
+      this.effects |= Effect.Lexical;
+      this.channels.push({ kind: 'unlisten', channel: null });
+    } else if (what === 'sequences') {
+      this.effects |= Effect.ForgetsSequences;
+    } else if (what === 'temp') {
+      this.effects |= Effect.Ends;
+    }
   }
 }
 
-/** By the identity of the facts, which the catalog keeps with the shape. */
-const effectsByFacts = new WeakMap<StatementFacts, number>();
+/** Identifiers and names are bytes in the terms of the relay. */
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
 
-function effectsOf(facts: StatementFacts): number {
-  if (!facts.known || facts.truncated) return Effect.Unknown;
-  if (facts.sessionEffects === 'none' && facts.hazards.length === 0) return Effect.None;
-  let effects = effectsByFacts.get(facts);
-  if (effects === undefined) {
-    effects = facts.hazards.reduce((bits, hazard) => bits | effectsOfHazard(hazard), 0 as number);
-    if (facts.sessionEffects === 'unknown') effects |= Effect.Unknown;
-    effectsByFacts.set(facts, effects);
+function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint {
+  if (!facts.known || facts.truncated) return withPolicies(opaque, policies);
+  const draft = new Draft();
+  for (const hazard of facts.hazards) draft.hazard(hazard);
+  if (facts.sessionEffects === 'unknown' && (draft.effects & Effect.Indelible) === 0) {
+    draft.add('unknown', Effect.Unknown | Effect.Sequences);
   }
-  return effects;
+  if (!facts.readOnly && facts.kinds.some((kind) => mayFillDefaults.has(kind))) draft.effects |= Effect.Sequences;
+  if (facts.tables.some(({ name }) => name === 'pg_prepared_statements')) draft.effects |= Effect.ShowsStatements;
+  for (const name of facts.functions) {
+    if (name.endsWith('pg_prepared_statement')) draft.effects |= Effect.ShowsStatements;
+    if (name.endsWith('pg_listening_channels')) draft.effects |= Effect.ShowsChannels;
+  }
+  if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) return inert;
+  return withPolicies(
+    footprint({
+      effects: draft.effects,
+      settings: [...draft.settings],
+      settingParameters: [...draft.settingParameters],
+      statements: draft.statements,
+      channels: draft.channels,
+      hazards: [...draft.hazards],
+      example: facts.shape.text,
+    }),
+    policies,
+  );
+}
+
+/** Writes that may call nextval are no hazard of their own, but they are what `sequence = pin` is about. */
+function withPolicies(found: Footprint, policies: HazardPolicies): Footprint {
+  const pins = found.hazards.filter((name) => policies[name] === 'pin');
+  if (policies.sequence === 'pin' && (found.effects & Effect.Sequences) !== 0 && !pins.includes('sequence')) {
+    pins.push('sequence');
+  }
+  const refused = found.hazards.find((name) => policies[name] === 'refuse');
+  return pins.length === 0 && refused === undefined ? found : footprint({ ...found, pins, refused });
 }
 
 const entriesMax = 10_000;
@@ -96,32 +252,77 @@ export class Inspector {
     standardConformingStrings: true,
     encoding: 'safe',
   };
+  #policies: HazardPolicies = {};
+  /** By the identity of the facts, which the catalog keeps with the shape. */
+  #footprints = new WeakMap<StatementFacts, Footprint>();
 
   private constructor(catalog: StatementCatalog) {
     this.#catalog = catalog;
   }
 
-  static async create(inspectLimitBytes: number): Promise<Inspector> {
-    return new Inspector(
-      await createStatementCatalog({ maxEntries: entriesMax, maxBytes: bytesMax, inspectLimitBytes }),
+  static async create(
+    inspectLimitBytes: number,
+    policies: HazardPolicies,
+    trustedFunctions: readonly string[],
+  ): Promise<Inspector> {
+    const inspector = new Inspector(
+      await createStatementCatalog({ maxEntries: entriesMax, maxBytes: bytesMax, inspectLimitBytes, trustedFunctions }),
     );
+    inspector.policies = policies;
+    return inspector;
   }
 
   get stats(): ReturnType<StatementCatalog['stats']> {
     return this.#catalog.stats();
   }
 
-  /** Effect bits of the text from `start` to `end`, as a server with these settings would read it. */
-  effects(
+  set policies(policies: HazardPolicies) {
+    this.#policies = policies;
+    this.#footprints = new WeakMap();
+  }
+
+  #facts(
     bytes: Buffer,
     start: number,
     end: number,
     standardConformingStrings: string | undefined,
     encoding: string | undefined,
-  ): number {
+  ): StatementFacts {
     this.#mode.standardConformingStrings = standardConformingStrings !== 'off';
     this.#mode.encoding = encoding === undefined || encoding === 'UTF8' || isSafeEncoding(encoding) ? 'safe' : 'unsafe';
-    return effectsOf(this.#catalog.lookup(bytes, start, end, this.#mode));
+    return this.#catalog.lookup(bytes, start, end, this.#mode);
+  }
+
+  /** The footprint of the text from `start` to `end`, as a server with these settings would read it. */
+  footprint(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    standardConformingStrings: string | undefined,
+    encoding: string | undefined,
+  ): Footprint {
+    const facts = this.#facts(bytes, start, end, standardConformingStrings, encoding);
+    let found = this.#footprints.get(facts);
+    if (found === undefined) {
+      found = footprintOf(facts, this.#policies);
+      this.#footprints.set(facts, found);
+    }
+    return found;
+  }
+
+  /** Where in a text the statement lies that its PREPARE of this name prepares; the last one, if there are several. */
+  preparedBody(
+    text: Buffer,
+    name: string,
+    standardConformingStrings: string | undefined,
+    encoding: string | undefined,
+  ): Buffer | undefined {
+    const facts = this.#facts(text, 0, text.length, standardConformingStrings, encoding);
+    for (const hazard of [...facts.hazards].reverse()) {
+      if (hazard.kind !== 'prepare' || latin1(hazard.name) !== name || hazard.bodyStart < 0) continue;
+      return text.subarray(hazard.bodyStart, hazard.bodyEnd);
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

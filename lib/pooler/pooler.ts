@@ -19,6 +19,7 @@ import {
   type House,
   type LoginRecord,
   lookUp,
+  NotificationHub,
 } from '../client/index.js';
 import {
   type Change,
@@ -36,10 +37,12 @@ import {
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
 import { Pool, type PoolEvents, type PoolPolicy, ServerBudget } from '../pool/index.js';
 import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
+import { type Footprint, hazardNames, inert } from '../session/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import { Inspector } from './inspect.js';
+import { HazardLog } from './hazard-log.js';
+import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
 import { Secrets } from './secrets.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
@@ -97,6 +100,9 @@ export class Pooler implements House, PoolEvents {
   readonly #pools = new Map<string, Pool>();
   /** Those auth_query runs in. */
   readonly #lookUpPools = new Map<string, Pool>();
+  /** Those that listen for the clients of a pool. */
+  readonly #hubs = new Map<Pool, NotificationHub>();
+  readonly hazardLog = new HazardLog();
   /** Pools that want a server and cannot have it before a server of another pool gives way. */
   readonly #crowded = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
@@ -171,7 +177,7 @@ export class Pooler implements House, PoolEvents {
     const [tls, serverTls, inspector] = await Promise.all([
       loadClientTls(tlsOptions(config, 'client')),
       loadServerTls(tlsOptions(config, 'server')),
-      Inspector.create(config.weir.inspect_limit),
+      Inspector.create(config.weir.inspect_limit, policiesOf(config), config.weir.trusted_functions),
     ]);
     return new Pooler(options, inspector, tls, serverTls);
   }
@@ -337,15 +343,42 @@ export class Pooler implements House, PoolEvents {
     if (client?.hasSecret(secret) === true) await client.cancel();
   }
 
-  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): number {
+  inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint {
+    if (!this.#config.weir.track_session_state) return inert;
     const { settings } = connection.channel;
-    return this.#inspector.effects(
+    return this.#inspector.footprint(
       bytes,
       start,
       end,
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );
+  }
+
+  preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined {
+    const { settings } = connection.channel;
+    return this.#inspector.preparedBody(
+      text,
+      name,
+      settings.values.get('standard_conforming_strings'),
+      settings.values.get('client_encoding'),
+    );
+  }
+
+  hazards(footprint: Footprint, connection: ClientConnection): void {
+    const { session } = connection;
+    if (session === undefined) return;
+    this.hazardLog.record(session.user, session.database, connection.applicationName, footprint);
+  }
+
+  notifications(pool: Pool): NotificationHub {
+    let hub = this.#hubs.get(pool);
+    if (hub === undefined) {
+      const settings = { ...pool.settings, pool_size: 1, min_pool_size: 0, reserve_pool_size: 0 };
+      hub = new NotificationHub(this.#newPool(pool.database, settings));
+      this.#hubs.set(pool, hub);
+    }
+    return hub;
   }
 
   loggedIn(connection: ClientConnection, record: LoginRecord): void {
@@ -444,6 +477,13 @@ export class Pooler implements House, PoolEvents {
     this.log.error(
       { database: pool.database, user: pool.user, sqlstate: error.sqlstate },
       `server login failed: ${error.message}`,
+    );
+  }
+
+  leak(pool: Pool, server: ServerConnection, cause: string, what: string): void {
+    this.log.error(
+      { server: server.id, database: pool.database, user: pool.user, cause, what },
+      'a server has state that no client is known to have left there',
     );
   }
 
@@ -586,6 +626,7 @@ export class Pooler implements House, PoolEvents {
     this.resolver.ttlMs = next.weir.dns_max_ttl * 1_000;
     this.log.level = resolveLogLevel(next.weir);
     this.verifiers = this.#newVerifiers();
+    this.#inspector.policies = policiesOf(next);
     // Made anew when they are needed, with what is configured then.
     for (const pool of this.#lookUpPools.values()) pool.close();
     this.#lookUpPools.clear();
@@ -596,7 +637,10 @@ export class Pooler implements House, PoolEvents {
         continue;
       }
       const target = this.#targetOf(settings);
-      pool.reconfigure(settings, this.#policy, target, sameTarget(pool.target, target));
+      const same = sameTarget(pool.target, target);
+      pool.reconfigure(settings, this.#policy, target, same);
+      const listening = this.#hubs.get(pool)?.pool;
+      listening?.reconfigure({ ...listening.settings, pool_size: 1 }, this.#policy, target, same);
     }
     for (const { session } of this.#clients) {
       const settings = session && resolvePool(next, session.database, session.user);
@@ -613,6 +657,15 @@ export class Pooler implements House, PoolEvents {
     for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
     this.#statistics.forget(pool);
     pool.close();
+    this.#closeHub(pool);
+  }
+
+  #closeHub(pool: Pool): void {
+    const hub = this.#hubs.get(pool);
+    if (hub === undefined) return;
+    this.#hubs.delete(pool);
+    hub.close();
+    hub.pool.close();
   }
 
   /** Databases with a user of their own have one pool, which can be filled before anyone asks. */
@@ -733,6 +786,7 @@ export class Pooler implements House, PoolEvents {
     this.#listening?.close('all');
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
     for (const client of [...this.#clients]) client.fail(error);
+    for (const pool of [...this.#hubs.keys()]) this.#closeHub(pool);
     for (const pool of [...this.#pools.values(), ...this.#lookUpPools.values()]) pool.close();
     this.#inspector.close().then(
       () => this.#finished?.(),
@@ -749,6 +803,7 @@ export class Pooler implements House, PoolEvents {
     const { weir } = this.#config;
     for (const client of this.#clients) this.#sweepClient(client, now);
     for (const pool of this.#lookUpPools.values()) pool.sweep();
+    for (const hub of this.#hubs.values()) hub.pool.sweep();
     for (const [key, pool] of [...this.#pools]) {
       pool.sweep();
       const idleSeconds = pool.settings.fallback ? weir.autodb_idle_timeout : weir.pool_idle_timeout;
@@ -801,8 +856,24 @@ export class Pooler implements House, PoolEvents {
             hint: 'Send something sooner, or raise client_idle_timeout.',
           }),
         );
+      } else if (state.kind === 'active') {
+        this.#sweepPinned(client, state.server, now);
       }
     }
+  }
+
+  #sweepPinned(client: ClientConnection, server: ServerConnection, now: number): void {
+    const { pin_timeout } = this.#config.weir;
+    const { pins } = server.channel.ladder;
+    if (pin_timeout === 0 || pins.size === 0 || now - client.activeMs < pin_timeout * 1_000) return;
+    const [name, sinceMs] = [...pins][0] as [string, number];
+    client.fail(
+      new PoolerError('pin_timeout', {
+        sqlstate: '57P05',
+        detail: `The client has kept its server for ${Math.round((now - sinceMs) / 1_000)} s because of: ${[...pins.keys()].join(', ')}.`,
+        hint: `Remove what keeps it, raise pin_timeout, or set on_hazard.${name}.`,
+      }),
+    );
   }
 
   #logStatistics(): void {
@@ -906,6 +977,10 @@ function policyOf(config: Config): PoolPolicy {
     statementsMax: weir.max_prepared_statements,
     cancelWaitMs: weir.cancel_wait_timeout * 1_000,
   };
+}
+
+function policiesOf(config: Config): HazardPolicies {
+  return Object.fromEntries(hazardNames.map((name) => [name, config.weir[`on_hazard.${name}`]]));
 }
 
 function tlsOptions(config: Config, side: 'client' | 'server'): Parameters<typeof loadClientTls>[0] {

@@ -1,6 +1,17 @@
 // From client to server: asks for a lease when a batch begins, records what will be owed, and renames prepared statements.
 
-import { type ClientStatements, Effect, type Settings, Statement, type StatementRegistry } from '../session/index.js';
+import {
+  type ClientStatements,
+  Effect,
+  type Footprint,
+  type HazardName,
+  inert,
+  opaque,
+  type Settings,
+  Statement,
+  type StatementRegistry,
+  unseen,
+} from '../session/index.js';
 import {
   Action,
   bindPrefix,
@@ -16,14 +27,18 @@ import {
   type ParseParts,
   parseCompleteMessage,
   parseMessage,
+  queryMessage,
   readBind,
+  readBindParameter,
   readParse,
   readTarget,
   readyForQuery,
+  statementBody,
   Target,
   TransactionStatus,
   Verdict,
 } from '../wire/index.js';
+import type { Ladder } from './ladder.js';
 import {
   Expect,
   owedBind,
@@ -85,12 +100,17 @@ function tableFor(limits: ClientChannelLimits): FrameTable {
 
 /** Sent to make PostgreSQL fail where weir has to answer with an error of its own: its state must be that of an error. */
 const provocation = Buffer.from('weir: this statement is refused\0\0\0', 'latin1');
+const provokingQuery = queryMessage('weir: this statement is refused');
+
+let lastId = 0;
 
 /**
  * One client after its login. Bytes from its socket are fed in, replies go through `toClient`. With `transparent`
  * (session pooling) statements keep the client's own names.
  */
 export class ClientChannel extends FrameStream {
+  /** Tells clients apart, also those that are gone. */
+  readonly id = ++lastId;
   readonly toClient: Port;
   readonly #host: ClientHost;
   readonly #limits: ClientChannelLimits;
@@ -107,6 +127,10 @@ export class ClientChannel extends FrameStream {
   unnamed: Statement | undefined;
   /** Those the session began with. */
   readonly loginSettings: Settings;
+  /** Takes the notifications of its server instead of `toClient`. */
+  onNotification: ((bytes: Buffer, start: number, end: number) => void) | undefined;
+  /** Whether it asks for what nextval answered: then the server that answered has to be kept. */
+  readsSequences = false;
   #terminated = false;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
   #cancelled = false;
@@ -177,7 +201,7 @@ export class ClientChannel extends FrameStream {
         return this.server === undefined || this.server.ignoring ? Verdict.Drop : Verdict.Keep;
       case Frontend.FunctionCall: {
         const verdict = this.#forward(owedQuery);
-        if (this.server !== undefined) this.server.effects |= Effect.Unknown;
+        this.server?.ladder.mark(opaque, this);
         return verdict;
       }
       case Frontend.CopyData:
@@ -218,7 +242,7 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     switch (tag) {
       case Frontend.Query:
-        return this.#query(Effect.Unknown, 'nothing');
+        return this.#query(this.#transparent ? unseen : opaque, 'nothing');
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
       case Frontend.Parse:
@@ -262,12 +286,96 @@ export class ClientChannel extends FrameStream {
       this.#refuseSetting(unportable);
       return undefined;
     }
-    const server = this.server ?? this.#host.lease();
+    let { server } = this;
+    if (server !== undefined) {
+      if (server.settings !== this.settings && server.quiet) server.replay(this.settings);
+      return server;
+    }
+    server = this.#host.lease();
     if (server === undefined) return undefined;
-    if (server.settings !== this.settings && server.quiet) server.replay(this.settings);
-    // What a statement names may be the client's own function or table: nothing is known of it then.
-    if (this.settings.shadowsCatalog) server.effects |= Effect.Unknown;
+    if (!this.#transparent) server.ladder.begin(this);
+    if (server.settings !== this.settings) server.replay(this.settings);
     return server;
+  }
+
+  /** What the text may leave behind, as the server will read it. */
+  #inspect(bytes: Buffer, start: number, end: number): Footprint {
+    // What the statements before do to the reading of it is not known yet.
+    if (this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0) return opaque;
+    return this.#host.inspect(bytes, start, end);
+  }
+
+  /** A statement is about to run on the server. */
+  #mark(server: ServerChannel, footprint: Footprint): void {
+    // What a statement names may be the client's own function or table: nothing is known of it then.
+    if (this.settings.shadowsCatalog) server.ladder.effects |= Effect.Unknown | Effect.Distrusted;
+    if (footprint === inert) return;
+    const { effects } = footprint;
+    if (footprint.hazards.length > 0) this.#host.onHazards(footprint);
+    if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0) this.#host.onCommitSent();
+    if ((effects & Effect.ReadsSequences) !== 0 && server.complete) server.ladder.forgetSequences(this);
+    server.ladder.mark(footprint, this);
+    for (const name of footprint.settings) if (name.includes('.')) this.#host.onSettingName(name);
+  }
+
+  /** Whether the statement may be sent: one that listens may have to wait. */
+  #mayRun(footprint: Footprint): boolean {
+    return (footprint.effects & Effect.Listens) === 0 || this.#host.readyToListen(footprint.channels);
+  }
+
+  /** Brings what the statement shows, or names at SQL level, to what it is with the client. */
+  #readyFor(server: ServerChannel, footprint: Footprint): void {
+    if (footprint.statements.length > 0) {
+      this.emitBefore();
+      server.ladder.readyNames(
+        footprint.statements.map(({ name }) => name),
+        this,
+        true,
+      );
+    }
+    if ((footprint.effects & (Effect.ShowsStatements | Effect.ShowsChannels)) === 0 || !server.complete) return;
+    this.emitBefore();
+    if ((footprint.effects & Effect.ShowsStatements) !== 0) server.ladder.showStatements(this);
+    if ((footprint.effects & Effect.ShowsChannels) !== 0) server.ladder.showChannels(this.#host.channels());
+  }
+
+  // What the ladder asks
+
+  /** The client has asked for what nextval answered. */
+  remembersSequences(): void {
+    if (this.readsSequences) return;
+    this.readsSequences = true;
+    this.#host.onSequenceReader();
+  }
+
+  preparedBody(text: string, name: string): Buffer | undefined {
+    return this.#host.preparedBody(Buffer.from(text, 'latin1'), name);
+  }
+
+  settingNames(): Iterable<string> {
+    return this.#host.settingNames();
+  }
+
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void {
+    this.#host.onChannels(listens, unlistens);
+  }
+
+  /** Whether notifications that its server gets are the client's. */
+  listensItself(ladder: Ladder): boolean {
+    return this.#transparent || ladder.pins.has('listen');
+  }
+
+  /** A statement prepared by SQL becomes the client's own. Answers false when it may have no more, or none so long. */
+  keepStatement(name: string, text: Buffer, typeOids: readonly number[]): boolean {
+    const body = statementBody(text, typeOids);
+    const before = this.statements.get(name);
+    if (before?.body.equals(body) === true) return true;
+    if (body.length > this.#limits.statementBytesMax) return false;
+    if (before === undefined && this.statements.size >= this.#limits.statementsMax) return false;
+    this.statements.drop(name);
+    const statement = this.#registry.hold(body, () => this.#host.inspect(text, 0, text.length), this.settings.parseKey);
+    this.statements.set(name, statement);
+    return true;
   }
 
   #refuseSetting(name: string): void {
@@ -308,11 +416,11 @@ export class ClientChannel extends FrameStream {
   }
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
-    const effects = this.#transparent ? Effect.Unknown : this.#host.inspect(bytes, start + headerBytes, end - 1);
-    return this.#query(effects, forgetsStatements(bytes, start + headerBytes, end) ? 'statements' : 'nothing');
+    const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
+    return this.#query(footprint, forgetsStatements(bytes, start + headerBytes, end) ? 'statements' : 'nothing');
   }
 
-  #query(effects: number, forgets: 'statements' | 'nothing'): Verdict {
+  #query(footprint: Footprint, forgets: 'statements' | 'nothing'): Verdict {
     if (this.#limits.simpleProtocol === 'refused') {
       return this.#violation(
         'PQexec disallowed',
@@ -320,10 +428,18 @@ export class ClientChannel extends FrameStream {
         'Use the extended protocol: parameters or prepared statements.',
       );
     }
+    if (!this.#transparent && !this.#mayRun(footprint)) return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
-    server.effects |= effects;
+    if (this.#transparent) {
+      if (footprint.hazards.length > 0) this.#host.onHazards(footprint);
+      server.ladder.mark(unseen, this);
+    } else if (footprint !== inert || this.settings.shadowsCatalog) {
+      if (footprint.refused !== undefined) return this.#refuseQuery(server, refusal(footprint.refused));
+      this.#readyFor(server, footprint);
+      this.#mark(server, footprint);
+    }
     // A Query empties the unnamed slot, unless an error before it makes the server skip it.
     if (forgets === 'statements') {
       server.statementsForgotten();
@@ -353,21 +469,32 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
     if (this.#transparent) {
-      server.effects |= Effect.Unknown;
+      const { hazards } = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
+      if (hazards.length > 0) this.#host.onHazards(this.#host.inspect(bytes, parts.queryStart, parts.queryEnd));
+      server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
     }
     const body = bytes.subarray(parts.queryStart, end);
+    const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
+    if (footprint.refused !== undefined) return this.#refuse(server, refusal(footprint.refused));
+    // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
+    if (footprint !== inert) this.#readyForParse(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
-      const effects = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed }));
-      this.unnamed = new Statement('', Buffer.from(body), effects);
+      this.unnamed = new Statement('', Buffer.from(body), footprint);
       server.unnamed = this.unnamed;
       server.traffic.serverParses++;
       return Verdict.Keep;
     }
 
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
+    if (server.ladder.unsettled.has(name)) {
+      // Whether the name is free only the server knows by now; a look will tell what became of it.
+      server.ladder.mark(opaque, this);
+      server.owe(owedParse);
+      return Verdict.Keep;
+    }
     if (this.statements.get(name) !== undefined) {
       return this.#refuse(server, {
         severity: 'ERROR',
@@ -383,11 +510,7 @@ export class ClientChannel extends FrameStream {
         hint: 'Close statements that are no longer used, or raise max_client_statements.',
       });
     }
-    const statement = this.#registry.hold(
-      body,
-      () => this.#host.inspect(bytes, parts.queryStart, parts.queryEnd),
-      this.settings.parseKey,
-    );
+    const statement = this.#registry.hold(body, () => footprint, this.settings.parseKey);
     this.statements.set(name, statement);
     if (server.statements.use(statement)) {
       server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, serverToo: false }));
@@ -426,7 +549,7 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
     if (this.#transparent) {
-      server.effects |= Effect.Unknown;
+      server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
     }
@@ -439,7 +562,7 @@ export class ClientChannel extends FrameStream {
       });
     }
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed }));
-    this.unnamed = new Statement('', emptyBody, Effect.Unknown);
+    this.unnamed = new Statement('', emptyBody, opaque);
     server.unnamed = this.unnamed;
     server.traffic.serverParses++;
     return Verdict.Keep;
@@ -468,25 +591,33 @@ export class ClientChannel extends FrameStream {
   #onBind(bytes: Buffer, start: number, end: number, frameEnd: number): Verdict {
     const parts = readBind(bytes, start, end);
     if (parts === undefined) return this.#violation('bad packet', 'Bind cannot be read, or its names are too long');
+    if (this.#transparent) {
+      const verdict = this.#forward(owedBind);
+      if (verdict === Verdict.Keep && this.server !== undefined) this.server.traffic.binds++;
+      return verdict;
+    }
+    const { statementEnd } = parts;
+    const known = this.#statementOf(bytes, parts.statementStart, statementEnd);
+    if (known !== undefined && !this.#mayRun(known.footprint)) return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.binds++;
-    if (this.#transparent) {
-      server.owe(owedBind);
-      return Verdict.Keep;
-    }
-    if (parts.statementStart === parts.statementEnd) {
+    if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
-      if (this.unnamed !== undefined) server.effects |= this.unnamed.effects;
+      if (known !== undefined) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
       server.owe(owedBind);
       return Verdict.Keep;
     }
-    const statement = this.#readyNamed(server, bytes, parts.statementStart, parts.statementEnd);
-    if (statement === undefined) {
-      return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, parts.statementEnd)));
+    if (this.#isUnsettled(server, bytes, parts.statementStart, statementEnd)) {
+      server.owe(owedBind);
+      return Verdict.Keep;
     }
-    server.effects |= statement.effects;
+    const statement = this.#readyNamed(server, bytes, parts.statementStart, statementEnd);
+    if (statement === undefined) {
+      return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
+    }
+    this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
     server.owe(owedBind);
     const rest = parts.statementEnd + 1;
     const prefix = bindPrefix(
@@ -497,6 +628,35 @@ export class ClientChannel extends FrameStream {
     server.toServer.write(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
     return Verdict.Replace;
+  }
+
+  #statementOf(bytes: Buffer, start: number, end: number): Statement | undefined {
+    return start === end ? this.unnamed : this.statements.find(bytes, start, end);
+  }
+
+  /** Whether only the server knows what the name stands for: it goes as it is. */
+  #isUnsettled(server: ServerChannel, bytes: Buffer, start: number, end: number): boolean {
+    if (server.ladder.unsettled.size === 0 || !server.ladder.unsettled.has(nameOf(bytes, start, end))) return false;
+    server.ladder.mark(opaque, this);
+    return true;
+  }
+
+  #readyForParse(server: ServerChannel, footprint: Footprint): void {
+    if ((footprint.effects & Effect.ReadsSequences) !== 0 && server.complete) server.ladder.forgetSequences(this);
+    this.#readyFor(server, footprint);
+  }
+
+  /** A statement is bound: some of what it leaves behind may hang on its parameters, which begin at `from`. */
+  #markBound(server: ServerChannel, footprint: Footprint, bytes: Buffer, from: number, end: number): void {
+    if (footprint === inert && !this.settings.shadowsCatalog) return;
+    this.#readyFor(server, footprint);
+    this.#mark(server, footprint);
+    for (const number of footprint.settingParameters) {
+      const name = readBindParameter(bytes, from, end, number)?.toLowerCase();
+      if (name === 'role' || name === 'session_authorization') server.ladder.effects |= Effect.Role;
+      server.ladder.markSetting(name);
+      if (name?.includes('.') === true) this.#host.onSettingName(name);
+    }
   }
 
   #onDescribe(bytes: Buffer, start: number, end: number): Verdict {
@@ -514,10 +674,15 @@ export class ClientChannel extends FrameStream {
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
+    if (this.#isUnsettled(server, bytes, parts.nameStart, parts.nameEnd)) {
+      server.owe(owedDescribe);
+      return Verdict.Keep;
+    }
     const statement = this.#readyNamed(server, bytes, parts.nameStart, parts.nameEnd);
     if (statement === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));
     }
+    if (statement.footprint.statements.length > 0) this.#readyFor(server, statement.footprint);
     server.owe(owedDescribe);
     server.toServer.writeOwned(describeStatementMessage(statement.serverName));
     return Verdict.Drop;
@@ -537,6 +702,10 @@ export class ClientChannel extends FrameStream {
     }
     // The server keeps it for the next client with the same statement.
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
+    if (server?.ladder.unsettled.has(name) === true) {
+      server.ladder.mark(opaque, this);
+      return this.#forward(owedClose);
+    }
     const statement = this.statements.take(name);
     this.#answerClose(statement === undefined ? undefined : { kind: 'client-close', name, statement });
     return Verdict.Drop;
@@ -554,9 +723,19 @@ export class ClientChannel extends FrameStream {
   /** Answers with an error at this place in the order, and makes the server's transaction fail as any error would. */
   #refuse(server: ServerChannel, error: ErrorFields): Verdict {
     this.emitBefore();
-    server.owe(owedProvoked(errorResponse(error)));
+    server.owe(owedProvoked(Expect.Parsed, errorResponse(error)));
     server.unnamed = undefined;
     server.toServer.writeOwned(parseMessage('', provocation));
+    return Verdict.Drop;
+  }
+
+  /** The same for a Query. */
+  #refuseQuery(server: ServerChannel, error: ErrorFields): Verdict {
+    this.emitBefore();
+    server.owe(owedProvoked(Expect.ReadyForQuery, errorResponse(error)));
+    server.unnamed = undefined;
+    this.unnamed = undefined;
+    server.toServer.writeOwned(provokingQuery);
     return Verdict.Drop;
   }
 
@@ -599,5 +778,27 @@ function unknownStatement(name: string): ErrorFields {
       name === ''
         ? 'unnamed prepared statement does not exist'
         : `prepared statement "${printable(name)}" does not exist`,
+  };
+}
+
+const hazardTexts: Readonly<Record<HazardName, string>> = {
+  setting: 'changing a setting of the session',
+  role: 'changing the role of the session',
+  statement: 'PREPARE, EXECUTE and DEALLOCATE',
+  listen: 'LISTEN and UNLISTEN',
+  cursor: 'a cursor WITH HOLD',
+  temp: 'a temporary object that outlives its transaction',
+  advisory_lock: 'an advisory lock of the session',
+  sequence: 'asking for the last value of a sequence',
+  load: 'a statement whose effect nothing undoes',
+  unknown: 'a statement whose effects on the session are not known',
+};
+
+function refusal(hazard: HazardName): ErrorFields {
+  return {
+    severity: 'ERROR',
+    sqlstate: '0A000',
+    message: `${hazardTexts[hazard]} is refused by the pooler (${hazard})`,
+    hint: `Set on_hazard.${hazard} to auto or pin, or use a database or user with pool_mode = session.`,
   };
 }

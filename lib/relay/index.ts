@@ -1,5 +1,16 @@
-// The two hot directions between a client and its server, and the queue of replies owed. Talks to ports; never to a socket.
+// The two hot directions between a client and its server, the queue of replies owed, and what a client's statements leave on a
+// server. Talks to ports; never to a socket.
 
 export { ClientChannel, type ClientChannelLimits } from './client-channel.js';
-export { type ClientHost, newTraffic, type Port, type ServerHost, type Traffic } from './ports.js';
+export { type ResetPlan, type Standing, smartReset } from './ladder.js';
+export {
+  type ClientHost,
+  type LadderCounts,
+  newTraffic,
+  type Port,
+  type ResetKind,
+  resetKinds,
+  type ServerHost,
+  type Traffic,
+} from './ports.js';
 export { ServerChannel } from './server-channel.js';

@@ -30,6 +30,8 @@ export type Expect = (typeof Expect)[keyof typeof Expect];
 export type Undo =
   /** The server did not prepare it. */
   | { readonly kind: 'server-parse'; readonly statement: Statement }
+  /** Under the client's own name: the server did not prepare it. */
+  | { readonly kind: 'own-name'; readonly name: string }
   /** The server did not close it. */
   | { readonly kind: 'server-close'; readonly statement: Statement }
   /** The client did not get the name, nor, with `serverToo`, the server the statement. */
@@ -52,12 +54,18 @@ export interface Owed {
   /** What goes to the client: at this place (Fake), or instead of the error that weir provoked. */
   readonly bytes: Buffer | undefined;
   readonly undo: Undo | undefined;
-  /** Called at the end of a batch of weir's own, with the error it met. */
-  readonly done: ((error: ServerErrorFields | undefined) => void) | undefined;
+  /** Called at the end of a batch of weir's own, with the error it met, or the rows of its answer. */
+  readonly done: OwnDone | undefined;
+  /** Part of a batch of weir's own: its error is not the client's either. */
+  readonly silent: boolean;
 }
 
+/** The columns of each row as latin1 strings. */
+export type OwnRows = readonly (readonly (string | null)[])[];
+export type OwnDone = (error: ServerErrorFields | undefined, rows: OwnRows) => void;
+
 function plain(expect: Expect): Owed {
-  return { expect, visible: true, bytes: undefined, undo: undefined, done: undefined };
+  return { expect, visible: true, bytes: undefined, undo: undefined, done: undefined, silent: false };
 }
 
 /** Entries that carry nothing, shared: the common query allocates none. */
@@ -72,25 +80,35 @@ export const owedCopyEnd: Owed = plain(Expect.CopyEnded);
 
 /** A reply to the client that needs an undo. */
 export function owedWithUndo(expect: Expect, undo: Undo): Owed {
-  return { expect, visible: true, bytes: undefined, undo, done: undefined };
+  return { expect, visible: true, bytes: undefined, undo, done: undefined, silent: false };
 }
 
 /** A message weir slips into a client's batch; the reply is swallowed. */
 export function owedSkip(expect: Expect, undo: Undo | undefined): Owed {
-  return { expect, visible: false, bytes: undefined, undo, done: undefined };
+  return { expect, visible: false, bytes: undefined, undo, done: undefined, silent: false };
 }
 
 /** An answer of weir's own at this place in the order. */
 export function owedFake(bytes: Buffer, undo: Undo | undefined): Owed {
-  return { expect: Expect.Fake, visible: true, bytes, undo, done: undefined };
+  return { expect: Expect.Fake, visible: true, bytes, undo, done: undefined, silent: false };
 }
 
-/** A message that is sure to fail; the client sees `error` instead of PostgreSQL's. */
-export function owedProvoked(error: Buffer): Owed {
-  return { expect: Expect.Parsed, visible: true, bytes: error, undo: undefined, done: undefined };
+/** A Parse, or a Query, that is sure to fail; the client sees `error` instead of PostgreSQL's. */
+export function owedProvoked(expect: Expect, error: Buffer): Owed {
+  return { expect, visible: true, bytes: error, undo: undefined, done: undefined, silent: false };
 }
 
 /** A batch of weir's own, answered by ReadyForQuery. */
-export function owedOwn(done: (error: ServerErrorFields | undefined) => void): Owed {
-  return { expect: Expect.ReadyForQuery, visible: false, bytes: undefined, undo: undefined, done };
+export function owedOwn(done: OwnDone): Owed {
+  return { expect: Expect.ReadyForQuery, visible: false, bytes: undefined, undo: undefined, done, silent: true };
+}
+
+/** The end of a batch of weir's own in the extended protocol. */
+export function owedOwnSync(done: OwnDone): Owed {
+  return { expect: Expect.ReadyForSync, visible: false, bytes: undefined, undo: undefined, done, silent: true };
+}
+
+/** A message of such a batch. */
+export function owedSilent(expect: Expect, undo: Undo | undefined): Owed {
+  return { expect, visible: false, bytes: undefined, undo, done: undefined, silent: true };
 }

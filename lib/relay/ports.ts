@@ -1,8 +1,13 @@
 // The two sides of the relay as the relay sees them: a port to write to, and listeners for what only upper layers can decide.
 
 import { TimeHistogram } from '../metrics/index.js';
+import { type ChannelUse, type Footprint, type HazardName, hazardNames } from '../session/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { ServerChannel } from './server-channel.js';
+
+/** How a server was brought back to its beginning. */
+export const resetKinds = ['targeted', 'smart', 'discard_all', 'destroy', 'server_reset_query'] as const;
+export type ResetKind = (typeof resetKinds)[number];
 
 /** The way out to a peer. Bytes given to `write` are valid only during the call; `writeOwned` may keep its argument. */
 export interface Port {
@@ -14,8 +19,25 @@ export interface Port {
 export interface ClientHost {
   /** A server for the batch that begins, already attached, or `undefined`: the channel stops until it is fed again. */
   lease(): ServerChannel | undefined;
-  /** Effect bits of a statement's text, which lies in `bytes` from `start` to `end`. */
-  inspect(bytes: Buffer, start: number, end: number): number;
+  /** What the statement may leave behind whose text lies in `bytes` from `start` to `end`. */
+  inspect(bytes: Buffer, start: number, end: number): Footprint;
+  /** The statement within `text` that its PREPARE of this name, bytes as a latin1 string, prepares. */
+  preparedBody(text: Buffer, name: string): Buffer | undefined;
+  /** A statement with hazards is about to run. */
+  onHazards(footprint: Footprint): void;
+  /** Whether notifications on the channels are kept for the client from here on; false: ask again when fed again. */
+  readyToListen(channels: readonly ChannelUse[]): boolean;
+  /** A transaction that may have begun to listen is about to commit. */
+  onCommitSent(): void;
+  /** What the client listens on has changed, by what the server says and by what it was told. */
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void;
+  /** Channels the client listens on. */
+  channels(): readonly string[];
+  /** Names of settings with a dot that clients of the pool have used. */
+  settingNames(): Iterable<string>;
+  onSettingName(name: string): void;
+  /** The client has asked for what nextval answered: it will do so again. */
+  onSequenceReader(): void;
   /** The client said Terminate. */
   onTerminate(): void;
   /** The client broke the protocol; the connection ends with this error. */
@@ -30,6 +52,8 @@ export interface ServerHost {
   onError(fields: ServerErrorFields, own: boolean): void;
   /** The server announced its end. */
   onFatal(fields: ServerErrorFields): void;
+  /** The session has something weir did not know of. */
+  onLeak(cause: string, what: string): void;
   /** The stream makes no sense any more: both sides must be closed and the server never used again. */
   onDoubt(reason: string): void;
 }
@@ -47,6 +71,24 @@ export interface Traffic {
   serverParses: number;
   binds: number;
   replays: number;
+  readonly ladder: LadderCounts;
+}
+
+/** What was done about what clients left behind. */
+export interface LadderCounts {
+  /** Looks at a server's session. */
+  probes: number;
+  readonly resets: Record<ResetKind, number>;
+  /** Pins that began. */
+  readonly pins: Record<HazardName, number>;
+  /** What looks found and weir did not believe. */
+  readonly leaks: Record<HazardName, number>;
+  /** Named statements prepared again and run once more after a change of their tables. */
+  reprepared: number;
+}
+
+function zeros<K extends string>(names: readonly K[]): Record<K, number> {
+  return Object.fromEntries(names.map((name) => [name, 0])) as Record<K, number>;
 }
 
 export function newTraffic(): Traffic {
@@ -61,5 +103,12 @@ export function newTraffic(): Traffic {
     serverParses: 0,
     binds: 0,
     replays: 0,
+    ladder: {
+      probes: 0,
+      resets: zeros(resetKinds),
+      pins: zeros(hazardNames),
+      leaks: zeros(hazardNames),
+      reprepared: 0,
+    },
   };
 }

@@ -11,14 +11,17 @@ import {
   headerBytes,
   parameterStatus,
   parseMessage,
+  readDataRow,
   readErrorFields,
   readParameterStatus,
   type ServerErrorFields,
+  syncMessage,
   TransactionStatus,
   Verdict,
 } from '../wire/index.js';
 import type { ClientChannel } from './client-channel.js';
-import { Expect, type Owed, owedOwn, owedSkip, type Undo } from './owed.js';
+import { Ladder } from './ladder.js';
+import { Expect, type Owed, type OwnDone, owedOwn, owedOwnSync, owedSilent, owedSkip, type Undo } from './owed.js';
 import type { Port, ServerHost, Traffic } from './ports.js';
 
 const heldBytesMax = 64 * 1024;
@@ -33,9 +36,8 @@ const unasked = [
   { tag: Backend.ReadyForQuery, action: Action.Whole, holdBytesMax: 6 },
 ];
 const quietTable = frameTable(unasked);
-const busyTable = frameTable([
+const answers = [
   ...unasked,
-  { tag: Backend.DataRow, action: Action.Forward },
   { tag: Backend.CopyData, action: Action.Forward },
   { tag: Backend.CopyDone, action: Action.Forward },
   { tag: Backend.ParameterDescription, action: Action.Forward },
@@ -51,7 +53,13 @@ const busyTable = frameTable([
   { tag: Backend.CopyInResponse, action: Action.Header },
   { tag: Backend.CopyBothResponse, action: Action.Header },
   { tag: Backend.CommandComplete, action: Action.Whole, holdBytesMax: heldBytesMax },
-]);
+];
+const busyTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Forward }]);
+/** A row of weir's own queries; one has a statement's text, or a setting's value. */
+const ownRowBytesMax = 4 * 1024 * 1024;
+const ownRowsMax = 20_000;
+/** For answers to weir's own queries. */
+const ownTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Whole, holdBytesMax: ownRowBytesMax }]);
 
 /** PostgreSQL's own limit of a message to a client. */
 const serverFrameBytesMax = 0x7fff_ffff;
@@ -82,6 +90,7 @@ function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
 
 const letterD = 0x44;
 const letterR = 0x52;
+const letterO = 0x4f;
 const reset = Buffer.from('RESET\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
@@ -112,8 +121,14 @@ export class ServerChannel extends FrameStream {
   unnamed: Statement | undefined;
   /** Queries sent that take all statements with them and have not succeeded yet: what is left is not known, so each is closed before it is prepared. */
   #forgetting = 0;
-  /** Effects of everything run since the last reset. */
-  effects = 0;
+  /** What the statements of leases leave behind. */
+  readonly ladder: Ladder;
+  /** Run behind a RESET ALL: what the operator has every new connection begin with. */
+  readonly restoreQuery: Buffer | undefined;
+  /** Who logged in, as the server reported it. */
+  readonly loginAuthorization: string;
+  /** As the server last reported it. */
+  superuser: string;
   /** Whether somebody has had the server since it was last found clean. */
   usedSinceReset = false;
 
@@ -132,13 +147,14 @@ export class ServerChannel extends FrameStream {
   /** One of those Syncs was sent behind data: a COPY that fails may end before it, and then it counts. */
   #syncsUncertain = false;
   #ownError: ServerErrorFields | undefined;
+  #ownRows: (string | null)[][] = [];
   #batchEnded = false;
   /** A batch has ended and nothing is owed: told to the host once all that was received has been looked at. */
   #batchOver = false;
   /** The same of a batch of weir's own. */
   #ownOver: (() => void) | undefined;
-  /** Those it had after its login: all of them reported ones. */
-  readonly #loginSettings: Settings;
+  /** Those it had after its login. */
+  readonly loginSettings: Settings;
   /** The client ran RESET or DISCARD ALL in this batch: the server goes back to its beginning, the client to its own. */
   #resetting = false;
   #closed = false;
@@ -156,6 +172,8 @@ export class ServerChannel extends FrameStream {
     readonly traffic: Traffic;
     readonly settings: Settings;
     readonly statements: ServerStatements;
+    readonly parameters?: ReadonlyMap<string, string>;
+    readonly restoreQuery?: Buffer | undefined;
   }) {
     super(quietTable, serverFrameBytesMax);
     this.toServer = options.toServer;
@@ -163,8 +181,12 @@ export class ServerChannel extends FrameStream {
     this.#clock = options.clock;
     this.traffic = options.traffic;
     this.settings = options.settings;
-    this.#loginSettings = options.settings;
+    this.loginSettings = options.settings;
     this.statements = options.statements;
+    this.restoreQuery = options.restoreQuery;
+    this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
+    this.superuser = options.parameters?.get('is_superuser') ?? 'off';
+    this.ladder = new Ladder(this);
   }
 
   get client(): ClientChannel | undefined {
@@ -222,6 +244,7 @@ export class ServerChannel extends FrameStream {
 
   /** Ends the lease; whatever the server still sends reaches nobody. */
   detach(): void {
+    this.ladder.end();
     this.#client = undefined;
     this.queryStartedMs = undefined;
     this.idleInTransactionSinceMs = undefined;
@@ -292,10 +315,71 @@ export class ServerChannel extends FrameStream {
   }
 
   /** Sends a batch of weir's own whose replies nobody sees. */
-  ask(message: Buffer, done: (error: ServerErrorFields | undefined) => void): void {
+  ask(message: Buffer, done: OwnDone): void {
     this.owe(owedOwn(done));
     this.unnamed = undefined;
     this.toServer.writeOwned(message);
+  }
+
+  /** Sends one without which what follows must not run. */
+  askForSure(message: Buffer): void {
+    this.ask(message, this.#onSure);
+  }
+
+  readonly #onSure = (error: ServerErrorFields | undefined): void => {
+    if (error !== undefined) this.#doubt(`the session could not be reset: ${error.sqlstate} ${error.message}`);
+  };
+
+  /** A batch of weir's own has been answered and nothing else is owed: the lease may end after all. */
+  endBatch(): void {
+    this.#batchOver = true;
+  }
+
+  nowMs(): number {
+    return this.#clock.now();
+  }
+
+  onLeak(cause: string, what: string): void {
+    this.#host.onLeak(cause, what);
+  }
+
+  onLookFailed(error: ServerErrorFields): void {
+    this.#host.onError(error, true);
+  }
+
+  /** Prepares statements under names of the client's own, and closes those that have none. */
+  prepareOwnNames(
+    changes: readonly (readonly [name: string, statement: Statement | undefined])[],
+    apart: boolean,
+  ): void {
+    const owed = apart && this.complete ? owedSilent : owedSkip;
+    for (const [name, statement] of changes) {
+      // Closing what is not there is no error; preparing what is there would be one.
+      this.owe(owed(Expect.Closed, { kind: 'own-name', name }));
+      this.toServer.writeOwned(closeStatementMessage(name));
+      if (statement === undefined) continue;
+      this.traffic.serverParses++;
+      this.owe(owed(Expect.Parsed, { kind: 'own-name', name }));
+      this.toServer.writeOwned(parseMessage(name, statement.body));
+    }
+    if (owed === owedSilent) this.#endOwn();
+  }
+
+  /** Closes all statements that have names of weir's. */
+  closeStatements(): void {
+    if (!this.complete) return;
+    for (const statement of this.statements.all()) {
+      this.owe(owedSilent(Expect.Closed, undefined));
+      this.toServer.writeOwned(closeStatementMessage(statement.serverName));
+    }
+    this.statements.clear();
+    this.unnamed = undefined;
+    this.#endOwn();
+  }
+
+  #endOwn(): void {
+    this.owe(owedOwnSync(() => {}));
+    this.toServer.writeOwned(syncMessage);
   }
 
   /** Brings the server to the client's settings, in the same write as the message that follows. */
@@ -303,8 +387,6 @@ export class ServerChannel extends FrameStream {
     const message = settings.replayMessage(this.settings);
     this.settings = settings;
     if (message === undefined) return;
-    // On a server put by it would end the connection: it goes with the lease.
-    if (settings.get('idle_session_timeout') !== undefined) this.effects |= Effect.Unknown;
     this.traffic.replays++;
     this.ask(message, this.#onReplayed);
   }
@@ -360,7 +442,7 @@ export class ServerChannel extends FrameStream {
   /** After a reset query of the operator's: what it did to settings that are not reported is not known. */
   forgetAfterReset(): void {
     this.unnamed = undefined;
-    this.effects &= Effect.Indelible;
+    this.ladder.reset();
     this.#forgetUnreported();
   }
 
@@ -369,14 +451,15 @@ export class ServerChannel extends FrameStream {
     this.statements.clear();
     this.#forgetting = 0;
     this.unnamed = undefined;
-    this.effects = 0;
+    this.ladder.reset();
+    this.ladder.forgetNames();
     this.#forgetUnreported();
   }
 
   /** What the server does not report has its value of the login again. */
   #forgetUnreported(): void {
     const reported = new Map<string, string>();
-    for (const [name, value] of this.#loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
+    for (const [name, value] of this.loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
     this.settings = new Settings(reported);
   }
 
@@ -407,18 +490,46 @@ export class ServerChannel extends FrameStream {
         return this.#onReady(bytes[start + 5] as number);
       case Backend.CommandComplete:
         if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
-        else if (bytes[start + headerBytes] === letterR)
+        else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
+          if (bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback();
+        }
         if (this.#copyIn) this.#endCopyIn();
         return this.onHeader(tag);
       case Backend.ParameterStatus:
         return this.#onParameterStatus(bytes, start, end);
       case Backend.ErrorResponse:
         return this.#onError(bytes, start, end);
+      case Backend.DataRow:
+        return this.#onOwnRow(bytes, start, end);
+      case Backend.NotificationResponse:
+        return this.#onNotification(bytes, start, end);
       default:
-        // A notice or notification between batches belongs to whoever holds the server.
+        // A notice between batches belongs to whoever holds the server.
         return this.#visible ? Verdict.Keep : Verdict.Drop;
     }
+  }
+
+  #onOwnRow(bytes: Buffer, start: number, end: number): Verdict {
+    const row = readDataRow(bytes, start, end);
+    if (row === undefined || this.#ownRows.length >= ownRowsMax)
+      return this.#doubt('an answer to the pooler that cannot be read');
+    this.#ownRows.push(row);
+    return Verdict.Drop;
+  }
+
+  /** Only a client that keeps its server listens on it; the others are told by the server that listens for them. */
+  #onNotification(bytes: Buffer, start: number, end: number): Verdict {
+    const client = this.#client;
+    if (client?.onNotification !== undefined) {
+      client.onNotification(bytes, start, end);
+      return Verdict.Drop;
+    }
+    if (client === undefined || !client.listensItself(this.ladder)) return Verdict.Drop;
+    if (this.#visible) return Verdict.Keep;
+    this.emitBefore();
+    client.toClient.write(bytes, start, end);
+    return Verdict.Drop;
   }
 
   protected onLarge(tag: number, _total: number, bytes: Buffer, start: number, end: number): Verdict {
@@ -484,7 +595,7 @@ export class ServerChannel extends FrameStream {
     }
     const head = this.#owed.peek();
     this.#visible = head?.visible ?? true;
-    this.useTable(head === undefined ? quietTable : busyTable);
+    this.useTable(head === undefined ? quietTable : head.done === undefined ? busyTable : ownTable);
   }
 
   #advanceOrWait(): void {
@@ -514,12 +625,14 @@ export class ServerChannel extends FrameStream {
       this.#owed.shift();
       this.status = status;
       const error = this.#ownError;
+      const rows = this.#ownRows;
       this.#ownError = undefined;
+      if (rows.length > 0) this.#ownRows = [];
       this.#advance();
       const { done } = head;
       if (done !== undefined) {
-        if (this.#owed.length > 0) done(error);
-        else this.#ownOver = () => done(error);
+        if (this.#owed.length > 0) done(error, rows);
+        else this.#ownOver = () => done(error, rows);
       }
       return Verdict.Drop;
     }
@@ -567,13 +680,20 @@ export class ServerChannel extends FrameStream {
       this.#resetting = true;
       this.#forgetStatements();
       if (this.#visible) this.#client?.onDiscardAll();
+      if (this.#owed.length <= 1 && !this.#batchOpenBehind()) this.ladder.discardedAll();
     } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
       this.#forgetStatements();
     }
   }
 
+  /** Whether the client has sent anything behind what is answered now. */
+  #batchOpenBehind(): boolean {
+    return this.#batchOpen && this.#owed.peek()?.expect === Expect.ReadyForQuery;
+  }
+
   /** All statements are gone, but not those of messages sent behind the one that did it. */
   #forgetStatements(): void {
+    this.ladder.forgetNames();
     const head = this.#owed.peek();
     if (head?.undo?.kind === 'client-all') {
       this.#settle(head);
@@ -591,17 +711,22 @@ export class ServerChannel extends FrameStream {
     if (this.#visible) this.#client?.statements.clear(behind);
     this.statements.clear(preparedBehind);
     // Messages behind it may have taken for prepared what is not: a reset brings certainty.
-    if (this.#owed.length > 1) this.effects |= Effect.Unknown;
+    if (this.#owed.length > 1) this.ladder.effects |= Effect.Unseen;
   }
 
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
     const parameter = readParameterStatus(bytes, start, end);
     if (parameter === undefined) return this.#doubt('ParameterStatus that cannot be read');
+    if (parameter.name === 'is_superuser') this.superuser = parameter.value;
+    if (parameter.name === 'is_superuser' || parameter.name === 'session_authorization') {
+      // Whatever changed it, known or not: the client's role is asked for.
+      if (this.#visible) this.ladder.effects |= Effect.Role;
+    }
     if (isReplayed(parameter.name)) {
       const client = this.#visible ? this.#client : undefined;
       const agreed = client?.settings === this.settings;
       this.settings = this.settings.with(parameter.name, parameter.value);
-      if (client !== undefined && this.#resetting && this.#loginSettings.get(parameter.name) === parameter.value) {
+      if (client !== undefined && this.#resetting && this.loginSettings.get(parameter.name) === parameter.value) {
         const own = client.loginSettings.get(parameter.name);
         if (own !== undefined && own !== parameter.value) {
           client.settings = client.settings.with(parameter.name, own);
@@ -631,11 +756,17 @@ export class ServerChannel extends FrameStream {
       this.#host.onError(fields, this.#client === undefined);
       return this.#doubt(`an error that nobody asked for: ${fields.sqlstate} ${fields.message}`);
     }
-    if (!head.visible && head.expect === Expect.ReadyForQuery) {
+    if (head.silent) {
       this.#ownError = fields;
       this.#host.onError(fields, true);
+      if (head.expect > Expect.ReadyForQuery) {
+        this.emitBefore();
+        this.#abortBatch(fields.sqlstate);
+        this.#advance();
+      }
       return Verdict.Drop;
     }
+    this.ladder.onRollback();
     this.emitBefore();
     this.#visible = true;
     if (this.#copyIn && this.#syncsOverlooked > 0 && (this.#syncsUncertain || !readingCopy.test(fields.where ?? ''))) {
@@ -649,7 +780,9 @@ export class ServerChannel extends FrameStream {
     this.#host.onError(fields, false);
     if (head.expect <= Expect.ReadyForQuery) {
       if (head.undo?.kind === 'client-all') this.#restoreNames(head.undo.names);
-      return Verdict.Keep;
+      if (head.bytes === undefined) return Verdict.Keep;
+      this.#client?.toClient.writeOwned(head.bytes);
+      return Verdict.Drop;
     }
     if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
     const replaced = head.bytes !== undefined;
@@ -683,6 +816,9 @@ export class ServerChannel extends FrameStream {
     switch (undo.kind) {
       case 'server-parse':
         this.statements.remove(undo.statement);
+        break;
+      case 'own-name':
+        this.ladder.doubtName(undo.name);
         break;
       case 'server-close':
         this.statements.restore(undo.statement);

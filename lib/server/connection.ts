@@ -41,6 +41,8 @@ export interface ServerOwner {
   /** The connection is over; called once. `error` is undefined when weir closed it. */
   onServerClosed(server: ServerConnection, error: PoolerError | undefined): void;
   onServerError(server: ServerConnection, fields: ServerErrorFields): void;
+  /** Its session has something that weir did not believe it to have. */
+  onLeak(server: ServerConnection, cause: string, what: string): void;
   /** What an earlier client left unread has been read. */
   onServerDrained(server: ServerConnection): void;
   /** The state changed from `before`. */
@@ -121,6 +123,8 @@ export class ServerConnection implements PeerHandler, ServerHost {
       traffic: env.traffic,
       settings: this.loginSettings,
       statements: new ServerStatements(env.registry, Math.max(1, env.statementsMax)),
+      parameters: login.parameters,
+      restoreQuery: target.connectQuery === undefined ? undefined : ownQueryMessage(target.connectQuery),
     });
     this.peer.handler = this;
     if (login.rest.length > 0) this.onData(login.rest, 0, login.rest.length);
@@ -293,6 +297,10 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   onError(fields: ServerErrorFields): void {
     this.#owner.onServerError(this, fields);
+  }
+
+  onLeak(cause: string, what: string): void {
+    this.#owner.onLeak(this, cause, what);
   }
 
   onFatal(fields: ServerErrorFields): void {

@@ -1,5 +1,27 @@
-// The state of a session as data: settings, prepared statements, what statements leave behind. Never touches a socket.
+// The state of a session as data: settings, prepared statements, what statements leave behind, what a look at a server says.
+// Never touches a socket.
 
-export { Effect, planReset, type ResetPlan } from './effects.js';
-export { isReplayed, isSettingName, isStartupSetting, Settings } from './settings.js';
+export {
+  type ChannelUse,
+  Effect,
+  type Footprint,
+  footprint,
+  type HazardName,
+  type HazardPolicy,
+  hazardNames,
+  inert,
+  opaque,
+  type StatementUse,
+  unseen,
+} from './footprint.js';
+export {
+  everything,
+  type Findings,
+  type FoundStatement,
+  lookedFor,
+  ownStatementPrefix,
+  probeQuery,
+  readProbe,
+} from './probe.js';
+export { isReadBack, isReplayed, isSettingName, isStartupSetting, Settings } from './settings.js';
 export { ClientStatements, ServerStatements, Statement, StatementRegistry } from './statements.js';

@@ -36,6 +36,15 @@ export function isStartupSetting(name: string): boolean {
   return isSettingName(name) && !notAtStartup.has(name.toLowerCase());
 }
 
+/** Who the session acts as: replayed before and after everything else, since it decides what may be set. */
+const identity = new Set(['role', 'session_authorization']);
+
+/** Whether a setting's value is worth asking a server for: it is a session's, and can be set again. */
+export function isReadBack(name: string): boolean {
+  const lower = name.toLowerCase();
+  return isStartupSetting(lower) && !notReplayed.has(lower) && !identity.has(lower);
+}
+
 const printableAscii = /^[\x20-\x7e]*$/;
 
 /**
@@ -43,7 +52,7 @@ const printableAscii = /^[\x20-\x7e]*$/;
  * reads the statement in, which is that of the client before.
  * @param characters the value as Unicode
  */
-function literal(characters: string): string {
+export function asciiLiteral(characters: string): string {
   let text = '';
   for (const character of characters) {
     const code = character.codePointAt(0) as number;
@@ -66,8 +75,8 @@ function quoted(name: string): string {
 }
 
 function assignment(name: string, characters: string): string {
-  if (nameLists.has(name)) return `SELECT pg_catalog.set_config('${name}', ${literal(characters)}, false)`;
-  return `SET ${quoted(name)} = ${literal(characters)}`;
+  if (nameLists.has(name)) return `SELECT pg_catalog.set_config('${name}', ${asciiLiteral(characters)}, false)`;
+  return `SET ${quoted(name)} = ${asciiLiteral(characters)}`;
 }
 
 /** Settings under which the same text of a statement means something else: constants are read when it is prepared. */
@@ -135,6 +144,15 @@ export class Settings {
     return this.values.get(name.toLowerCase());
   }
 
+  /** A copy without the setting, which so has its value of the login. */
+  without(name: string): Settings {
+    const lower = name.toLowerCase();
+    if (!this.values.has(lower)) return this;
+    const values = new Map(this.values);
+    values.delete(lower);
+    return new Settings(values);
+  }
+
   with(name: string, value: string): Settings {
     const lower = name.toLowerCase();
     if (this.values.get(lower) === value) return this;
@@ -158,11 +176,28 @@ export class Settings {
   #difference(from: Settings): Buffer | undefined {
     if (this.equals(from)) return undefined;
     const parts: string[] = [];
+    const acting = this.#acting();
+    const wasActing = from.#acting();
+    if (wasActing.length > 0) parts.push('RESET SESSION AUTHORIZATION', 'RESET ROLE');
     for (const [name, value] of this.values) {
+      if (identity.has(name)) continue;
       const characters = this.#characters(value);
       if (from.values.get(name) !== value && characters !== undefined) parts.push(assignment(name, characters));
     }
-    for (const name of from.values.keys()) if (!this.values.has(name)) parts.push(`RESET ${quoted(name)}`);
+    for (const name of from.values.keys()) {
+      if (!this.values.has(name) && !identity.has(name)) parts.push(`RESET ${quoted(name)}`);
+    }
+    parts.push(...acting);
     return parts.length === 0 ? undefined : queryMessage(parts.join(';'));
+  }
+
+  /** The statements that make a session act as somebody else than who logged in. */
+  #acting(): string[] {
+    const parts: string[] = [];
+    const authorization = this.#characters(this.values.get('session_authorization') ?? '');
+    const role = this.#characters(this.values.get('role') ?? '');
+    if (authorization) parts.push(`SET SESSION AUTHORIZATION ${asciiLiteral(authorization)}`);
+    if (role) parts.push(`SET ROLE ${asciiLiteral(role)}`);
+    return parts;
   }
 }

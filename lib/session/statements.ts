@@ -1,6 +1,8 @@
 // Prepared statements: one entry per text and parameter types, shared by all clients, named once, prepared where it runs.
 
 import { assert } from '../util/index.js';
+import type { Footprint } from './footprint.js';
+import { ownStatementPrefix } from './probe.js';
 
 /** A statement as a client prepared it. */
 export class Statement {
@@ -11,16 +13,16 @@ export class Statement {
   /** The settings it was prepared under, as far as they decide what it means: `Settings.parseKey`. */
   readonly context: string;
   /** What it may leave behind in a session each time it is executed. */
-  readonly effects: number;
+  readonly footprint: Footprint;
   /** Clients and servers that hold it. */
   holders = 0;
   /** Some server of the pool has prepared it: a client's Parse needs no server of its own to be answered. */
   proven = false;
 
-  constructor(serverName: string, body: Buffer, effects: number, context = '') {
+  constructor(serverName: string, body: Buffer, footprint: Footprint, context = '') {
     this.serverName = serverName;
     this.body = body;
-    this.effects = effects;
+    this.footprint = footprint;
     this.context = context;
   }
 }
@@ -45,11 +47,16 @@ export class StatementRegistry {
   }
 
   /** The statement with this body, one holder more. Keeps a copy of `body` when it is new. */
-  hold(body: Buffer, effectsOf: (body: Buffer) => number, context = ''): Statement {
+  hold(body: Buffer, footprintOf: (body: Buffer) => Footprint, context = ''): Statement {
     const key = keyOf(body, context);
     let statement = this.#byBody.get(key);
     if (statement === undefined) {
-      statement = new Statement(`weir_${this.#nextId++}`, Buffer.from(body), effectsOf(body), context);
+      statement = new Statement(
+        `${ownStatementPrefix}${this.#nextId++}`,
+        Buffer.from(body),
+        footprintOf(body),
+        context,
+      );
       this.#byBody.set(key, statement);
     }
     statement.holders++;
@@ -122,6 +129,10 @@ export class ServerStatements {
     this.#registry.release(statement);
   }
 
+  all(): readonly Statement[] {
+    return [...this.#held];
+  }
+
   /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
   clear(kept?: ReadonlySet<Statement>): void {
     for (const statement of this.#held) {
@@ -150,6 +161,10 @@ export class ClientStatements {
 
   get(name: string): Statement | undefined {
     return this.#byName.get(name);
+  }
+
+  names(): Iterable<string> {
+    return this.#byName.keys();
   }
 
   /** By the bytes of its name, from `start` to `end`. */

@@ -45,8 +45,9 @@ class Walk {
   #literalDependent = false;
   #unknownEffects = false;
   #parameterCount = 0;
-  /** Where the statement at hand begins in the text. */
+  /** Where the statement at hand begins and ends in the text. */
   #location = 0;
+  #end = 0;
   #truncated = false;
 
   constructor(text: Uint8Array, options: ExtractOptions) {
@@ -58,6 +59,8 @@ class Walk {
     const statement = isNode(raw) ? nodeAt(raw, 'stmt') : undefined;
     if (statement === undefined || !isNode(raw)) return;
     this.#location = typeof raw['stmt_location'] === 'number' ? raw['stmt_location'] : 0;
+    const length = typeof raw['stmt_len'] === 'number' ? raw['stmt_len'] : 0;
+    this.#end = length > 0 ? this.#location + length : this.#text.length;
     const node = Object.keys(statement)[0] ?? '';
     const body = nodeAt(statement, node) ?? {};
     this.#kinds.push(statementClass(node)?.kind ?? 'other');
@@ -249,7 +252,7 @@ class Walk {
       if (found.literalDependent) this.#literalDependent = true;
       this.#hazard(
         found.hazard.kind === 'prepare'
-          ? { ...found.hazard, bodyStart: prepareBodyStart(this.#text, this.#location) }
+          ? { ...found.hazard, bodyStart: prepareBodyStart(this.#text, this.#location), bodyEnd: this.#end }
           : found.hazard,
       );
     }

@@ -45,8 +45,8 @@ export type Hazard =
       readonly local: Argument;
       readonly certain: boolean;
     }
-  /** `bodyStart`: byte offset of the prepared statement in the text, -1 when not found. */
-  | { readonly kind: 'prepare'; readonly name: string; readonly bodyStart: number }
+  /** Byte offsets of the prepared statement in the text, -1 when not found. */
+  | { readonly kind: 'prepare'; readonly name: string; readonly bodyStart: number; readonly bodyEnd: number }
   | { readonly kind: 'execute'; readonly name: string; readonly arguments: readonly Argument[] }
   /** `name` null for ALL. */
   | { readonly kind: 'deallocate'; readonly name: string | null }

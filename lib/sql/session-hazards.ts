@@ -16,7 +16,10 @@ export function sessionHazard(type: string, body: Node): FoundHazard | undefined
     case 'TransactionStmt':
       return found(transaction(body));
     case 'PrepareStmt':
-      return { hazard: { kind: 'prepare', name: textAt(body, 'name'), bodyStart: -1 }, literalDependent: true };
+      return {
+        hazard: { kind: 'prepare', name: textAt(body, 'name'), bodyStart: -1, bodyEnd: -1 },
+        literalDependent: true,
+      };
     case 'ExecuteStmt': {
       const given = listAt(body, 'params').map(argumentOf);
       return {

@@ -48,6 +48,40 @@ export function readParameterStatus(
   return { name: bytes.toString('latin1', start + 5, nameEnd), value: bytes.toString('latin1', nameEnd + 1, valueEnd) };
 }
 
+/** The columns of a DataRow frame, as latin1 strings; `undefined` when it is not well formed. */
+export function readDataRow(bytes: Buffer, start: number, end: number): (string | null)[] | undefined {
+  if (end - start < 7) return undefined;
+  const row: (string | null)[] = [];
+  let position = start + 7;
+  for (let left = bytes.readUInt16BE(start + 5); left > 0; left--) {
+    if (position + 4 > end) return undefined;
+    const length = bytes.readInt32BE(position);
+    position += 4;
+    if (length < 0) {
+      row.push(null);
+      continue;
+    }
+    if (position + length > end) return undefined;
+    row.push(bytes.toString('latin1', position, position + length));
+    position += length;
+  }
+  return row;
+}
+
+/** The channel and payload of a NotificationResponse frame, as latin1 strings; `undefined` when it is not well formed. */
+export function readNotification(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { readonly channel: string; readonly payload: string } | undefined {
+  const channelEnd = bytes.indexOf(0, start + 9);
+  if (channelEnd < 0 || channelEnd >= end) return undefined;
+  return {
+    channel: bytes.toString('latin1', start + 9, channelEnd),
+    payload: bytes.toString('latin1', channelEnd + 1, end - 1),
+  };
+}
+
 /** The command tag of a CommandComplete frame, without its terminator. */
 export function readCommandTag(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('latin1', start + 5, end - 1);

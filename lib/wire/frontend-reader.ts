@@ -37,6 +37,32 @@ export function readBind(bytes: Buffer, start: number, end: number): BindParts |
   return { portalEnd, statementStart: portalEnd + 1, statementEnd };
 }
 
+/**
+ * The value of a Bind's parameter in text format; undefined for NULL, a value in binary, or a frame that is not all here.
+ * @param from behind the statement's name @param number from 1
+ */
+export function readBindParameter(bytes: Buffer, from: number, end: number, number: number): string | undefined {
+  if (from + 2 > end) return undefined;
+  const formats = bytes.readUInt16BE(from);
+  let position = from + 2 + 2 * formats;
+  if (position + 2 > end) return undefined;
+  const format = formats === 0 ? 0 : formats === 1 ? bytes.readUInt16BE(from + 2) : undefined;
+  const own = format ?? (number <= formats ? bytes.readUInt16BE(from + 2 * number) : 1);
+  const count = bytes.readUInt16BE(position);
+  if (own !== 0 || number > count) return undefined;
+  position += 2;
+  for (let index = 1; index <= count; index++) {
+    if (position + 4 > end) return undefined;
+    const length = bytes.readInt32BE(position);
+    position += 4;
+    if (index === number) {
+      return length < 0 || position + length > end ? undefined : bytes.toString('utf8', position, position + length);
+    }
+    position += Math.max(0, length);
+  }
+  return undefined;
+}
+
 /** What a Describe or Close names: `S` a statement, `P` a portal. */
 export interface TargetParts {
   readonly target: number;

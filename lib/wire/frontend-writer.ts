@@ -24,6 +24,16 @@ export function parseMessage(name: string, queryAndTypes: Buffer): Buffer {
   return frame;
 }
 
+/** What a Parse has behind the name: the text, its terminator and the types of the parameters. */
+export function statementBody(text: Buffer, typeOids: readonly number[]): Buffer {
+  const body = Buffer.allocUnsafe(text.length + 3 + 4 * typeOids.length);
+  text.copy(body);
+  body[text.length] = 0;
+  body.writeInt16BE(typeOids.length, text.length + 1);
+  for (const [index, oid] of typeOids.entries()) body.writeUInt32BE(oid, text.length + 3 + 4 * index);
+  return body;
+}
+
 /**
  * The beginning of a Bind up to and including the statement's name, for a frame whose statement gets another name.
  * @param bodyAfterNames bytes that will follow: those after the old name's terminator

@@ -12,7 +12,7 @@ import {
 } from '../../lib/pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type ServerChannel } from '../../lib/relay/index.js';
 import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/server/index.js';
-import { ClientStatements, Effect, Settings } from '../../lib/session/index.js';
+import { ClientStatements, Effect, type Footprint, footprint, Settings } from '../../lib/session/index.js';
 import { assert, PoolerError } from '../../lib/util/index.js';
 import { FakeClock } from './fake-clock.js';
 import type { FakeServer } from './fake-server.js';
@@ -145,10 +145,35 @@ export class TestClient implements PoolClient, ClientHost {
     this.channel.close();
   }
 
-  inspect(bytes: Buffer, start: number, end: number): number {
+  inspect(bytes: Buffer, start: number, end: number): Footprint {
     const text = bytes.toString('latin1', start, end);
-    return (/leak /.test(text) ? Effect.Unknown : 0) | (/load/.test(text) ? Effect.Indelible : 0);
+    return footprint({
+      effects: (/leak /.test(text) ? Effect.Unknown : 0) | (/load/.test(text) ? Effect.Indelible : 0),
+    });
   }
+
+  // Nothing here listens, prepares by SQL, or reads sequences.
+  preparedBody(): undefined {
+    return undefined;
+  }
+
+  readyToListen(): boolean {
+    return true;
+  }
+
+  channels(): readonly string[] {
+    return [];
+  }
+
+  settingNames(): Iterable<string> {
+    return [];
+  }
+
+  onHazards(): void {}
+  onCommitSent(): void {}
+  onChannels(): void {}
+  onSettingName(): void {}
+  onSequenceReader(): void {}
 
   onTerminate(): void {}
 
@@ -174,6 +199,7 @@ export class PoolRig {
       for (const pool of this.pools) if (pool !== closing) pool.reconsider();
     },
     connectFailed: (_pool, error) => this.diary.push(`connect failed: ${error.message}`),
+    leak: () => {},
     serverError: () => {},
     makeRoom: (asking, full) =>
       this.pools.some(

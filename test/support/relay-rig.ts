@@ -12,7 +12,8 @@ import {
 import {
   ClientStatements,
   Effect,
-  planReset,
+  type Footprint,
+  footprint,
   ServerStatements,
   Settings,
   StatementRegistry,
@@ -179,7 +180,7 @@ export class ServerRig implements ServerHost {
       this.close();
       return;
     }
-    if (planReset(this.channel.effects) === 'nothing') {
+    if (this.channel.ladder.plan() === 'nothing') {
       this.state = 'idle';
       this.#rig.serveWaiting();
     } else {
@@ -222,6 +223,8 @@ export class ServerRig implements ServerHost {
   onFatal(fields: ServerErrorFields): void {
     this.fatal = fields.sqlstate;
   }
+
+  onLeak(): void {}
 
   onDoubt(reason: string): void {
     this.doubts.push(reason);
@@ -317,9 +320,32 @@ export class ClientRig implements ClientHost {
     if (this.#held.length > 0 && !this.waiting) this.#feedHeld();
   }
 
-  inspect(bytes: Buffer, start: number, end: number): number {
-    return effectsOf(bytes.toString('latin1', start, end));
+  inspect(bytes: Buffer, start: number, end: number): Footprint {
+    return footprint({ effects: effectsOf(bytes.toString('latin1', start, end)) });
   }
+
+  // Nothing here listens, prepares by SQL, or reads sequences.
+  preparedBody(): undefined {
+    return undefined;
+  }
+
+  readyToListen(): boolean {
+    return true;
+  }
+
+  channels(): readonly string[] {
+    return [];
+  }
+
+  settingNames(): Iterable<string> {
+    return [];
+  }
+
+  onHazards(): void {}
+  onCommitSent(): void {}
+  onChannels(): void {}
+  onSettingName(): void {}
+  onSequenceReader(): void {}
 
   onTerminate(): void {
     this.close('terminate');

@@ -4,10 +4,11 @@ import fc from 'fast-check';
 import t from 'tap';
 import {
   ClientStatements,
-  Effect,
+  type Footprint,
+  footprint,
+  inert,
   isReplayed,
   isSettingName,
-  planReset,
   ServerStatements,
   Settings,
   type Statement,
@@ -161,24 +162,17 @@ t.test('two settings have one key exactly when they have the same values', async
   t.pass('for every run');
 });
 
-t.test('effects decide how much is done to a server', async (t) => {
-  t.equal(planReset(Effect.None), 'nothing');
-  t.equal(planReset(Effect.Unknown), 'discard');
-  t.equal(planReset(Effect.Indelible), 'destroy');
-  t.equal(planReset(Effect.Indelible | Effect.Unknown), 'destroy');
-});
-
 const body = (n: number): Buffer => Buffer.from(`select ${n}\0\0\0`);
-const noEffects = (): number => 0;
+const noEffects = (): Footprint => inert;
 
 t.test('one body is one statement with one server name, and has no name when nobody holds it', async (t) => {
   const registry = new StatementRegistry();
   const scratch = body(1);
-  const first = registry.hold(scratch, () => 5);
+  const first = registry.hold(scratch, () => footprint({ effects: 5 }));
   scratch.fill(0);
-  const second = registry.hold(body(1), () => 9);
+  const second = registry.hold(body(1), () => footprint({ effects: 9 }));
   t.equal(first, second);
-  t.equal(first.effects, 5, 'effects are asked for once');
+  t.equal(first.footprint.effects, 5, 'effects are asked for once');
   t.same(first.body, body(1), 'the body is a copy');
   t.not(registry.hold(body(2), noEffects).serverName, first.serverName);
   t.equal(registry.findProven(body(1)), undefined, 'no server has prepared it yet');

@@ -98,11 +98,11 @@ const hazardCases: readonly (readonly [string, string, readonly object[]])[] = [
     'tracked',
     [{ kind: 'set_config', name: expression, value: expression, local: expression, certain: false }],
   ],
-  ['PREPARE p (int, text) AS SELECT $1', 'tracked', [{ kind: 'prepare', name: 'p', bodyStart: 25 }]],
+  ['PREPARE p (int, text) AS SELECT $1', 'tracked', [{ kind: 'prepare', name: 'p', bodyStart: 25, bodyEnd: 34 }]],
   [
     '/* x */ select 1; prepare "as" /* as */ as\n delete from t',
     'tracked',
-    [{ kind: 'prepare', name: 'as', bodyStart: 44 }],
+    [{ kind: 'prepare', name: 'as', bodyStart: 44, bodyEnd: 57 }],
   ],
   ["EXECUTE p(1, 'a')", 'tracked', [{ kind: 'execute', name: 'p', arguments: [literal('1'), literal('a')] }]],
   ['DEALLOCATE p', 'tracked', [{ kind: 'deallocate', name: 'p' }]],

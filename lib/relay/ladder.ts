@@ -1,0 +1,554 @@
+// What the statements of leases leave on one server, and what is done about it: look, carry over, keep, or reset.
+
+import {
+  Effect,
+  everything,
+  type Findings,
+  type Footprint,
+  type FoundStatement,
+  footprint,
+  type HazardName,
+  lookedFor,
+  probeQuery,
+  readProbe,
+  Settings,
+  type Statement,
+} from '../session/index.js';
+import {
+  ownQueryMessage,
+  queryMessage,
+  type ServerErrorFields,
+  statementBody,
+  TransactionStatus,
+} from '../wire/index.js';
+import type { ClientChannel } from './client-channel.js';
+import type { ServerChannel } from './server-channel.js';
+
+/** Whether the lease may end: `asking` is for as long as the server is being looked at. */
+export type Standing = 'free' | 'asking' | 'kept';
+
+/** What must happen to a server that nobody has before it is lent. */
+export type ResetPlan = 'nothing' | 'smart' | 'discard_all' | 'destroy';
+
+/** Removes all that a client leaves but prepared statements, whose names are weir's own. */
+export const smartReset = [
+  'CLOSE ALL',
+  'RESET SESSION AUTHORIZATION',
+  'RESET ROLE',
+  'RESET ALL',
+  'UNLISTEN *',
+  'SELECT pg_catalog.pg_advisory_unlock_all()',
+  'DISCARD TEMP',
+  'DISCARD SEQUENCES',
+].join(';');
+
+/** After a look that found nothing to pin: what a look cannot see. */
+const targetedReset = 'RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;DISCARD SEQUENCES';
+
+/** Footprints with names kept for one look; with more, everything is looked at. */
+const usesMax = 100;
+/** Looks at one server that may fail one after the other. */
+const attemptsMax = 2;
+/** Names of client's own kept on a server. */
+const ownNamesMax = 1_000;
+
+/** What a pin is found by. */
+const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
+  temp: Effect.Temp,
+  cursor: Effect.Cursors,
+  advisory_lock: Effect.Locks,
+};
+
+/** The part of a lease that is being looked at. */
+interface Asked {
+  readonly effects: number;
+  readonly uses: readonly Footprint[];
+  readonly settings: ReadonlySet<string>;
+  readonly statements: ReadonlySet<string>;
+  /** What is found is compared with what weir believes. */
+  readonly compare: boolean;
+}
+
+export class Ladder {
+  readonly #server: ServerChannel;
+  /** Of the statements run since the last look; bits of `Effect`. */
+  effects: number = Effect.None;
+  /** What keeps the server with its client, by the time it was found. */
+  readonly pins = new Map<HazardName, number>();
+  /** Names at SQL level that this lease has prepared or deallocated: what became of them is not known yet. */
+  readonly unsettled = new Set<string>();
+  #uses: Footprint[] = [];
+  #asked: Asked | undefined;
+  #attempts = 0;
+  /** A ROLLBACK or an error since the first UNLISTEN that has not been acted upon. */
+  #unlistenDoubtful = false;
+  /** Pins that no look can end. */
+  readonly #lasting = new Set<HazardName>();
+  /** What the client before has left that only the next one need be spared. */
+  #residue: number = Effect.None;
+  #indelible = false;
+  /** Whose state the server is in. */
+  #owner = 0;
+  /** Whose nextval the session remembers. */
+  #sequenceOwner = 0;
+  /** Statements prepared under names of clients' own; undefined where what the name stands for is not known. */
+  readonly #ownNames = new Map<string, Statement | undefined>();
+  #releases = 0;
+  #compared = false;
+
+  constructor(server: ServerChannel) {
+    this.#server = server;
+  }
+
+  /** Effects that have not been looked at, or are being. */
+  get pending(): number {
+    return this.effects | (this.#asked?.effects ?? 0);
+  }
+
+  // During a lease
+
+  /** A client's lease begins: what the one before has left goes first, in the same write as what follows. */
+  begin(client: ClientChannel): void {
+    this.#compared = false;
+    if (this.#owner === client.id) return;
+    this.#owner = client.id;
+    const residue = this.#residue;
+    if (residue === Effect.None) return;
+    this.#residue = Effect.None;
+    this.#server.traffic.ladder.resets.targeted++;
+    this.#server.askForSure(ownQueryMessage(targetedReset));
+    this.#server.settings = this.#server.loginSettings;
+    const { restoreQuery } = this.#server;
+    if (restoreQuery !== undefined) this.#server.ask(restoreQuery, () => {});
+  }
+
+  /** A statement with this footprint is about to run for the client. */
+  mark(left: Footprint, client: ClientChannel): void {
+    this.effects |= left.effects;
+    if (!left.detailed) return;
+    this.#remember(left);
+    for (const use of left.statements) {
+      if (use.kind !== 'execute') this.unsettled.add(use.name);
+      else if (this.unsettled.has(use.name)) this.effects |= Effect.Unknown | Effect.Sequences;
+      else {
+        const statement = client.statements.get(use.name);
+        if (statement === undefined) continue;
+        this.effects |= statement.footprint.effects;
+        if (!statement.footprint.detailed) continue;
+        this.#remember(statement.footprint);
+        // PREPARE takes no EXECUTE, but the protocol's Parse does: such a chain is not followed.
+        if (statement.footprint.statements.length > 0) this.effects |= Effect.Unknown;
+      }
+    }
+  }
+
+  /** A setting named by a parameter's value; undefined where that could not be read. */
+  markSetting(name: string | undefined): void {
+    if (name === undefined) this.effects |= Effect.Unknown;
+    else this.#remember(footprint({ settings: [name.toLowerCase()] }));
+  }
+
+  #remember(left: Footprint): void {
+    if (this.#uses.length < usesMax) {
+      if (!this.#uses.includes(left)) this.#uses.push(left);
+      return;
+    }
+    this.effects |= Effect.Unknown;
+  }
+
+  /**
+   * Makes the names the client's statement uses stand on the server for what they stand for with the client.
+   * @param apart by a batch of weir's own, before a Query; otherwise within the batch that is open
+   */
+  readyNames(names: Iterable<string>, client: ClientChannel, apart: boolean): void {
+    if (this.#server.status === TransactionStatus.Failed) return;
+    const changes: [name: string, statement: Statement | undefined][] = [];
+    for (const name of names) {
+      if (this.unsettled.has(name)) continue;
+      const statement = client.statements.get(name);
+      if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
+      changes.push([name, statement]);
+    }
+    if (changes.length > 0) this.#server.prepareOwnNames(changes, apart);
+    for (const [name, statement] of changes) {
+      if (statement === undefined) this.#ownNames.delete(name);
+      else this.#ownNames.set(name, statement);
+    }
+    if (this.#ownNames.size > ownNamesMax) this.effects |= Effect.Unseen;
+  }
+
+  /** Whatever a name stood for on the server, it is not known any more. */
+  doubtName(name: string): void {
+    this.#ownNames.set(name, undefined);
+  }
+
+  /** All prepared statements of the server are gone. */
+  forgetNames(): void {
+    this.#ownNames.clear();
+  }
+
+  /** Leaves on the server the client's statements alone, under the client's names: it is about to list them. */
+  showStatements(client: ClientChannel): void {
+    if (this.#server.status === TransactionStatus.Failed) return;
+    this.#server.closeStatements();
+    this.readyNames(new Set([...this.#ownNames.keys(), ...client.statements.names()]), client, true);
+  }
+
+  /** The session listens on the client's channels while it is asked what it listens on. */
+  showChannels(channels: readonly string[]): void {
+    if (channels.length === 0 || this.#server.status === TransactionStatus.Failed) return;
+    this.effects |= Effect.Listens;
+    this.#server.ask(
+      queryMessage(channels.map((channel) => `LISTEN "${channel.replaceAll('"', '""')}"`).join(';')),
+      () => {},
+    );
+  }
+
+  /** What nextval answered to another client must not be shown to this one. */
+  forgetSequences(client: ClientChannel): void {
+    if (this.#sequenceOwner === client.id || (this.pending & Effect.Sequences) !== 0) return;
+    this.#sequenceOwner = client.id;
+    if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage('DISCARD SEQUENCES'));
+  }
+
+  /** DISCARD ALL has run, and nothing was sent behind it: all is as at the beginning, and known. */
+  discardedAll(): void {
+    this.effects &= Effect.Unlistens | Effect.Unseen | Effect.Indelible;
+    for (const name of this.pins.keys()) if (name !== 'load') this.pins.delete(name);
+    this.#lasting.clear();
+    if (this.pins.size > 0) this.#lasting.add('load');
+    this.unsettled.clear();
+    this.#residue = Effect.None;
+    this.#sequenceOwner = 0;
+  }
+
+  /** A statement failed, or undid others. */
+  onRollback(): void {
+    if ((this.effects & Effect.Unlistens) !== 0) this.#unlistenDoubtful = true;
+  }
+
+  // At the end of a batch, between transactions
+
+  /** @param leakProbeEvery how many leases end before one is compared with the server's real state; 0 is never */
+  settle(client: ClientChannel, leakProbeEvery: number): Standing {
+    if (this.#asked !== undefined) return 'asking';
+    if (this.effects !== Effect.None) {
+      this.#settleSequences(client);
+      if ((this.effects & Effect.Indelible) !== 0) {
+        this.#indelible = true;
+        this.#pin('load', 'lasting');
+      }
+      for (const use of this.#uses) for (const name of use.pins) this.#pin(name, 'lasting');
+      const look = this.#toLookFor();
+      if (look !== 0) {
+        this.#ask(client, look, false);
+        return 'asking';
+      }
+      if ((this.effects & Effect.Unlistens) !== 0) client.onChannels([], this.#unlistened(this.#uses));
+      this.effects &= Effect.Unseen;
+      this.#uses = [];
+    }
+    if (this.pins.size > 0) return 'kept';
+    if (leakProbeEvery > 0 && !this.#compared && (this.effects & Effect.Unseen) === 0) {
+      this.#compared = true;
+      if (++this.#releases % leakProbeEvery === 0) {
+        this.#ask(client, everything, true);
+        return 'asking';
+      }
+    }
+    return 'free';
+  }
+
+  #toLookFor(): number {
+    let look = this.effects & lookedFor;
+    if ((look & Effect.Unknown) !== 0) look |= everything;
+    if ((this.effects & Effect.Ends) !== 0) for (const name of this.pins.keys()) look |= pinEffects[name] ?? 0;
+    return look;
+  }
+
+  #settleSequences(client: ClientChannel): void {
+    if ((this.effects & Effect.ReadsSequences) !== 0) client.remembersSequences();
+    if ((this.effects & Effect.Sequences) !== 0) {
+      this.#sequenceOwner = client.id;
+      if (client.readsSequences) this.#pin('sequence', 'lasting');
+    }
+    if ((this.effects & Effect.ForgetsSequences) !== 0) {
+      this.#lasting.delete('sequence');
+      this.pins.delete('sequence');
+    }
+  }
+
+  #pin(name: HazardName, how: 'found' | 'lasting'): void {
+    if (how === 'lasting') this.#lasting.add(name);
+    if (this.pins.has(name)) return;
+    this.pins.set(name, this.#server.nowMs());
+    this.#server.traffic.ladder.pins[name]++;
+  }
+
+  #ask(client: ClientChannel, look: number, compare: boolean): void {
+    const settings = new Set<string>();
+    const statements = new Set<string>();
+    for (const use of this.#uses) {
+      for (const name of use.settings) settings.add(name);
+      for (const { kind, name } of use.statements) if (kind !== 'execute') statements.add(name);
+    }
+    if ((look & (Effect.AllSettings | Effect.Unknown)) !== 0) {
+      // A listing does not show settings with a dot: they are asked for by every name that is known.
+      for (const name of [...client.settings.values.keys(), ...this.#server.settings.values.keys()]) {
+        if (name.includes('.')) settings.add(name);
+      }
+      for (const name of client.settingNames()) settings.add(name);
+    }
+    const all = (look & Effect.Unknown) !== 0 || compare;
+    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, compare };
+    this.effects &= Effect.Unseen;
+    this.#uses = [];
+    this.#attempts = 0;
+    this.#send(look, settings, all ? new Set() : statements);
+  }
+
+  #send(look: number, settings: ReadonlySet<string>, statements: ReadonlySet<string>): void {
+    const server = this.#server;
+    const again = this.#attempts > 0;
+    server.traffic.ladder.probes++;
+    const query = ownQueryMessage(probeQuery({ effects: look, settings, statements }));
+    // The client's own limits and habits must not keep weir from looking.
+    if (again)
+      server.ask(
+        ownQueryMessage('BEGIN READ ONLY;SET LOCAL statement_timeout=0;SET LOCAL search_path=pg_catalog'),
+        () => {},
+      );
+    server.ask(query, (error, rows) => {
+      if (error === undefined) this.#found(readProbe(rows));
+      else if (++this.#attempts < attemptsMax && this.#asked !== undefined) {
+        this.#send(look | (look & Effect.Settings ? Effect.AllSettings : 0), settings, statements);
+        return;
+      } else this.#unanswered(error);
+      if (!again) this.#finished();
+    });
+    if (again) server.ask(ownQueryMessage('COMMIT'), () => this.#finished());
+  }
+
+  #finished(): void {
+    if (this.#server.quiet) this.#server.endBatch();
+  }
+
+  /** Nobody knows what is left: the client goes on where it is, and DISCARD ALL follows when it has gone. */
+  #unanswered(error: ServerErrorFields): void {
+    this.#asked = undefined;
+    this.#server.onLookFailed(error);
+    this.effects |= Effect.Unseen;
+    this.#pin('unknown', 'lasting');
+  }
+
+  #found(findings: Findings): void {
+    const asked = this.#asked;
+    this.#asked = undefined;
+    const client = this.#server.client;
+    if (asked === undefined || client === undefined) return;
+    if (asked.compare) this.#compare(findings, asked);
+    this.#carrySettings(findings, asked, client);
+    this.#carryStatements(findings, asked, client);
+    this.#carryChannels(findings, asked, client);
+    this.#foundPin('temp', findings.temp, asked.effects & Effect.Temp);
+    this.#foundPin('cursor', findings.cursors, asked.effects & Effect.Cursors);
+    this.#foundPin('advisory_lock', findings.locks > 0, asked.effects & Effect.Locks);
+    if ((asked.effects & Effect.Unknown) !== 0) this.#residue |= Effect.Unknown;
+    if ((asked.effects & Effect.Distrusted) !== 0) this.effects |= Effect.Unseen;
+  }
+
+  #foundPin(name: HazardName, found: boolean, lookedAt: number): void {
+    if (lookedAt === 0) return;
+    if (found) this.#pin(name, 'found');
+    else if (!this.#lasting.has(name)) this.pins.delete(name);
+  }
+
+  #carrySettings(findings: Findings, asked: Asked, client: ClientChannel): void {
+    const server = this.#server;
+    const { loginSettings } = server;
+    const onServer = new Map(server.settings.values);
+    const own = new Map(client.settings.values);
+    const asReset = (name: string, value: string | undefined): void => {
+      put(onServer, name, loginSettings.values.has(name) ? (value ?? onServer.get(name)) : undefined);
+      put(own, name, client.loginSettings.get(name) ?? onServer.get(name));
+    };
+    for (const [name, found] of findings.settings) {
+      if (found.source === 'reset') {
+        asReset(name, found.value);
+        continue;
+      }
+      // What another client has set and weir has reset is an empty text, not nothing.
+      if (found.value === '' && name.includes('.') && !own.has(name) && !namedBy(asked.uses, name)) continue;
+      onServer.set(name, found.value);
+      own.set(name, found.value);
+      if (found.restricted && server.superuser === 'off') this.#pin('setting', 'lasting');
+    }
+    if (findings.allSettings) {
+      for (const name of new Set([...onServer.keys(), ...own.keys()])) {
+        if (findings.settings.has(name) || name === 'role' || name === 'session_authorization') continue;
+        asReset(name, undefined);
+      }
+    } else {
+      for (const name of asked.settings) if (!findings.settings.has(name)) asReset(name, undefined);
+    }
+    const { role } = findings;
+    if (role !== undefined) {
+      const authorization = role.authorization === server.loginAuthorization ? undefined : role.authorization;
+      for (const values of [onServer, own]) {
+        put(values, 'session_authorization', authorization);
+        put(values, 'role', role.role === 'none' && !role.explicit ? undefined : role.role);
+      }
+    }
+    server.settings = changed(server.settings, onServer);
+    const next = changed(client.settings, own);
+    client.settings = next.equals(server.settings) ? server.settings : next;
+  }
+
+  #carryStatements(findings: Findings, asked: Asked, client: ClientChannel): void {
+    if ((asked.effects & Effect.Statements) === 0) return;
+    const names = new Set([...asked.statements, ...findings.statements.keys()]);
+    for (const name of names) {
+      // Used again by what was sent behind the look: the next one tells.
+      if (namesStatement(this.#uses, name)) continue;
+      this.unsettled.delete(name);
+      const found = findings.statements.get(name);
+      if (found === undefined) {
+        client.statements.drop(name);
+        this.#ownNames.delete(name);
+        continue;
+      }
+      this.#carryStatement(name, found, asked, client);
+    }
+  }
+
+  #carryStatement(name: string, found: FoundStatement, asked: Asked, client: ClientChannel): void {
+    const text = found.fromSql ? client.preparedBody(found.text, name) : Buffer.from(found.text, 'latin1');
+    const onServer = this.#ownNames.get(name);
+    if (text !== undefined && onServer !== undefined && isSame(onServer, text, found)) return;
+    // What a name that the client has not used stands for may be another client's.
+    if (onServer === undefined && this.#ownNames.has(name) && !asked.statements.has(name)) return;
+    if (text === undefined || !client.keepStatement(name, text, found.typeOids)) {
+      this.#ownNames.set(name, undefined);
+      if (asked.compare) return;
+      this.#pin('statement', 'lasting');
+      this.effects |= Effect.Unseen;
+      return;
+    }
+    this.#ownNames.set(name, client.statements.get(name));
+  }
+
+  #carryChannels(findings: Findings, asked: Asked, client: ClientChannel): void {
+    if ((asked.effects & (Effect.Listens | Effect.Unlistens)) === 0) return;
+    const unlistened = this.#unlistened(asked.uses);
+    // A server that is kept for it tells its client itself.
+    if (this.pins.has('listen')) return;
+    client.onChannels(findings.channels, unlistened);
+    if (findings.channels.length > 0) this.#server.ask(ownQueryMessage('UNLISTEN *'), () => this.#finished());
+  }
+
+  /** The channels of every UNLISTEN, where none of them can have been undone. */
+  #unlistened(uses: readonly Footprint[]): (string | null)[] {
+    const doubtful = this.#unlistenDoubtful;
+    this.#unlistenDoubtful = false;
+    if (doubtful) return [];
+    return uses.flatMap(({ channels }) =>
+      channels.flatMap(({ kind, channel }) => (kind === 'unlisten' ? [channel] : [])),
+    );
+  }
+
+  /** What the server has and weir did not expect is counted; what follows puts it right. */
+  #compare(findings: Findings, asked: Asked): void {
+    const server = this.#server;
+    const { leaks } = server.traffic.ladder;
+    const differ = (cause: HazardName, what: string): void => {
+      leaks[cause]++;
+      server.onLeak(cause, what);
+    };
+    for (const [name, found] of findings.settings) {
+      if (found.source === 'reset') continue;
+      const believed = server.settings.values.get(name);
+      if (believed !== found.value && !(believed === undefined && found.value === '')) differ('setting', name);
+    }
+    for (const name of server.settings.values.keys()) {
+      if (findings.settings.has(name) || server.loginSettings.values.has(name)) continue;
+      if (name !== 'role' && name !== 'session_authorization') differ('setting', name);
+    }
+    const { role } = findings;
+    if (role !== undefined) {
+      const believed = server.settings.values.get('role') ?? 'none';
+      if (role.role !== believed && !role.explicit) differ('role', role.role);
+      const authorization = server.settings.values.get('session_authorization') ?? server.loginAuthorization;
+      if (role.authorization !== authorization) differ('role', role.authorization);
+    }
+    for (const name of findings.statements.keys()) if (!this.#ownNames.has(name)) differ('statement', name);
+    for (const name of this.#ownNames.keys()) {
+      if (!findings.statements.has(name) && !asked.statements.has(name)) differ('statement', name);
+    }
+    if (findings.temp) differ('temp', 'a temporary object');
+    if (findings.cursors) differ('cursor', 'a cursor');
+    if (findings.locks > 0) differ('advisory_lock', 'an advisory lock');
+    for (const channel of findings.channels) differ('listen', channel);
+  }
+
+  // When nobody has the server
+
+  /** The client is gone, or has given the server back. */
+  end(): void {
+    if (this.#asked !== undefined || (this.effects & (lookedFor | Effect.Unlistens)) !== 0)
+      this.effects |= Effect.Unseen;
+    if ((this.effects & Effect.Indelible) !== 0) this.#indelible = true;
+    if (this.pins.size > 0) this.#residue |= Effect.Ends;
+    this.pins.clear();
+    this.#lasting.clear();
+    this.unsettled.clear();
+    this.#asked = undefined;
+    this.#uses = [];
+    this.#unlistenDoubtful = false;
+    this.effects &= Effect.Unseen;
+  }
+
+  /** What has to be done before the server is put by. The rest waits for the next lease. */
+  plan(): ResetPlan {
+    if (this.#indelible) return 'destroy';
+    if ((this.effects & Effect.Unseen) !== 0) return 'discard_all';
+    if ((this.#residue & Effect.Ends) !== 0) return 'smart';
+    // A server put by with it would end by itself.
+    if (this.#server.settings.values.has('idle_session_timeout')) return 'smart';
+    return 'nothing';
+  }
+
+  /** The server was reset. */
+  reset(): void {
+    this.effects = Effect.None;
+    this.#residue = Effect.None;
+    this.#owner = 0;
+    this.#sequenceOwner = 0;
+  }
+}
+
+function put(values: Map<string, string>, name: string, value: string | undefined): void {
+  if (value === undefined) values.delete(name);
+  else values.set(name, value);
+}
+
+function changed(before: Settings, values: ReadonlyMap<string, string>): Settings {
+  const after = new Settings(values);
+  return after.equals(before) ? before : after;
+}
+
+function namedBy(uses: readonly Footprint[], name: string): boolean {
+  return uses.some((use) => use.settings.includes(name));
+}
+
+function namesStatement(uses: readonly Footprint[], name: string): boolean {
+  return uses.some((use) =>
+    use.statements.some((statement) => statement.name === name && statement.kind !== 'execute'),
+  );
+}
+
+/** Whether the statement is the one found; types that a Parse left open may have been filled in. */
+function isSame(statement: Statement, text: Buffer, found: FoundStatement): boolean {
+  const { body } = statement;
+  if (body[text.length] !== 0 || body.compare(text, 0, text.length, 0, text.length) !== 0) return false;
+  return !found.fromSql || body.equals(statementBody(text, found.typeOids));
+}

@@ -1,0 +1,118 @@
+// What a statement may leave behind in the session that runs it, decided once per shape and collected while a lease lasts.
+
+/** What outlives a transaction, by the names used in configuration, console and metrics. */
+export const hazardNames = [
+  'setting',
+  'role',
+  'statement',
+  'listen',
+  'cursor',
+  'temp',
+  'advisory_lock',
+  'sequence',
+  'load',
+  'unknown',
+] as const;
+export type HazardName = (typeof hazardNames)[number];
+
+/** How a hazard is treated: on the best rung weir has, by keeping the server, or not at all. */
+export type HazardPolicy = 'auto' | 'pin' | 'refuse';
+
+/** Bits; a lease collects those of every statement it ran. */
+export const Effect = {
+  None: 0,
+  /** Something weir cannot name: what is left is found by a full look at the session. */
+  Unknown: 1 << 0,
+  /** Something in the server's process that no statement removes: a library, a random seed, a connection of its own. */
+  Indelible: 1 << 1,
+  /** The settings that the footprint names. */
+  Settings: 1 << 2,
+  /** Some of them went back to the value of the login. */
+  ResetSettings: 1 << 3,
+  AllSettings: 1 << 4,
+  /** The current role or the session's user. */
+  Role: 1 << 5,
+  /** The prepared statements that the footprint names. */
+  Statements: 1 << 6,
+  Temp: 1 << 7,
+  Cursors: 1 << 8,
+  Locks: 1 << 9,
+  Listens: 1 << 10,
+  Unlistens: 1 << 11,
+  /** May have called nextval, by itself or by a column's default. */
+  Sequences: 1 << 12,
+  /** Asks for what nextval answered in this session. */
+  ReadsSequences: 1 << 13,
+  ForgetsSequences: 1 << 14,
+  /** May have removed what keeps a server with its client. */
+  Ends: 1 << 15,
+  /** Changes how the text of the statements behind it is read. */
+  Lexical: 1 << 16,
+  /** Shows the session's prepared statements. */
+  ShowsStatements: 1 << 17,
+  /** Shows the channels the session listens on. */
+  ShowsChannels: 1 << 18,
+  Commits: 1 << 19,
+  /** Names may be other things than they seem: neither the facts nor an answer to a look can be relied on. */
+  Distrusted: 1 << 20,
+  /** Nobody looked: DISCARD ALL before anybody else has the server. */
+  Unseen: 1 << 21,
+} as const;
+
+/** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */
+export interface StatementUse {
+  readonly kind: 'prepare' | 'execute' | 'deallocate';
+  readonly name: string;
+}
+
+/** `channel` null is all of them. */
+export interface ChannelUse {
+  readonly kind: 'listen' | 'unlisten';
+  readonly channel: string | null;
+}
+
+export interface Footprint {
+  /** Bits of `Effect`. */
+  readonly effects: number;
+  /** Lower-case names of settings whose value must be read back. */
+  readonly settings: readonly string[];
+  /** Parameters of the statement whose values are such names: `set_config($1, ...)`. */
+  readonly settingParameters: readonly number[];
+  readonly statements: readonly StatementUse[];
+  readonly channels: readonly ChannelUse[];
+  readonly hazards: readonly HazardName[];
+  /** Those for which the configuration keeps the server with its client. */
+  readonly pins: readonly HazardName[];
+  /** The one that the configuration forbids. */
+  readonly refused: HazardName | undefined;
+  /** The statement without its literals, where it is known. */
+  readonly example: Buffer | undefined;
+  /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
+  readonly detailed: boolean;
+}
+
+/** Makes a footprint; what is not given is empty. */
+export function footprint(given: Partial<Omit<Footprint, 'detailed'>>): Footprint {
+  const full = {
+    effects: Effect.None,
+    settings: [],
+    settingParameters: [],
+    statements: [],
+    channels: [],
+    hazards: [],
+    pins: [],
+    refused: undefined,
+    example: undefined,
+    ...given,
+  };
+  const { settings, settingParameters, statements, channels, pins } = full;
+  const names = settings.length + settingParameters.length + statements.length + channels.length + pins.length;
+  return { ...full, detailed: names > 0 };
+}
+
+/** Leaves nothing behind. */
+export const inert: Footprint = footprint({});
+/** A statement nothing is known of. */
+export const opaque: Footprint = footprint({ effects: Effect.Unknown | Effect.Sequences, hazards: ['unknown'] });
+/** One of a client whose statements are not looked at. */
+export const unseen: Footprint = footprint({ effects: Effect.Unseen });
