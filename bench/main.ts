@@ -1,11 +1,13 @@
-// `make bench`: measures direct, PgBouncer and weir in turn, prints the tables and writes the results file.
+// `make bench`: measures the targets of a comparison in turn, prints the tables and writes the results file.
 
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CertificateFiles, makeCertificate } from './certificates.js';
+import { type Comparison, comparisons } from './comparisons.js';
 import type { Instruments } from './measure.js';
+import { microMs, microTarget, runMicroRounds } from './micro-rounds.js';
 import { type Options, parseOptions } from './options.js';
 import { Pgbench } from './pgbench.js';
 import { type Postgres, postgresSettings, startBenchPostgres } from './postgres.js';
@@ -14,8 +16,8 @@ import { report } from './report.js';
 import { currentCommit, writeResults } from './results-file.js';
 import { errorText, type Sample } from './samples.js';
 import { type Contender, runRounds } from './schedule.js';
-import { serverConnections, type Target, type TargetContext, targetTable } from './targets.js';
-import { type Work, workTable } from './works.js';
+import { serverConnections, type Target, type TargetContext, targetTable, weirArrangements } from './targets.js';
+import type { MicroWork, TargetWork, Work } from './works.js';
 
 /** Compiled along with the bench. */
 const builtWeir = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
@@ -24,8 +26,12 @@ process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
   const options = parseOptions(argv);
-  const works = workTable(options).filter((work) => options.only?.test(work.name) ?? true);
-  const targets = targetTable.filter((target) => options.targets?.includes(target.name) ?? true);
+  const comparison = comparisons[options.comparison];
+  const works = comparison.works(options).filter((work) => options.only?.test(work.name) ?? true);
+  const wanted = options.targets ?? comparison.targets;
+  const targets = targetTable(options.arrangements)
+    .filter((target) => wanted.includes(target.name))
+    .sort((a, b) => wanted.indexOf(a.name) - wanted.indexOf(b.name));
   if (options.list) {
     console.log(['targets:', ...targets.map(nameOf), '', 'works:', ...works.map(nameOf)].join('\n'));
     return 0;
@@ -44,7 +50,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-bench-'));
   try {
     if (user !== undefined) await chown(directory, user.uid, user.gid);
-    return await bench({ options, works, targets, fleet, user, directory, stop: stopper.signal });
+    return await bench({ options, comparison, works, targets, fleet, user, directory, stop: stopper.signal });
   } catch (error) {
     if (stopper.signal.aborted) return 130;
     console.error(errorText(error));
@@ -57,6 +63,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
 interface Bench {
   readonly options: Options;
+  readonly comparison: Comparison;
   readonly works: readonly Work[];
   readonly targets: readonly Target[];
   readonly fleet: Fleet;
@@ -67,9 +74,60 @@ interface Bench {
 
 /** Returns the exit code: 1 when any measurement failed. */
 async function bench(run: Bench): Promise<number> {
-  const { options, works, fleet, directory, user } = run;
+  const { options, works, fleet } = run;
   const startedAt = new Date();
   const commit = await currentCommit(fleet);
+  const samples: Sample[] = [];
+  const micros = works.filter(isMicro);
+  // First, while nothing else of this run is there to disturb them.
+  await measureMicros(run, micros, samples);
+  const others = works.filter((work) => !isMicro(work));
+  const found = others.length === 0 || run.stop.aborted ? noTargets : await measureTargets(run, others, samples);
+
+  const targets = [...found.targets, ...(micros.length === 0 ? [] : [microTarget])];
+  console.log(`\n${report({ works, targets, baselines: run.comparison.baselines, samples })}`);
+  if (samples.length > 0) {
+    const versions = { node: process.version, ...found.versions };
+    const { missing } = found;
+    const path = await writeResults(options.resultsDirectory, {
+      ...{ startedAt, commit, interrupted: run.stop.aborted, versions, missing, works, samples },
+      settings: settingsRecord(options),
+    });
+    console.log(`raw figures: ${path}`);
+  }
+  if (run.stop.aborted) return 130;
+  return samples.some((sample) => sample.outcome.kind === 'failed') ? 1 : 0;
+}
+
+/** Keeps each sample and prints it with its number among `total`. */
+function recorder(samples: Sample[], total: number): (sample: Sample) => void {
+  let number = 0;
+  return (sample) => {
+    samples.push(sample);
+    console.log(progressLine(sample, ++number, total));
+  };
+}
+
+async function measureMicros(run: Bench, works: readonly MicroWork[], samples: Sample[]): Promise<void> {
+  const { options, fleet, stop } = run;
+  const { rounds, seconds } = options;
+  const ms = microMs(seconds);
+  if (works.length > 0)
+    console.log(`${works.length} micro works x ${rounds} rounds, ${ms} ms each and as much to warm up`);
+  const onSample = recorder(samples, works.length * rounds);
+  await runMicroRounds({ ...{ works, rounds, ms, fleet, stop }, onSample });
+}
+
+interface FoundTargets {
+  readonly targets: readonly string[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly missing: Readonly<Record<string, string>>;
+}
+
+const noTargets: FoundTargets = { targets: [], versions: {}, missing: {} };
+
+async function measureTargets(run: Bench, works: readonly TargetWork[], samples: Sample[]): Promise<FoundTargets> {
+  const { options, fleet, directory, user } = run;
   const pgbench = new Pgbench(fleet, options.pgbench, directory);
   const pgbenchVersion = await pgbench.version();
   const tls = await certificate(fleet, directory, user);
@@ -83,33 +141,25 @@ async function bench(run: Bench): Promise<number> {
 
     const tools = instrumentsOf(run, pgbench, postgres, tls.instrument);
     console.log(sizeLine(works.length, contenders.length, options));
-    const samples: Sample[] = [];
     const { rounds, warmupSeconds } = options;
-    const onSample = (sample: Sample): void => {
-      samples.push(sample);
-      console.log(progressLine(sample, samples.length, works.length * rounds * contenders.length));
-    };
+    const onSample = recorder(samples, works.length * rounds * contenders.length);
     await runRounds({ works, contenders, rounds, warmupSeconds, context, tools, onSample });
-
-    console.log(`\n${report({ works, targets: contenders.map((one) => one.target.name), samples })}`);
-    if (samples.length > 0) {
-      const versions = {
+    return {
+      targets: contenders.map((one) => one.target.name),
+      versions: {
         postgres: postgres.version,
         pgbench: pgbenchVersion,
-        node: process.version,
         ...Object.fromEntries(contenders.map((one) => [one.target.name, one.version])),
-      };
-      const path = await writeResults(options.resultsDirectory, {
-        ...{ startedAt, commit, interrupted: run.stop.aborted, versions, missing, works, samples },
-        settings: settingsRecord(options),
-      });
-      console.log(`raw figures: ${path}`);
-    }
-    if (run.stop.aborted) return 130;
-    return samples.some((sample) => sample.outcome.kind === 'failed') ? 1 : 0;
+      },
+      missing,
+    };
   } finally {
     await postgres.stop();
   }
+}
+
+function isMicro(work: Work): work is MicroWork {
+  return work.kind === 'micro';
 }
 
 interface Tls {
@@ -189,8 +239,12 @@ function progressLine(sample: Sample, number: number, total: number): string {
 
 /** What decides the figures, without paths of the machine. */
 function settingsRecord(options: Options): Record<string, unknown> {
-  const { rounds, seconds, warmupSeconds, scale, idleClients } = options;
-  return { rounds, seconds, warmupSeconds, scale, idleClients, serverConnections, postgres: postgresSettings };
+  const { comparison, rounds, seconds, warmupSeconds, scale, idleClients, arrangements } = options;
+  return {
+    ...{ comparison, rounds, seconds, warmupSeconds, scale, idleClients, serverConnections },
+    postgres: postgresSettings,
+    weir: { ...weirArrangements, ...Object.fromEntries(arrangements) },
+  };
 }
 
 function nameOf(one: { readonly name: string }): string {

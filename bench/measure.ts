@@ -8,7 +8,14 @@ import type { Fleet } from './processes.js';
 import { errorText, failed, type Metrics, measured, type Outcome } from './samples.js';
 import { measureServerless } from './serverless.js';
 import type { RunningTarget } from './targets.js';
-import type { FixedRateWork, IdleMemoryWork, MetricsPageWork, ServerlessWork, ThroughputWork, Work } from './works.js';
+import type {
+  FixedRateWork,
+  IdleMemoryWork,
+  MetricsPageWork,
+  ServerlessWork,
+  TargetWork,
+  ThroughputWork,
+} from './works.js';
 
 export interface Instruments {
   readonly fleet: Fleet;
@@ -24,7 +31,7 @@ export interface Instruments {
   readonly tls: { readonly kind: 'on' } | { readonly kind: 'off'; readonly why: string };
 }
 
-export async function measure(tools: Instruments, target: RunningTarget, work: Work): Promise<Outcome> {
+export async function measure(tools: Instruments, target: RunningTarget, work: TargetWork): Promise<Outcome> {
   try {
     switch (work.kind) {
       case 'throughput':

@@ -1,6 +1,9 @@
 // The command line of the bench, read by commander into one typed value.
 
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type ComparisonName, comparisonNames } from './comparisons.js';
+import type { TomlValue } from './pooler-config.js';
+import { type WeirKeys, weirArrangements } from './targets.js';
 import { longClientCounts, usualClientCounts } from './works.js';
 
 export interface Options {
@@ -11,7 +14,11 @@ export interface Options {
   readonly idleClients: number;
   readonly clientCounts: readonly number[];
   readonly only: RegExp | undefined;
+  readonly comparison: ComparisonName;
+  /** Undefined: those of the comparison. */
   readonly targets: readonly string[] | undefined;
+  /** By target name: keys that take the place of its own. */
+  readonly arrangements: ReadonlyMap<string, WeirKeys>;
   readonly pgbench: string;
   readonly pgbouncer: string;
   /** The command that starts weir, as words; the config file's path is appended. Undefined: the built one. */
@@ -29,7 +36,9 @@ interface Flags {
   quick: boolean;
   long: boolean;
   only?: RegExp;
+  comparison: ComparisonName;
   targets?: string[];
+  keys: ReadonlyMap<string, WeirKeys>;
   pgbench: string;
   pgbouncer: string;
   weir?: string[];
@@ -48,7 +57,9 @@ export function parseOptions(argv: readonly string[]): Options {
     idleClients: flags.idleClients,
     clientCounts: flags.long ? longClientCounts : usualClientCounts,
     only: flags.only,
+    comparison: flags.comparison,
     targets: flags.targets,
+    arrangements: flags.keys,
     pgbench: flags.pgbench,
     pgbouncer: flags.pgbouncer,
     weir: flags.weir,
@@ -67,7 +78,18 @@ function program(): Command {
     .option('--quick', '1 round of 2 s over small tables: shows that all works, proves nothing', false)
     .option('--long', 'with 500 clients too', false)
     .option('--only <pattern>', 'only works whose name matches this regular expression', regularExpression)
-    .option('--targets <names>', 'only these targets, separated by commas', (text) => text.split(','))
+    .addOption(
+      new Option('--comparison <name>', 'what is set against what').choices(comparisonNames).default('poolers'),
+    )
+    .option('--targets <names>', "these targets, separated by commas, instead of the comparison's", (text) =>
+      text.split(','),
+    )
+    .option(
+      '--keys <target:key=value,...>',
+      'gives a weir these keys in place of its own; may be repeated',
+      arrangement,
+      new Map(),
+    )
     .option('--pgbench <path>', 'the pgbench to use', 'pgbench')
     .option('--pgbouncer <path>', 'the PgBouncer to compare with', 'pgbouncer')
     .option(
@@ -95,6 +117,28 @@ function regularExpression(text: string): RegExp {
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : 'Not a regular expression.');
   }
+}
+
+/** `weir-untracked:server_reset_query_always=true`; nothing behind the colon takes the target's own keys away. */
+function arrangement(text: string, earlier: ReadonlyMap<string, WeirKeys>): ReadonlyMap<string, WeirKeys> {
+  const colon = text.indexOf(':');
+  const name = text.slice(0, Math.max(0, colon));
+  if (!(name in weirArrangements)) {
+    throw new InvalidArgumentError(`Must begin with one of ${Object.keys(weirArrangements).join(', ')} and a colon.`);
+  }
+  const keys: Record<string, TomlValue> = {};
+  for (const part of text.slice(colon + 1).split(',')) {
+    if (part === '') continue;
+    const equals = part.indexOf('=');
+    if (equals < 1) throw new InvalidArgumentError(`Must be key=value: ${part}`);
+    keys[part.slice(0, equals)] = tomlValue(part.slice(equals + 1));
+  }
+  return new Map([...earlier, [name, keys]]);
+}
+
+function tomlValue(text: string): TomlValue {
+  if (text === 'true' || text === 'false') return text === 'true';
+  return /^\d+$/.test(text) ? Number(text) : text;
 }
 
 function words(text: string): string[] {

@@ -1,12 +1,13 @@
 // Runs pgbench against one endpoint and reads what it prints and logs.
 
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { complaint, type Fleet } from './processes.js';
+import { scriptTexts, scriptVariables } from './scripts.js';
 import { percentile } from './statistics.js';
 import type { Endpoint } from './targets.js';
-import type { Protocol, Script } from './works.js';
+import type { BuiltinScript, Protocol, Script } from './works.js';
 
 /** Beyond the asked duration: connecting, the last transactions, disconnecting. */
 const graceMsMax = 45_000;
@@ -47,7 +48,7 @@ export class Pgbench {
   readonly #path: string;
   readonly #directory: string;
 
-  /** @param directory for the logs of single runs, which are removed after each */
+  /** @param directory for the script and the logs of single runs, which are removed after each */
   constructor(fleet: Fleet, path: string, directory: string) {
     this.#fleet = fleet;
     this.#path = path;
@@ -75,12 +76,17 @@ export class Pgbench {
 
   /** Throws an error with pgbench's own words when anything at all went wrong. */
   async run(endpoint: Endpoint, run: PgbenchRun): Promise<PgbenchResult> {
-    const logDirectory = await mkdtemp(join(this.#directory, 'pgbench-'));
+    const directory = await mkdtemp(join(this.#directory, 'pgbench-'));
+    const logDirectory = join(directory, 'logs');
     try {
+      await mkdir(logDirectory);
+      const scriptPath = join(directory, 'script.sql');
+      const { script } = run;
+      if (!isBuiltin(script)) await writeFile(scriptPath, scriptTexts[script]);
       const launch = {
         name: 'pgbench',
         command: this.#path,
-        args: pgbenchArguments(run, join(logDirectory, 'log')),
+        args: pgbenchArguments(run, { logPrefix: join(logDirectory, 'log'), scriptPath }),
         env: libpqEnvironment(endpoint, run.tls),
       };
       const result = await this.#fleet.run(launch, run.seconds * 1_000 + graceMsMax);
@@ -92,16 +98,23 @@ export class Pgbench {
       const latencies = run.perSecond === undefined ? undefined : await readLatencies(logDirectory);
       return { ...summary, latencies };
     } finally {
-      await rm(logDirectory, { recursive: true, force: true });
+      await rm(directory, { recursive: true, force: true });
     }
   }
 }
 
-export function pgbenchArguments(run: PgbenchRun, logPrefix: string): string[] {
+export interface PgbenchPaths {
+  readonly logPrefix: string;
+  /** Where the script is, if it is not one of pgbench's own. */
+  readonly scriptPath: string;
+}
+
+export function pgbenchArguments(run: PgbenchRun, { logPrefix, scriptPath }: PgbenchPaths): string[] {
+  const variables = Object.entries(scriptVariables).map(([name, value]) => `--define=${name}=${value}`);
   const threads = Math.min(run.clients, availableParallelism());
   return [
     '--no-vacuum',
-    `--builtin=${run.script}`,
+    ...(isBuiltin(run.script) ? [`--builtin=${run.script}`] : [`--file=${scriptPath}`, ...variables]),
     `--protocol=${run.protocol}`,
     `--client=${run.clients}`,
     `--jobs=${threads}`,
@@ -165,6 +178,10 @@ async function readLatencies(directory: string): Promise<Latencies> {
     for (const latency of parseLog(await readFile(join(directory, name), 'utf8'))) all.push(latency);
   }
   return latencyPercentiles(all);
+}
+
+function isBuiltin(script: Script): script is BuiltinScript {
+  return !(script in scriptTexts);
 }
 
 function figure(text: string, pattern: RegExp): number | undefined {

@@ -40,17 +40,25 @@ const sections: Readonly<Record<WorkKind, Section>> = {
   },
   serverless: { title: 'HTTP function, a connection per request', columns: [requests, p50, p99, poolerCpu] },
   'metrics-page': { title: 'Metrics page', columns: [requests, p50, p99, poolerCpu] },
+  micro: {
+    title: 'Inside one process, without sockets',
+    columns: [
+      { metric: 'callNs', title: 'ns/call', digits: 0, against: 'nothing' },
+      { metric: 'bestCallNs', title: 'quickest slice', digits: 0, against: 'nothing' },
+      { metric: 'byteNs', title: 'ns/byte', digits: 2, against: 'nothing' },
+      { metric: 'messageNs', title: 'ns/message', digits: 0, against: 'nothing' },
+    ],
+  },
 };
 
 export interface ReportInput {
   readonly works: readonly Work[];
   /** In the order of the table. */
   readonly targets: readonly string[];
+  /** Those of them that the others are set against. */
+  readonly baselines: readonly string[];
   readonly samples: readonly Sample[];
 }
-
-/** The targets that others are set against. */
-const baselines = ['direct', 'pgbouncer'] as const;
 
 export function report(input: ReportInput): string {
   const kinds = [...new Set(input.works.map((work) => work.kind))];
@@ -65,7 +73,7 @@ export function report(input: ReportInput): string {
 }
 
 function sectionLines(input: ReportInput, section: Section, works: readonly Work[]): string[] {
-  const rivals = baselines.filter((name) => input.targets.includes(name));
+  const rivals = input.baselines.filter((name) => input.targets.includes(name));
   const header = ['work', 'target', ...section.columns.flatMap((column) => columnTitles(column, rivals)), 'failed'];
   const rows = works.flatMap((work) =>
     input.targets

@@ -11,7 +11,11 @@ export type Metric =
   | 'poolerCpuUs'
   | 'postgresCpuUs'
   | 'requestsPerS'
-  | 'idleClientKb';
+  | 'idleClientKb'
+  | 'callNs'
+  | 'bestCallNs'
+  | 'byteNs'
+  | 'messageNs';
 
 export type Metrics = Partial<Record<Metric, number>>;
 

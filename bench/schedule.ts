@@ -3,7 +3,7 @@
 import { type Instruments, measure } from './measure.js';
 import { errorText, failed, type Outcome, type Sample } from './samples.js';
 import type { RunningTarget, Target, TargetContext } from './targets.js';
-import type { Work } from './works.js';
+import type { TargetWork } from './works.js';
 
 export interface Contender {
   readonly target: Target;
@@ -11,7 +11,7 @@ export interface Contender {
 }
 
 export interface Plan {
-  readonly works: readonly Work[];
+  readonly works: readonly TargetWork[];
   readonly contenders: readonly Contender[];
   readonly rounds: number;
   readonly warmupSeconds: number;
@@ -49,7 +49,7 @@ export function rotate<T>(items: readonly T[], by: number): T[] {
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
-async function outcomeOf(plan: Plan, stable: Stable, contender: Contender, work: Work): Promise<Outcome> {
+async function outcomeOf(plan: Plan, stable: Stable, contender: Contender, work: TargetWork): Promise<Outcome> {
   const why = contender.target.refusal(work, contender.version);
   if (why !== undefined) return { kind: 'not-applicable', why };
   try {
@@ -65,7 +65,7 @@ async function outcomeOf(plan: Plan, stable: Stable, contender: Contender, work:
   }
 }
 
-async function measureFresh(plan: Plan, contender: Contender, work: Work): Promise<Outcome> {
+async function measureFresh(plan: Plan, contender: Contender, work: TargetWork): Promise<Outcome> {
   const running = await contender.target.start(plan.context, contender.version);
   try {
     return await measure(plan.tools, running, work);

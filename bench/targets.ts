@@ -9,7 +9,7 @@ import { pgbouncerFiles, prepareRefusal, type TomlValue, weirToml } from './pool
 import type { Postgres } from './postgres.js';
 import { complaint, type Fleet, type Program, type SystemUser } from './processes.js';
 import { freePort, waitUntilReady } from './readiness.js';
-import type { Work } from './works.js';
+import type { TargetWork } from './works.js';
 
 /** Where pgbench and the others connect to. */
 export interface Endpoint {
@@ -52,11 +52,26 @@ export interface Target {
   /** @param version as `find` told it */
   start(context: TargetContext, version: string): Promise<RunningTarget>;
   /** Why a work does not apply to it, e.g. for lack of a feature; undefined when it does. */
-  refusal(work: Work, version: string): string | undefined;
+  refusal(work: TargetWork, version: string): string | undefined;
 }
 
-/** Another arrangement of weir, such as one with more workers, is one more row. */
-export const targetTable: readonly Target[] = [directTarget(), pgbouncerTarget(), weirTarget('weir', {})];
+/** Keys of weir's own section beyond those every pooler gets. */
+export type WeirKeys = Readonly<Record<string, TomlValue>>;
+
+/** Arrangements of weir that are compared: another one, such as one with more workers, is one more row. */
+export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
+  weir: {},
+  // As PgBouncer does: statements are not looked at, and nothing is replayed but what the server reports.
+  'weir-untracked': { track_session_state: false },
+};
+
+/** @param arrangements by target name: takes the place of the keys in `weirArrangements` */
+export function targetTable(arrangements: ReadonlyMap<string, WeirKeys>): readonly Target[] {
+  const weirs = Object.entries(weirArrangements).map(([name, keys]) =>
+    weirTarget(name, arrangements.get(name) ?? keys),
+  );
+  return [directTarget(), pgbouncerTarget(), ...weirs];
+}
 
 export const serverConnections = 16;
 
@@ -110,8 +125,7 @@ function pgbouncerTarget(): Target {
   };
 }
 
-/** @param settings keys of weir's own beyond those every pooler gets, e.g. workers */
-function weirTarget(name: string, settings: Readonly<Record<string, TomlValue>>): Target {
+function weirTarget(name: string, keys: WeirKeys): Target {
   return {
     name,
     find: async (context) => {
@@ -133,7 +147,7 @@ function weirTarget(name: string, settings: Readonly<Record<string, TomlValue>>)
       const metricsPort = await freePort();
       const directory = await startDirectory(context, `${name}-${port}`);
       const file = join(directory, 'weir.toml');
-      await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more: settings }), { mode: 0o600 });
+      await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more: keys }), { mode: 0o600 });
       const program = context.fleet.start({
         name,
         command,

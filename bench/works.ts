@@ -1,7 +1,12 @@
-// The work table: what is measured, one row each. `measure.ts` knows how.
+// The work tables: what is measured, one row each. `measure.ts` and `micro-rounds.ts` know how.
+
+import { microTable } from './micro/table.js';
+import type { FileScript } from './scripts.js';
 
 export type Protocol = 'simple' | 'extended' | 'prepared';
-export type Script = 'select-only' | 'tpcb-like';
+/** One that pgbench brings, or one of `scripts.ts`. */
+export type BuiltinScript = 'select-only' | 'tpcb-like';
+export type Script = BuiltinScript | FileScript;
 
 export interface ThroughputWork {
   readonly kind: 'throughput';
@@ -40,7 +45,17 @@ export interface MetricsPageWork {
   readonly connections: number;
 }
 
-export type Work = ThroughputWork | FixedRateWork | IdleMemoryWork | ServerlessWork | MetricsPageWork;
+/** Needs no target: it runs in a process of its own, without sockets. */
+export interface MicroWork {
+  readonly kind: 'micro';
+  readonly name: string;
+  /** As `micro/table.ts` names it. */
+  readonly exercise: string;
+}
+
+/** What is measured on a running target. */
+export type TargetWork = ThroughputWork | FixedRateWork | IdleMemoryWork | ServerlessWork | MetricsPageWork;
+export type Work = TargetWork | MicroWork;
 export type WorkKind = Work['kind'];
 
 export interface WorkSizes {
@@ -64,6 +79,18 @@ export function workTable(sizes: WorkSizes): readonly Work[] {
     { kind: 'idle-memory', name: `idle-memory/${sizes.idleClients}`, clients: sizes.idleClients },
     { kind: 'serverless', name: 'serverless/32', connections: 32 },
     { kind: 'metrics-page', name: 'metrics-page/8', connections: 8 },
+    ...microTable.map(({ name }): MicroWork => ({ kind: 'micro', name: `micro/${name}`, exercise: name })),
+  ];
+}
+
+/** What knowing the session's state costs: where nothing has to be done for it, then where something has. */
+export function ladderTable(sizes: WorkSizes): readonly Work[] {
+  const scripts: readonly FileScript[] = ['set-local', 'set-once', 'set-each'];
+  return [
+    ...grid('select-only', sizes.clientCounts),
+    ...grid('tpcb-like', sizes.clientCounts),
+    // A SET takes no parameters, which is what the other protocols would make of a variable.
+    ...scripts.flatMap((script) => sizes.clientCounts.map((clients) => throughput(script, 'simple', clients))),
   ];
 }
 
@@ -91,5 +118,6 @@ function fixedRate(perSecond: number, clients: number): FixedRateWork {
 }
 
 function shortName(script: Script): string {
-  return script === 'select-only' ? 'select' : 'tpcb';
+  const short: Partial<Record<Script, string>> = { 'select-only': 'select', 'tpcb-like': 'tpcb' };
+  return short[script] ?? script;
 }

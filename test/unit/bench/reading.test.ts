@@ -100,11 +100,16 @@ void t.test('pgbench is told of a rate and a log only for a run at a fixed rate'
     connect: 'once',
     tls: 'disable',
   } as const;
-  const plain = pgbenchArguments(run, '/log');
+  const paths = { logPrefix: '/log', scriptPath: '/script.sql' };
+  const plain = pgbenchArguments(run, paths);
+  t.ok(plain.includes('--builtin=select-only'));
   t.ok(plain.includes('--protocol=prepared') && plain.includes('--jobs=1') && plain.includes('--time=2'));
   t.notOk(plain.some((word) => /rate|log|connect/.test(word)));
-  const paced = pgbenchArguments({ ...run, perSecond: 5_000, connect: 'per-transaction' }, '/log');
+  const paced = pgbenchArguments({ ...run, perSecond: 5_000, connect: 'per-transaction' }, paths);
   for (const word of ['--rate=5000', '--log', '--log-prefix=/log', '--connect']) t.ok(paced.includes(word), word);
+  const own = pgbenchArguments({ ...run, script: 'set-once' }, paths);
+  t.ok(own.includes('--file=/script.sql') && own.includes('--define=first=1'));
+  t.notOk(own.some((word) => word.startsWith('--builtin')));
   t.end();
 });
 

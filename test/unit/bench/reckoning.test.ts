@@ -85,6 +85,7 @@ void t.test('the work table has no name twice and covers every protocol, script 
   t.end();
 });
 
+const baselines = ['direct', 'pgbouncer'];
 const [work, idle] = [workNamed('select/simple/16'), workNamed('idle-memory/1000')];
 
 void t.test('the report shows medians, the median of the ratios by round, and the spread', (t) => {
@@ -99,7 +100,7 @@ void t.test('the report shows medians, the median of the ratios by round, and th
       { transactionsPerS: 450, poolerCpuUs: 30 },
     ]),
   ];
-  const text = report({ works: [work], targets: ['pgbouncer', 'weir'], samples });
+  const text = report({ works: [work], targets: ['pgbouncer', 'weir'], baselines, samples });
   const line = lineOf(text, 'weir');
   t.match(line, /900 \(450\.\.1350\)/);
   t.match(line, /1\.50 \(1\.50\.\.1\.50\)/);
@@ -115,7 +116,7 @@ void t.test('a failure is counted in its line, shown with its message, and takes
     ...rounds('weir', [{ transactionsPerS: 200 }]),
     sample('weir', 1, failed('pgbench ended with 2\nFATAL: gone')),
   ];
-  const text = report({ works: [work], targets: ['pgbouncer', 'weir'], samples });
+  const text = report({ works: [work], targets: ['pgbouncer', 'weir'], baselines, samples });
   t.match(lineOf(text, 'weir'), /200 .*2\.00 .*1 of 2$/);
   t.match(text, /select\/simple\/16 on weir FAILED: pgbench ended with 2\n\s+FATAL: gone/);
   t.end();
@@ -126,7 +127,7 @@ void t.test('what does not apply is marked and explained, and a single round sho
     { ...sample('direct', 0, { kind: 'not-applicable', why: 'not a pooler' }), work: idle.name },
     { ...sample('weir', 0, measured({ idleClientKb: 7.5 })), work: idle.name },
   ];
-  const text = report({ works: [idle], targets: ['direct', 'weir'], samples });
+  const text = report({ works: [idle], targets: ['direct', 'weir'], baselines, samples });
   t.match(lineOf(text, 'direct'), /n\/a$/);
   t.match(lineOf(text, 'weir'), /7\.50$/);
   t.match(text, /n\/a on direct: not a pooler \(idle-memory\/1000\)/);

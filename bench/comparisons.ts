@@ -1,0 +1,20 @@
+// The comparisons: what is set against what, and by which works.
+
+import { ladderTable, type Work, type WorkSizes, workTable } from './works.js';
+
+export interface Comparison {
+  /** Measured unless others are asked for, in this order. */
+  readonly targets: readonly string[];
+  /** The targets that others are set against. */
+  readonly baselines: readonly string[];
+  works(sizes: WorkSizes): readonly Work[];
+}
+
+export type ComparisonName = 'poolers' | 'ladder';
+
+export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
+  poolers: { targets: ['direct', 'pgbouncer', 'weir'], baselines: ['direct', 'pgbouncer'], works: workTable },
+  ladder: { targets: ['weir-untracked', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
+};
+
+export const comparisonNames = Object.keys(comparisons) as readonly ComparisonName[];
