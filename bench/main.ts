@@ -22,6 +22,14 @@ import type { MicroWork, TargetWork, Work } from './works.js';
 /** Compiled along with the bench. */
 const builtWeir = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
 
+interface FoundTargets {
+  readonly targets: readonly string[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly missing: Readonly<Record<string, string>>;
+}
+
+const noTargets: FoundTargets = { targets: [], versions: {}, missing: {} };
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -117,14 +125,6 @@ async function measureMicros(run: Bench, works: readonly MicroWork[], samples: S
   const onSample = recorder(samples, works.length * rounds);
   await runMicroRounds({ ...{ works, rounds, ms, fleet, stop }, onSample });
 }
-
-interface FoundTargets {
-  readonly targets: readonly string[];
-  readonly versions: Readonly<Record<string, string>>;
-  readonly missing: Readonly<Record<string, string>>;
-}
-
-const noTargets: FoundTargets = { targets: [], versions: {}, missing: {} };
 
 async function measureTargets(run: Bench, works: readonly TargetWork[], samples: Sample[]): Promise<FoundTargets> {
   const { options, fleet, directory, user } = run;

@@ -1,5 +1,10 @@
 // How the micro works are timed and read, and how comparisons and their targets are put together.
 
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { comparisonNames, comparisons } from '../../../bench/comparisons.js';
 import { type Prepared, timeSlices, warmUp } from '../../../bench/micro/exercise.js';
@@ -177,4 +182,23 @@ void t.test('the keys of a weir are taken from the command line in place of its 
   t.equal(parseOptions(['--comparison', 'ladder']).comparison, 'ladder');
   t.equal(parseOptions([]).arrangements.size, 0);
   t.end();
+});
+
+void t.test('the micro works are printed and kept in the results file, without any server', async (t) => {
+  const directory = t.testdir();
+  const program = fileURLToPath(new URL('../../../bench/main.js', import.meta.url));
+  const flags = ['--quick', '--only', 'micro/(loop-itself|hit/same-text)$', '--results', directory];
+  const nowhere = ['--pgbench', '/nowhere/pgbench'];
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...flags, ...nowhere]);
+  t.match(stdout, /ns\/call .*ns\/byte/);
+  t.match(stdout, /micro\/hit\/same-text +lib +\d+ +\d+ +\d+\.\d\d/);
+  const [name = ''] = await readdir(directory);
+  const record = JSON.parse(await readFile(join(directory, name), 'utf8')) as { readonly samples: readonly Sample[] };
+  t.strictSame(
+    record.samples.map((sample) => [sample.work, sample.target, sample.outcome.kind]),
+    [
+      ['micro/loop-itself', 'lib', 'measured'],
+      ['micro/hit/same-text', 'lib', 'measured'],
+    ],
+  );
 });
