@@ -14,7 +14,7 @@ export type ComparisonName = 'poolers' | 'ladder';
 
 export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
   poolers: { targets: ['direct', 'pgbouncer', 'weir'], baselines: ['direct', 'pgbouncer'], works: workTable },
-  ladder: { targets: ['weir-untracked', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
+  ladder: { targets: ['weir-untracked', 'weir-control', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
 };
 
 export const comparisonNames = Object.keys(comparisons) as readonly ComparisonName[];

@@ -65,12 +65,18 @@ export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
   'weir-untracked': { track_session_state: false },
 };
 
+/** The same as another, so that the ratio of the two shows what noise does to the ratios beside it. */
+const control = { name: 'weir-control', of: 'weir-untracked' };
+
 /** @param arrangements by target name: takes the place of the keys in `weirArrangements` */
 export function targetTable(arrangements: ReadonlyMap<string, WeirKeys>): readonly Target[] {
-  const weirs = Object.entries(weirArrangements).map(([name, keys]) =>
-    weirTarget(name, arrangements.get(name) ?? keys),
-  );
-  return [directTarget(), pgbouncerTarget(), ...weirs];
+  const weirs = [...Object.keys(weirArrangements), control.name];
+  return [directTarget(), pgbouncerTarget(), ...weirs.map((name) => weirTarget(name, keysOf(name, arrangements)))];
+}
+
+export function keysOf(name: string, arrangements: ReadonlyMap<string, WeirKeys>): WeirKeys {
+  const keysName = name === control.name ? control.of : name;
+  return arrangements.get(keysName) ?? weirArrangements[keysName] ?? {};
 }
 
 export const serverConnections = 16;

@@ -16,7 +16,7 @@ import { parseOptions } from '../../../bench/options.js';
 import { report } from '../../../bench/report.js';
 import { measured, type Sample } from '../../../bench/samples.js';
 import { scriptTexts } from '../../../bench/scripts.js';
-import { targetTable } from '../../../bench/targets.js';
+import { keysOf, targetTable } from '../../../bench/targets.js';
 import { usualClientCounts, type Work } from '../../../bench/works.js';
 
 const sizes = { clientCounts: usualClientCounts, idleClients: 1_000 };
@@ -160,12 +160,27 @@ void t.test('the ladder is reported as ratios within a round to the weir that do
   });
   const samples = [
     ...[1_000, 500, 2_000].map((rate, round) => sample('weir-untracked', round, rate)),
+    ...[1_010, 500, 1_900].map((rate, round) => sample('weir-control', round, rate)),
     ...[900, 490, 1_900].map((rate, round) => sample('weir', round, rate)),
   ];
   const { targets, baselines } = comparisons.ladder;
   const text = report({ works: [work], targets, baselines, samples });
   t.match(text, /transactions\/s +\/ weir-untracked/);
+  t.match(text, /weir-control +1010 \(500\.\.1900\) +1\.00 \(0\.95\.\.1\.01\)/);
   t.match(text, /weir +900 \(490\.\.1900\) +0\.95 \(0\.90\.\.0\.98\)/);
+  t.end();
+});
+
+void t.test('the control of the ladder is told what the weir it repeats is told', (t) => {
+  const names = targetTable(new Map()).map((target) => target.name);
+  t.strictSame(comparisons.ladder.targets, ['weir-untracked', 'weir-control', 'weir']);
+  t.equal(new Set(names).size, names.length);
+  t.strictSame(keysOf('weir-control', new Map()), { track_session_state: false });
+  t.strictSame(keysOf('weir', new Map()), {});
+  const told = new Map([['weir-untracked', { default_pool_size: 3 }]]);
+  t.strictSame(keysOf('weir-untracked', told), { default_pool_size: 3 });
+  t.strictSame(keysOf('weir-control', told), { default_pool_size: 3 });
+  t.strictSame(keysOf('weir', told), {});
   t.end();
 });
 
