@@ -9,7 +9,15 @@ import {
   ServerChannel,
   type ServerHost,
 } from '../../lib/relay/index.js';
-import { ClientStatements, Effect, ServerStatements, Settings, StatementRegistry } from '../../lib/session/index.js';
+import {
+  ClientStatements,
+  type Footprint,
+  inert,
+  opaque,
+  ServerStatements,
+  Settings,
+  StatementRegistry,
+} from '../../lib/session/index.js';
 import type { StatementCatalog } from '../../lib/sql/index.js';
 import { systemClock } from '../../lib/util/index.js';
 import {
@@ -158,11 +166,13 @@ class Pair implements ClientHost, ServerHost {
     this.#server.detach();
   }
 
-  inspect(bytes: Buffer, start: number, end: number): number {
-    if (this.#catalog === undefined) return Effect.None;
+  inspect(bytes: Buffer, start: number, end: number): Footprint {
+    if (this.#catalog === undefined) return inert;
     const facts = this.#catalog.lookup(bytes, start, end, scanMode);
-    return facts.known && facts.hazards.length === 0 ? Effect.None : Effect.Unknown;
+    return facts.known && facts.hazards.length === 0 ? inert : opaque;
   }
+
+  onLeak(): void {}
 
   onTerminate(): never {
     throw new Error('the client went');

@@ -5,7 +5,13 @@ import type net from 'node:net';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
 import type { Pool, PoolClient, Ticket } from '../pool/index.js';
-import { ClientChannel, type ClientChannelLimits, type ClientHost, type ServerChannel } from '../relay/index.js';
+import {
+  ClientChannel,
+  type ClientChannelLimits,
+  type ClientHost,
+  type ServerChannel,
+  type SessionHost,
+} from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type ChannelUse, ClientStatements, type Footprint } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
@@ -82,7 +88,7 @@ function limitsOf(weir: GlobalSettings): ClientChannelLimits {
   return limits;
 }
 
-export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
+export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolClient {
   readonly kind = 'client';
   readonly id: number;
   readonly address: ClientAddress;
@@ -205,6 +211,7 @@ export class ClientConnection implements PeerHandler, ClientHost, PoolClient {
       const channel = new ClientChannel({
         toClient: this.peer,
         host: this,
+        session: this,
         limits: limitsOf(this.#house.config.weir),
         registry: pool.registry,
         traffic: pool.traffic,

@@ -154,27 +154,6 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
     return this.#footprint;
   }
 
-  preparedBody(): undefined {
-    return undefined;
-  }
-
-  readyToListen(): boolean {
-    return true;
-  }
-
-  channels(): readonly string[] {
-    return [];
-  }
-
-  settingNames(): Iterable<string> {
-    return [];
-  }
-
-  onHazards(): void {}
-  onCommitSent(): void {}
-  onChannels(): void {}
-  onSettingName(): void {}
-  onSequenceReader(): void {}
   onTerminate(): void {}
 
   onViolation(error: ErrorFields): void {

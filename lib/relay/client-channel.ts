@@ -54,7 +54,7 @@ import {
   owedWithUndo,
   type Undo,
 } from './owed.js';
-import type { ClientHost, Port, Traffic } from './ports.js';
+import { type ClientHost, type Port, plainSession, type SessionHost, type Traffic } from './ports.js';
 import type { ServerChannel } from './server-channel.js';
 
 export interface ClientChannelLimits {
@@ -113,6 +113,7 @@ export class ClientChannel extends FrameStream {
   readonly id = ++lastId;
   readonly toClient: Port;
   readonly #host: ClientHost;
+  readonly #session: SessionHost;
   readonly #limits: ClientChannelLimits;
   readonly #registry: StatementRegistry;
   readonly traffic: Traffic;
@@ -138,6 +139,7 @@ export class ClientChannel extends FrameStream {
   constructor(options: {
     readonly toClient: Port;
     readonly host: ClientHost;
+    readonly session?: SessionHost;
     readonly limits: ClientChannelLimits;
     readonly registry: StatementRegistry;
     readonly traffic: Traffic;
@@ -148,6 +150,7 @@ export class ClientChannel extends FrameStream {
     super(tableFor(options.limits), options.limits.frameBytesMax);
     this.toClient = options.toClient;
     this.#host = options.host;
+    this.#session = options.session ?? plainSession;
     this.#limits = options.limits;
     this.#registry = options.registry;
     this.traffic = options.traffic;
@@ -311,16 +314,17 @@ export class ClientChannel extends FrameStream {
     if (this.settings.shadowsCatalog) server.ladder.effects |= Effect.Unknown | Effect.Distrusted;
     if (footprint === inert) return;
     const { effects } = footprint;
-    if (footprint.hazards.length > 0) this.#host.onHazards(footprint);
-    if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0) this.#host.onCommitSent();
+    if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
+    if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
+      this.#session.onCommitSent();
     if ((effects & Effect.ReadsSequences) !== 0 && server.complete) server.ladder.forgetSequences(this);
     server.ladder.mark(footprint, this);
-    for (const name of footprint.settings) if (name.includes('.')) this.#host.onSettingName(name);
+    for (const name of footprint.settings) if (name.includes('.')) this.#session.onSettingName(name);
   }
 
   /** Whether the statement may be sent: one that listens may have to wait. */
   #mayRun(footprint: Footprint): boolean {
-    return (footprint.effects & Effect.Listens) === 0 || this.#host.readyToListen(footprint.channels);
+    return (footprint.effects & Effect.Listens) === 0 || this.#session.readyToListen(footprint.channels);
   }
 
   /** Brings what the statement shows, or names at SQL level, to what it is with the client. */
@@ -336,7 +340,7 @@ export class ClientChannel extends FrameStream {
     if ((footprint.effects & (Effect.ShowsStatements | Effect.ShowsChannels)) === 0 || !server.complete) return;
     this.emitBefore();
     if ((footprint.effects & Effect.ShowsStatements) !== 0) server.ladder.showStatements(this);
-    if ((footprint.effects & Effect.ShowsChannels) !== 0) server.ladder.showChannels(this.#host.channels());
+    if ((footprint.effects & Effect.ShowsChannels) !== 0) server.ladder.showChannels(this.#session.channels());
   }
 
   // What the ladder asks
@@ -345,19 +349,19 @@ export class ClientChannel extends FrameStream {
   remembersSequences(): void {
     if (this.readsSequences) return;
     this.readsSequences = true;
-    this.#host.onSequenceReader();
+    this.#session.onSequenceReader();
   }
 
   preparedBody(text: string, name: string): Buffer | undefined {
-    return this.#host.preparedBody(Buffer.from(text, 'latin1'), name);
+    return this.#session.preparedBody(Buffer.from(text, 'latin1'), name);
   }
 
   settingNames(): Iterable<string> {
-    return this.#host.settingNames();
+    return this.#session.settingNames();
   }
 
   onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void {
-    this.#host.onChannels(listens, unlistens);
+    this.#session.onChannels(listens, unlistens);
   }
 
   /** Whether notifications that its server gets are the client's. */
@@ -433,7 +437,7 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     if (this.#transparent) {
-      if (footprint.hazards.length > 0) this.#host.onHazards(footprint);
+      if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
     } else if (footprint !== inert || this.settings.shadowsCatalog) {
       if (footprint.refused !== undefined) return this.#refuseQuery(server, refusal(footprint.refused));
@@ -470,7 +474,7 @@ export class ClientChannel extends FrameStream {
     server.traffic.clientParses++;
     if (this.#transparent) {
       const { hazards } = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
-      if (hazards.length > 0) this.#host.onHazards(this.#host.inspect(bytes, parts.queryStart, parts.queryEnd));
+      if (hazards.length > 0) this.#session.onHazards(this.#host.inspect(bytes, parts.queryStart, parts.queryEnd));
       server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
@@ -655,7 +659,7 @@ export class ClientChannel extends FrameStream {
       const name = readBindParameter(bytes, from, end, number)?.toLowerCase();
       if (name === 'role' || name === 'session_authorization') server.ladder.effects |= Effect.Role;
       server.ladder.markSetting(name);
-      if (name?.includes('.') === true) this.#host.onSettingName(name);
+      if (name?.includes('.') === true) this.#session.onSettingName(name);
     }
   }
 

@@ -11,6 +11,7 @@ export {
   type ResetKind,
   resetKinds,
   type ServerHost,
+  type SessionHost,
   type Traffic,
 } from './ports.js';
 export { ServerChannel } from './server-channel.js';

@@ -21,6 +21,14 @@ export interface ClientHost {
   lease(): ServerChannel | undefined;
   /** What the statement may leave behind whose text lies in `bytes` from `start` to `end`. */
   inspect(bytes: Buffer, start: number, end: number): Footprint;
+  /** The client said Terminate. */
+  onTerminate(): void;
+  /** The client broke the protocol; the connection ends with this error. */
+  onViolation(error: ErrorFields): void;
+}
+
+/** What the ladder asks of a client's session beyond the relay, and tells it. */
+export interface SessionHost {
   /** The statement within `text` that its PREPARE of this name, bytes as a latin1 string, prepares. */
   preparedBody(text: Buffer, name: string): Buffer | undefined;
   /** A statement with hazards is about to run. */
@@ -38,11 +46,20 @@ export interface ClientHost {
   onSettingName(name: string): void;
   /** The client has asked for what nextval answered: it will do so again. */
   onSequenceReader(): void;
-  /** The client said Terminate. */
-  onTerminate(): void;
-  /** The client broke the protocol; the connection ends with this error. */
-  onViolation(error: ErrorFields): void;
 }
+
+/** Of a session that listens on nothing, prepares nothing by SQL and has no habits. */
+export const plainSession: SessionHost = {
+  preparedBody: () => undefined,
+  onHazards: () => {},
+  readyToListen: () => true,
+  onCommitSent: () => {},
+  onChannels: () => {},
+  channels: () => [],
+  settingNames: () => [],
+  onSettingName: () => {},
+  onSequenceReader: () => {},
+};
 
 /** What a server's owner is told by its channel. */
 export interface ServerHost {

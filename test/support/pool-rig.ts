@@ -152,29 +152,6 @@ export class TestClient implements PoolClient, ClientHost {
     });
   }
 
-  // Nothing here listens, prepares by SQL, or reads sequences.
-  preparedBody(): undefined {
-    return undefined;
-  }
-
-  readyToListen(): boolean {
-    return true;
-  }
-
-  channels(): readonly string[] {
-    return [];
-  }
-
-  settingNames(): Iterable<string> {
-    return [];
-  }
-
-  onHazards(): void {}
-  onCommitSent(): void {}
-  onChannels(): void {}
-  onSettingName(): void {}
-  onSequenceReader(): void {}
-
   onTerminate(): void {}
 
   onViolation(): void {

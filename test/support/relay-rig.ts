@@ -324,29 +324,6 @@ export class ClientRig implements ClientHost {
     return footprint({ effects: effectsOf(bytes.toString('latin1', start, end)) });
   }
 
-  // Nothing here listens, prepares by SQL, or reads sequences.
-  preparedBody(): undefined {
-    return undefined;
-  }
-
-  readyToListen(): boolean {
-    return true;
-  }
-
-  channels(): readonly string[] {
-    return [];
-  }
-
-  settingNames(): Iterable<string> {
-    return [];
-  }
-
-  onHazards(): void {}
-  onCommitSent(): void {}
-  onChannels(): void {}
-  onSettingName(): void {}
-  onSequenceReader(): void {}
-
   onTerminate(): void {
     this.close('terminate');
   }
