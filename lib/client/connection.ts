@@ -508,7 +508,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
             hint: 'Use pool_mode = transaction for this database or user.',
           }),
         );
+        return;
       }
+      if (!server.channel.settled) return;
+      server.channel.ladder.returnToLogin(session.channel);
+      if (!server.channel.ladder.asking) this.#goOn(session);
       return;
     }
     if (session.channel.midFrame) return;
@@ -517,13 +521,19 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (standing === 'asking') return;
     if (standing === 'kept') {
       this.#tell();
+      this.#goOn(session);
       return;
     }
     this.#state = { kind: 'idle', session };
     session.pool.release(server);
     this.#tell();
     this.#resume(Pause.Server | Pause.Owed);
-    if (this.#held.length > 0) this.#feedHeld(session);
+    this.#goOn(session);
+  }
+
+  /** Takes up what the client has sent while it had to wait. */
+  #goOn(session: Session): void {
+    if (this.#held.length > 0 || (session.channel.carriedBytes > 0 && session.channel.stopped)) this.#feedHeld(session);
   }
 
   /** Goes on with what arrived while the client was waiting, and reads on. The message it stopped at may be in the channel. */

@@ -147,7 +147,7 @@ class Draft {
       case 'do':
       case 'call':
       case 'unknown_statement':
-        this.add('unknown', Effect.Unknown | Effect.Sequences);
+        this.add('unknown', Effect.Unknown | Effect.Sequences | Effect.HoldsCode);
         break;
       case 'close':
       case 'drop':
@@ -156,6 +156,7 @@ class Draft {
         break;
       case 'ddl':
         if (hazard.node === 'DropOwnedStmt') this.effects |= Effect.Ends;
+        if (hazard.node === 'CreateFunctionStmt') this.effects |= Effect.HoldsCode;
         break;
       case 'transaction':
         if (hazard.operation === 'commit') this.effects |= Effect.Commits;
@@ -243,6 +244,15 @@ function withPolicies(found: Footprint, policies: HazardPolicies): Footprint {
   return pins.length === 0 && refused === undefined ? found : footprint({ ...found, pins, refused });
 }
 
+/** Bytes of a text with code that are searched for names of settings. */
+const searchedBytesMax = 256 * 1024;
+const namedInCode = /(?:\bset\s+(?:session\s+|local\s+)?|_config\s*\(\s*'+)([a-z_][a-z0-9_$]*\.[a-z_][a-z0-9_$.]*)/gi;
+
+/** Settings with a dot that the text seems to set: too many do no harm, they are only asked for. */
+export function settingsNamedIn(text: string): string[] {
+  return [...text.matchAll(namedInCode)].map((match) => (match[1] as string).toLowerCase());
+}
+
 const entriesMax = 10_000;
 const bytesMax = 32 * 1024 * 1024;
 
@@ -308,6 +318,11 @@ export class Inspector {
       this.#footprints.set(facts, found);
     }
     return found;
+  }
+
+  /** Names of settings in the code that a text holds. */
+  settingsIn(bytes: Buffer, start: number, end: number): string[] {
+    return settingsNamedIn(bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax)));
   }
 
   /** Where in a text the statement lies that its PREPARE of this name prepares; the last one, if there are several. */

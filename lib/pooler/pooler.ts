@@ -37,7 +37,7 @@ import {
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
 import { Pool, type PoolEvents, type PoolPolicy, ServerBudget } from '../pool/index.js';
 import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
-import { type Footprint, hazardNames, inert } from '../session/index.js';
+import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
@@ -346,13 +346,17 @@ export class Pooler implements House, PoolEvents {
   inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint {
     if (!this.#config.weir.track_session_state) return inert;
     const { settings } = connection.channel;
-    return this.#inspector.footprint(
+    const footprint = this.#inspector.footprint(
       bytes,
       start,
       end,
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );
+    if ((footprint.effects & Effect.HoldsCode) !== 0) {
+      for (const name of this.#inspector.settingsIn(bytes, start, end)) connection.onSettingName(name);
+    }
+    return footprint;
   }
 
   preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined {

@@ -42,9 +42,11 @@ import type { Ladder } from './ladder.js';
 import {
   Expect,
   owedBind,
+  owedBindOf,
   owedClose,
   owedCopyEnd,
   owedDescribe,
+  owedDescribeOf,
   owedExecute,
   owedFake,
   owedParse,
@@ -176,6 +178,11 @@ export class ClientChannel extends FrameStream {
     this.toClient.writeOwned(errorResponse(error));
   }
 
+  /** While its server is looked at, what the client has there is not known. */
+  get #hasToWait(): boolean {
+    return this.server?.ladder.asking === true;
+  }
+
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
   #skipCancelled(tag: number): Verdict {
     if (tag === Frontend.Query || tag === Frontend.FunctionCall || tag === Frontend.Sync) {
@@ -195,6 +202,7 @@ export class ClientChannel extends FrameStream {
   protected onHeader(tag: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled && tag !== Frontend.Terminate) return this.#skipCancelled(tag);
+    if (this.#hasToWait && tag !== Frontend.Terminate) return Verdict.Stop;
     switch (tag) {
       case Frontend.Execute:
         return this.#forward(owedExecute);
@@ -226,6 +234,7 @@ export class ClientChannel extends FrameStream {
   protected onWhole(tag: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
+    if (this.#hasToWait) return Verdict.Stop;
     switch (tag) {
       case Frontend.Query:
         return this.#onQuery(bytes, start, end);
@@ -243,6 +252,7 @@ export class ClientChannel extends FrameStream {
   protected onLarge(tag: number, total: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
+    if (this.#hasToWait) return Verdict.Stop;
     switch (tag) {
       case Frontend.Query:
         return this.#query(this.#transparent ? unseen : opaque, 'nothing');
@@ -277,7 +287,7 @@ export class ClientChannel extends FrameStream {
     const server = this.server;
     if (server === undefined) return;
     server.traffic.bytesReceived += end - start;
-    server.toServer.write(bytes, start, end);
+    server.send(bytes, start, end);
   }
 
   protected afterKept(): void {}
@@ -525,7 +535,7 @@ export class ClientChannel extends FrameStream {
     server.statements.add(statement);
     server.traffic.serverParses++;
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, serverToo: true }));
-    server.toServer.writeOwned(parseMessage(statement.serverName, statement.body));
+    server.sendOwned(parseMessage(statement.serverName, statement.body));
     return Verdict.Drop;
   }
 
@@ -588,6 +598,7 @@ export class ClientChannel extends FrameStream {
     if (statement === undefined) return undefined;
     this.emitBefore();
     server.prepare(statement);
+    server.beginRecord();
     return statement;
   }
 
@@ -622,14 +633,14 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
     }
     this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
-    server.owe(owedBind);
+    server.owe(owedBindOf(statement));
     const rest = parts.statementEnd + 1;
     const prefix = bindPrefix(
       bytes.subarray(start + headerBytes, parts.portalEnd),
       statement.serverName,
       frameEnd - rest,
     );
-    server.toServer.write(prefix, 0, prefix.length);
+    server.send(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
     return Verdict.Replace;
   }
@@ -687,8 +698,8 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));
     }
     if (statement.footprint.statements.length > 0) this.#readyFor(server, statement.footprint);
-    server.owe(owedDescribe);
-    server.toServer.writeOwned(describeStatementMessage(statement.serverName));
+    server.owe(owedDescribeOf(statement));
+    server.sendOwned(describeStatementMessage(statement.serverName));
     return Verdict.Drop;
   }
 

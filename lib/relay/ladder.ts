@@ -8,6 +8,7 @@ import {
   type FoundStatement,
   footprint,
   type HazardName,
+  isReadBack,
   lookedFor,
   probeQuery,
   readProbe,
@@ -93,11 +94,20 @@ export class Ladder {
   #sequenceOwner = 0;
   /** Statements prepared under names of clients' own; undefined where what the name stands for is not known. */
   readonly #ownNames = new Map<string, Statement | undefined>();
+  /** Something was RESET since it was last made sure where it went back to. */
+  #resets = false;
+  /** It is being made sure. */
+  #returning = false;
   #releases = 0;
   #compared = false;
 
   constructor(server: ServerChannel) {
     this.#server = server;
+  }
+
+  /** Whether the server is being looked at: what the client sends next has to wait for what is found. */
+  get asking(): boolean {
+    return this.#asked !== undefined || this.#returning;
   }
 
   /** Effects that have not been looked at, or are being. */
@@ -125,6 +135,7 @@ export class Ladder {
   /** A statement with this footprint is about to run for the client. */
   mark(left: Footprint, client: ClientChannel): void {
     this.effects |= left.effects;
+    if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
     this.#remember(left);
     for (const use of left.statements) {
@@ -227,11 +238,45 @@ export class Ladder {
     if ((this.effects & Effect.Unlistens) !== 0) this.#unlistenDoubtful = true;
   }
 
+  // At the end of a batch, inside a transaction
+
+  /** RESET goes back to what the server began with: within a transaction the client's own beginning is put in its place. */
+  returnToLogin(client: ClientChannel): void {
+    if (!this.#resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
+    this.#resets = false;
+    const own = new Map<string, string>();
+    for (const [name, value] of client.loginSettings.values) {
+      const named = (this.effects & Effect.AllSettings) !== 0 || namedBy(this.#uses, name);
+      if (named && isReadBack(name) && this.#server.loginSettings.values.get(name) !== value) own.set(name, value);
+    }
+    if (own.size === 0) return;
+    this.#returning = true;
+    const query = probeQuery({ effects: Effect.ResetSettings, settings: new Set(own.keys()), statements: new Set() });
+    this.#server.traffic.ladder.probes++;
+    this.#server.ask(ownQueryMessage(query), (error, rows) => {
+      const { settings } = readProbe(rows);
+      for (const name of own.keys()) {
+        const found = settings.get(name);
+        const isReset = found?.source === 'reset' || (name.includes('.') && found?.value === '');
+        if (!isReset) own.delete(name);
+      }
+      const message = error === undefined ? new Settings(own).replayMessage(Settings.empty) : undefined;
+      if (message === undefined) this.#returned();
+      else this.#server.ask(message, () => this.#returned());
+    });
+  }
+
+  #returned(): void {
+    this.#returning = false;
+    if (this.#server.settled) this.#server.endBatch();
+  }
+
   // At the end of a batch, between transactions
 
   /** @param leakProbeEvery how many leases end before one is compared with the server's real state; 0 is never */
   settle(client: ClientChannel, leakProbeEvery: number): Standing {
-    if (this.#asked !== undefined) return 'asking';
+    if (this.asking) return 'asking';
+    this.#resets = false;
     if (this.effects !== Effect.None) {
       this.#settleSequences(client);
       if ((this.effects & Effect.Indelible) !== 0) {
@@ -377,11 +422,18 @@ export class Ladder {
         asReset(name, found.value);
         continue;
       }
+      // RESET leaves an empty text, where the session began with a value that is what it goes back to.
+      if (found.value === '' && name.includes('.') && client.loginSettings.values.has(name)) {
+        if ((asked.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) {
+          asReset(name, undefined);
+          continue;
+        }
+      }
       // What another client has set and weir has reset is an empty text, not nothing.
       if (found.value === '' && name.includes('.') && !own.has(name) && !namedBy(asked.uses, name)) continue;
       onServer.set(name, found.value);
       own.set(name, found.value);
-      if (found.restricted && server.superuser === 'off') this.#pin('setting', 'lasting');
+      if (found.restricted && server.loginSuperuser === 'off') this.#pin('setting', 'lasting');
     }
     if (findings.allSettings) {
       for (const name of new Set([...onServer.keys(), ...own.keys()])) {
@@ -394,10 +446,11 @@ export class Ladder {
     const { role } = findings;
     if (role !== undefined) {
       const authorization = role.authorization === server.loginAuthorization ? undefined : role.authorization;
-      for (const values of [onServer, own]) {
-        put(values, 'session_authorization', authorization);
-        put(values, 'role', role.role === 'none' && !role.explicit ? undefined : role.role);
-      }
+      const acting = role.role === 'none' && !role.explicit ? undefined : role.role;
+      put(onServer, 'session_authorization', authorization);
+      put(onServer, 'role', acting);
+      put(own, 'session_authorization', authorization);
+      put(own, 'role', acting ?? client.loginSettings.get('role'));
     }
     server.settings = changed(server.settings, onServer);
     const next = changed(client.settings, own);
@@ -502,6 +555,8 @@ export class Ladder {
     this.#lasting.clear();
     this.unsettled.clear();
     this.#asked = undefined;
+    this.#returning = false;
+    this.#resets = false;
     this.#uses = [];
     this.#unlistenDoubtful = false;
     this.effects &= Effect.Unseen;

@@ -58,6 +58,31 @@ export interface Owed {
   readonly done: OwnDone | undefined;
   /** Part of a batch of weir's own: its error is not the client's either. */
   readonly silent: boolean;
+  /** The named statement that is bound or described. */
+  readonly statement?: Statement;
+}
+
+/** By statement: one that is run a million times makes one entry. */
+const bound = new WeakMap<Statement, Owed>();
+const described = new WeakMap<Statement, Owed>();
+
+/** BindComplete of a named statement. */
+export function owedBindOf(statement: Statement): Owed {
+  return entryOf(bound, Expect.Bound, statement);
+}
+
+/** The description of one. */
+export function owedDescribeOf(statement: Statement): Owed {
+  return entryOf(described, Expect.Described, statement);
+}
+
+function entryOf(entries: WeakMap<Statement, Owed>, expect: Expect, statement: Statement): Owed {
+  let entry = entries.get(statement);
+  if (entry === undefined) {
+    entry = { ...plain(expect), statement };
+    entries.set(statement, entry);
+  }
+  return entry;
 }
 
 /** The columns of each row as latin1 strings. */

@@ -88,6 +88,13 @@ function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
   return undo;
 }
 
+const noBytes: Buffer = Buffer.alloc(0);
+/** A longer batch is not kept for being run again. */
+const recordBytesMax = 8 * 1024;
+
+/** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
+const changedResult = '0A000';
+
 const letterD = 0x44;
 const letterR = 0x52;
 const letterO = 0x4f;
@@ -127,8 +134,7 @@ export class ServerChannel extends FrameStream {
   readonly restoreQuery: Buffer | undefined;
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
-  /** As the server last reported it. */
-  superuser: string;
+  readonly loginSuperuser: string;
   /** Whether somebody has had the server since it was last found clean. */
   usedSinceReset = false;
 
@@ -146,6 +152,12 @@ export class ServerChannel extends FrameStream {
   #copyDataSent = false;
   /** One of those Syncs was sent behind data: a COPY that fails may end before it, and then it counts. */
   #syncsUncertain = false;
+  /** What was sent of a batch that begins with a named statement, for running it once more. */
+  #record: Buffer = noBytes;
+  /** How much of it there is; -1 while nothing is recorded. */
+  #recorded = -1;
+  /** Entries of the batch that have been answered. */
+  #answered = 0;
   #ownError: ServerErrorFields | undefined;
   #ownRows: (string | null)[][] = [];
   #batchEnded = false;
@@ -185,7 +197,7 @@ export class ServerChannel extends FrameStream {
     this.statements = options.statements;
     this.restoreQuery = options.restoreQuery;
     this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
-    this.superuser = options.parameters?.get('is_superuser') ?? 'off';
+    this.loginSuperuser = options.parameters?.get('is_superuser') ?? 'off';
     this.ladder = new Ladder(this);
   }
 
@@ -314,6 +326,69 @@ export class ServerChannel extends FrameStream {
     if (first) this.#advanceOrWait();
   }
 
+  /** Passes on bytes of the client's batch. */
+  send(bytes: Buffer, start: number, end: number): void {
+    if (this.#recorded >= 0) this.#addToRecord(bytes, start, end);
+    this.toServer.write(bytes, start, end);
+  }
+
+  /** The same of a message made for it, which may be kept. */
+  sendOwned(message: Buffer): void {
+    if (this.#recorded >= 0) this.#addToRecord(message, 0, message.length);
+    this.toServer.writeOwned(message);
+  }
+
+  /** The message that is sent next uses a named statement: where it is the first of its batch, the batch is recorded. */
+  beginRecord(): void {
+    if (this.#batchOpen || this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
+    this.#recorded = 0;
+    if (this.#record === noBytes) this.#record = Buffer.allocUnsafeSlow(recordBytesMax);
+  }
+
+  #visibleOwed(): boolean {
+    const last = this.#owed.last();
+    return last?.visible === true;
+  }
+
+  #addToRecord(bytes: Buffer, start: number, end: number): void {
+    if (this.#recorded + end - start > recordBytesMax) {
+      this.#recorded = -1;
+      return;
+    }
+    bytes.copy(this.#record, this.#recorded, start, end);
+    this.#recorded += end - start;
+  }
+
+  /**
+   * Runs a batch once more whose first statement does not fit its tables any more: nothing of it has run, and nothing was
+   * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
+   */
+  #runAgain(statement: Statement): boolean {
+    if (this.#recorded <= 0 || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
+    if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
+    const entries: Owed[] = [];
+    let asksForColumns = false;
+    for (let i = 0; i < this.#owed.length; i++) {
+      const entry = this.#owed.at(i) as Owed;
+      if (entry.expect === Expect.Described) asksForColumns = true;
+      entries.push(entry);
+    }
+    if (!asksForColumns) return false;
+    const record = Buffer.from(this.#record.subarray(0, this.#recorded));
+    this.#recorded = -1;
+    this.#owed.clear();
+    this.#batchesOwed = 0;
+    this.owe(owedOwnSync(() => {}));
+    this.prepare(statement);
+    for (const entry of entries) this.#owed.push(entry);
+    this.#batchesOwed++;
+    this.#batchOpen = false;
+    this.toServer.writeOwned(record);
+    this.traffic.ladder.reprepared++;
+    this.#advance();
+    return true;
+  }
+
   /** Sends a batch of weir's own whose replies nobody sees. */
   ask(message: Buffer, done: OwnDone): void {
     this.owe(owedOwn(done));
@@ -403,12 +478,12 @@ export class ServerChannel extends FrameStream {
     this.statements.add(statement);
     this.traffic.serverParses++;
     this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement }));
-    this.toServer.writeOwned(parseMessage(statement.serverName, statement.body));
+    this.sendOwned(parseMessage(statement.serverName, statement.body));
   }
 
   /** Closes what is too many on the server, so that the statement can be prepared. */
   makeRoomFor(statement: Statement): void {
-    if (this.#forgetting > 0) {
+    if (this.#forgetting > 0 || this.statements.isStale(statement)) {
       this.owe(owedSkip(Expect.Closed, undefined));
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));
     }
@@ -559,6 +634,7 @@ export class ServerChannel extends FrameStream {
   /** The head's reply is here: the entry goes, its reply to the client or nowhere. */
   #endEntry(head: Owed): Verdict {
     if (head.bytes !== undefined) return this.#doubt('a message that had to fail succeeded');
+    this.#answered++;
     const { undo } = head;
     if (undo?.kind === 'server-parse' || undo?.kind === 'client-parse') undo.statement.proven = true;
     if (!head.visible) {
@@ -587,6 +663,7 @@ export class ServerChannel extends FrameStream {
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.Fake) {
         if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
+        this.#answered++;
         this.#settle(head);
       } else if (head.expect !== Expect.CopyEnded || this.#copyIn) {
         break;
@@ -613,6 +690,7 @@ export class ServerChannel extends FrameStream {
     }
     this.#copyIn = false;
     this.#resetting = false;
+    this.#answered = 0;
     while (this.#owed.peek()?.expect === Expect.CopyEnded) this.#owed.shift();
     const head = this.#owed.peek();
     if (head === undefined || head.expect > Expect.ReadyForQuery) {
@@ -643,6 +721,7 @@ export class ServerChannel extends FrameStream {
 
   #endBatch(status: TransactionStatus): Verdict {
     this.status = status;
+    this.#recorded = -1;
     this.#batchEnded = true;
     const now = this.#clock.now();
     const traffic = this.traffic;
@@ -717,7 +796,6 @@ export class ServerChannel extends FrameStream {
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
     const parameter = readParameterStatus(bytes, start, end);
     if (parameter === undefined) return this.#doubt('ParameterStatus that cannot be read');
-    if (parameter.name === 'is_superuser') this.superuser = parameter.value;
     if (parameter.name === 'is_superuser' || parameter.name === 'session_authorization') {
       // Whatever changed it, known or not: the client's role is asked for.
       if (this.#visible) this.ladder.effects |= Effect.Role;
@@ -765,6 +843,13 @@ export class ServerChannel extends FrameStream {
         this.#advance();
       }
       return Verdict.Drop;
+    }
+    if (fields.sqlstate === changedResult && head.statement !== undefined) {
+      this.statements.outdate(head.statement);
+      if (this.#runAgain(head.statement)) {
+        this.#host.onError(fields, true);
+        return Verdict.Drop;
+      }
     }
     this.ladder.onRollback();
     this.emitBefore();

@@ -57,6 +57,8 @@ export const Effect = {
   Distrusted: 1 << 20,
   /** Nobody looked: DISCARD ALL before anybody else has the server. */
   Unseen: 1 << 21,
+  /** Its text holds code that runs now or later: the settings named there are looked for. */
+  HoldsCode: 1 << 22,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */
@@ -113,6 +115,9 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed'>>): Footprin
 /** Leaves nothing behind. */
 export const inert: Footprint = footprint({});
 /** A statement nothing is known of. */
-export const opaque: Footprint = footprint({ effects: Effect.Unknown | Effect.Sequences, hazards: ['unknown'] });
+export const opaque: Footprint = footprint({
+  effects: Effect.Unknown | Effect.Sequences | Effect.HoldsCode,
+  hazards: ['unknown'],
+});
 /** One of a client whose statements are not looked at. */
 export const unseen: Footprint = footprint({ effects: Effect.Unseen });

@@ -63,13 +63,16 @@ export const lookedFor =
 export const everything =
   Effect.AllSettings | Effect.Role | Effect.Statements | Effect.Temp | Effect.Cursors | Effect.Locks | Effect.Listens;
 
+/** The client may have put operators of its own before PostgreSQL's. */
+const is = ' OPERATOR(pg_catalog.=) ';
+
 function list(names: Iterable<string>): string {
-  return [...names].map(asciiLiteral).join(',');
+  return `ANY(ARRAY[${[...names].map(asciiLiteral).join(',')}]::pg_catalog.text[])`;
 }
 
 /** The rows' first column says what a row tells. */
 const settingColumns =
-  "pg_catalog.lower(s.name),pg_catalog.current_setting(s.name),s.source||' '||s.context FROM pg_catalog.pg_settings s";
+  "pg_catalog.lower(s.name),pg_catalog.current_setting(s.name),pg_catalog.concat(s.source,' ',s.context) FROM pg_catalog.pg_settings s";
 
 /** A statement in plain ASCII whose rows have four columns of text; `readProbe` reads them. */
 export function probeQuery(plan: ProbePlan): string {
@@ -80,10 +83,10 @@ export function probeQuery(plan: ProbePlan): string {
   const named = asked.filter((name) => !name.includes('.'));
   if ((effects & Effect.AllSettings) !== 0) {
     parts.push("SELECT 'all settings','','',''");
-    parts.push(`SELECT 'setting',${settingColumns} WHERE s.source='session'`);
+    parts.push(`SELECT 'setting',${settingColumns} WHERE s.source${is}'session'`);
   } else if ((effects & Effect.ResetSettings) !== 0) {
     if (named.length > 0) {
-      parts.push(`SELECT 'setting',${settingColumns} WHERE pg_catalog.lower(s.name) IN (${list(named)})`);
+      parts.push(`SELECT 'setting',${settingColumns} WHERE pg_catalog.lower(s.name)${is}${list(named)}`);
     }
   } else {
     for (const name of named) {
@@ -107,15 +110,15 @@ export function probeQuery(plan: ProbePlan): string {
     if (all) parts.push("SELECT 'all statements','','',''");
     const which = all
       ? `NOT pg_catalog.starts_with(p.name,'${ownStatementPrefix}')`
-      : `p.name IN (${list(plan.statements)})`;
+      : `p.name${is}${list(plan.statements)}`;
     parts.push(
-      "SELECT 'statement',p.name,p.statement,pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[],',')||CASE WHEN p.from_sql THEN ' s' ELSE ' p' END" +
+      "SELECT 'statement',p.name,p.statement,pg_catalog.concat(pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[],','),CASE WHEN p.from_sql THEN ' s' ELSE ' p' END)" +
         ` FROM pg_catalog.pg_prepared_statements p WHERE ${which}`,
     );
   }
   if ((effects & Effect.Temp) !== 0) {
     parts.push(
-      "SELECT 'temp','','','' WHERE EXISTS(SELECT 1 FROM pg_catalog.pg_depend d WHERE d.refclassid='pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid=pg_catalog.pg_my_temp_schema())",
+      `SELECT 'temp','','','' WHERE EXISTS(SELECT 1 FROM pg_catalog.pg_depend d WHERE d.refclassid${is}'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid${is}pg_catalog.pg_my_temp_schema())`,
     );
   }
   if ((effects & Effect.Cursors) !== 0) {
@@ -123,7 +126,7 @@ export function probeQuery(plan: ProbePlan): string {
   }
   if ((effects & Effect.Locks) !== 0) {
     parts.push(
-      "SELECT 'locks',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_locks l WHERE l.locktype='advisory' AND l.granted AND l.pid=pg_catalog.pg_backend_pid()",
+      `SELECT 'locks',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_locks l WHERE l.locktype${is}'advisory' AND l.granted AND l.pid${is}pg_catalog.pg_backend_pid()`,
     );
   }
   if ((effects & Effect.Listens) !== 0) {

@@ -79,8 +79,12 @@ function assignment(name: string, characters: string): string {
   return `SET ${quoted(name)} = ${asciiLiteral(characters)}`;
 }
 
-/** Settings under which the same text of a statement means something else: constants are read when it is prepared. */
-const parseSettings = ['standard_conforming_strings', 'client_encoding', 'datestyle', 'intervalstyle', 'timezone'];
+/**
+ * Settings that change neither what the text of a statement means, nor the tables and functions it names, nor its constants,
+ * which are read when it is prepared. All others count, also those nobody has thought of.
+ */
+const unparsed =
+  /\.|^application_name$|_timeout$|^(log|debug|enable|jit|geqo|vacuum|backend|wal|parallel|track|lock|gin|hash|stats|temp|work|maintenance|logical|plan|commit|effective|cursor|recursive|from|join|constraint|min|max|random|seq|cpu|client_min|client_connection|default_t|default_statistics|default_toast|transaction|idle|tcp|synchronous|bytea_output|extra_float|row_security|password|scram|ssl|zero|ignore|huge|trace|exit|event|createrole|local|dynamic|is_superuser|in_hot|server_|integer_)/;
 
 /** A search_path by which a client's own functions or temporary tables can stand in for what a text seems to name. */
 const shadowing = /pg_temp|pg_catalog/i;
@@ -110,7 +114,11 @@ export class Settings {
       .map(([name, value]) => `${name}\0${value}\0`)
       .sort()
       .join('');
-    this.parseKey = parseSettings.map((name) => values.get(name) ?? '').join('\0');
+    this.parseKey = [...values]
+      .filter(([name]) => !unparsed.test(name))
+      .map(([name, value]) => `${name}\0${value}\0`)
+      .sort()
+      .join('');
     this.shadowsCatalog = shadowing.test(values.get('search_path') ?? '');
     this.unportable = this.#findUnportable();
   }

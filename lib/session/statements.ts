@@ -16,6 +16,8 @@ export class Statement {
   readonly footprint: Footprint;
   /** Clients and servers that hold it. */
   holders = 0;
+  /** Raised when a server says that it does not fit its tables any more: what was prepared before is prepared anew. */
+  epoch = 0;
   /** Some server of the pool has prepared it: a client's Parse needs no server of its own to be answered. */
   proven = false;
 
@@ -74,7 +76,8 @@ export class StatementRegistry {
 /** The named statements prepared on one server, least recently used first once it is full. */
 export class ServerStatements {
   readonly #registry: StatementRegistry;
-  readonly #held = new Set<Statement>();
+  /** With the epoch they were prepared in. */
+  readonly #held = new Map<Statement, number>();
   /** Most statements kept on the server. */
   max: number;
 
@@ -87,21 +90,31 @@ export class ServerStatements {
     return this.#held.size;
   }
 
-  /** Whether the server has it; marks it as used. */
+  /** Whether the server has it, as it is to be; marks it as used. */
   use(statement: Statement): boolean {
-    if (!this.#held.has(statement)) return false;
+    if (this.#held.get(statement) !== statement.epoch) return false;
     if (this.#held.size >= this.max) {
       this.#held.delete(statement);
-      this.#held.add(statement);
+      this.#held.set(statement, statement.epoch);
     }
     return true;
   }
 
+  /** Whether the server has it as it was before its tables changed: it must be closed before it is prepared. */
+  isStale(statement: Statement): boolean {
+    const epoch = this.#held.get(statement);
+    return epoch !== undefined && epoch !== statement.epoch;
+  }
+
+  /** The server says that the statement does not fit its tables any more. */
+  outdate(statement: Statement): void {
+    if (this.#held.get(statement) === statement.epoch) statement.epoch++;
+  }
+
   /** Records that the server is told to prepare it. */
   add(statement: Statement): void {
-    if (this.#held.has(statement)) return;
-    statement.holders++;
-    this.#held.add(statement);
+    if (!this.#held.has(statement)) statement.holders++;
+    this.#held.set(statement, statement.epoch);
   }
 
   remove(statement: Statement): void {
@@ -111,7 +124,7 @@ export class ServerStatements {
   /** Takes out the one to close before another is prepared, or answers `undefined` while there is room; its hold goes to the caller. */
   takeSurplus(): Statement | undefined {
     if (this.#held.size < this.max) return undefined;
-    for (const statement of this.#held) {
+    for (const statement of this.#held.keys()) {
       this.#held.delete(statement);
       return statement;
     }
@@ -121,7 +134,8 @@ export class ServerStatements {
   /** The Close of one taken out was never read: it is there again, with the caller's hold. */
   restore(statement: Statement): void {
     if (this.#held.has(statement)) this.#registry.release(statement);
-    else this.#held.add(statement);
+    // Of which epoch it is has been forgotten: it is closed before it is prepared.
+    else this.#held.set(statement, statement.epoch === 0 ? 0 : -1);
   }
 
   /** The Close of one taken out was read: the caller's hold ends. */
@@ -130,12 +144,12 @@ export class ServerStatements {
   }
 
   all(): readonly Statement[] {
-    return [...this.#held];
+    return [...this.#held.keys()];
   }
 
   /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
   clear(kept?: ReadonlySet<Statement>): void {
-    for (const statement of this.#held) {
+    for (const statement of this.#held.keys()) {
       if (kept?.has(statement) === true) continue;
       this.#held.delete(statement);
       this.#registry.release(statement);

@@ -78,6 +78,8 @@ export abstract class FrameStream {
   #carry: Buffer = noBytes;
   #carryLength = 0;
 
+  #stopped = false;
+
   /** The chunk being fed, and from where its bytes have not been emitted yet. */
   #chunk: Buffer = noBytes;
   #runStart = 0;
@@ -114,6 +116,11 @@ export abstract class FrameStream {
   /** Asks for one `afterKept` at the end of the frame that is passing: nothing may be emitted in its middle. */
   protected callAfterFrame(): void {
     this.#callWhenDone = true;
+  }
+
+  /** Whether the stream stopped before a frame that it keeps itself: it goes on when it is fed again, if with nothing. */
+  get stopped(): boolean {
+    return this.#stopped;
   }
 
   /** Bytes kept of a frame that has not been shown. */
@@ -299,6 +306,7 @@ export abstract class FrameStream {
     const length = this.#carryLength;
     this.#carryLength = 0;
     const taken = this.feed(carry, 0, length);
+    this.#stopped = taken < length;
     if (taken < length) {
       // Stopped, or malformed: nothing of the frame was taken, so it stays carried.
       this.#carry = carry;
