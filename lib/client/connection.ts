@@ -368,6 +368,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   onSequenceReader(): void {
     const readers = this.session?.pool.sequenceReaders;
+    // Clients that do not say who they are have nothing in common.
+    if (this.applicationName === '') return;
     if (readers !== undefined && readers.size < habitsMax) readers.add(this.applicationName);
   }
 

@@ -299,15 +299,14 @@ export class ClientChannel extends FrameStream {
       this.#refuseSetting(unportable);
       return undefined;
     }
-    let { server } = this;
-    if (server !== undefined) {
-      if (server.settings !== this.settings && server.quiet) server.replay(this.settings);
-      return server;
-    }
-    server = this.#host.lease();
+    const server = this.server ?? this.#host.lease();
     if (server === undefined) return undefined;
-    if (!this.#transparent) server.ladder.begin(this);
-    if (server.settings !== this.settings) server.replay(this.settings);
+    const { quiet } = server;
+    if (server.fresh) {
+      server.fresh = false;
+      if (!this.#transparent) server.ladder.begin(this);
+    }
+    if (server.settings !== this.settings && quiet) server.replay(this.settings);
     return server;
   }
 

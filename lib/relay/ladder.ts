@@ -134,6 +134,10 @@ export class Ladder {
 
   /** A statement with this footprint is about to run for the client. */
   mark(left: Footprint, client: ClientChannel): void {
+    // A value that this lease has not asked for comes from one before: from now on its server has to be kept.
+    if ((left.effects & Effect.ReadsSequences) !== 0 && ((this.pending | left.effects) & Effect.Sequences) === 0) {
+      client.remembersSequences();
+    }
     this.effects |= left.effects;
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
@@ -312,7 +316,6 @@ export class Ladder {
   }
 
   #settleSequences(client: ClientChannel): void {
-    if ((this.effects & Effect.ReadsSequences) !== 0) client.remembersSequences();
     if ((this.effects & Effect.Sequences) !== 0) {
       this.#sequenceOwner = client.id;
       if (client.readsSequences) this.#pin('sequence', 'lasting');
@@ -459,6 +462,19 @@ export class Ladder {
 
   #carryStatements(findings: Findings, asked: Asked, client: ClientChannel): void {
     if ((asked.effects & Effect.Statements) === 0) return;
+    if (findings.ownStatements !== undefined && findings.ownStatements !== this.#server.statements.size) {
+      // Something unknown has run DEALLOCATE ALL: the client's are gone as well.
+      this.#server.statements.clear();
+      this.#ownNames.clear();
+      client.statements.clear();
+    }
+    if (findings.allStatements) {
+      for (const [name, statement] of this.#ownNames) {
+        if (findings.statements.has(name)) continue;
+        this.#ownNames.delete(name);
+        if (statement !== undefined && client.statements.get(name) === statement) client.statements.drop(name);
+      }
+    }
     const names = new Set([...asked.statements, ...findings.statements.keys()]);
     for (const name of names) {
       // Used again by what was sent behind the look: the next one tells.

@@ -135,6 +135,8 @@ export class ServerChannel extends FrameStream {
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
   readonly loginSuperuser: string;
+  /** Whether the lease has not been used yet. */
+  fresh = false;
   /** Whether somebody has had the server since it was last found clean. */
   usedSinceReset = false;
 
@@ -251,6 +253,7 @@ export class ServerChannel extends FrameStream {
     this.#client = client;
     this.traffic = client.traffic;
     this.usedSinceReset = true;
+    this.fresh = true;
     this.transactionStartedMs = undefined;
   }
 

@@ -37,6 +37,8 @@ export interface Findings {
   readonly role: { readonly role: string; readonly authorization: string; readonly explicit: boolean } | undefined;
   readonly statements: ReadonlyMap<string, FoundStatement>;
   readonly allStatements: boolean;
+  /** How many statements there are under names of weir's own; undefined where that was not asked. */
+  readonly ownStatements: number | undefined;
   readonly temp: boolean;
   readonly cursors: boolean;
   readonly locks: number;
@@ -107,7 +109,11 @@ export function probeQuery(plan: ProbePlan): string {
   }
   if ((effects & Effect.Statements) !== 0) {
     const all = full || plan.statements.size === 0;
-    if (all) parts.push("SELECT 'all statements','','',''");
+    if (all) {
+      parts.push(
+        `SELECT 'all statements',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_prepared_statements o WHERE pg_catalog.starts_with(o.name,'${ownStatementPrefix}')`,
+      );
+    }
     const which = all
       ? `NOT pg_catalog.starts_with(p.name,'${ownStatementPrefix}')`
       : `p.name${is}${list(plan.statements)}`;
@@ -144,6 +150,7 @@ export function readProbe(rows: readonly (readonly (string | null)[])[]): Findin
   const seen = new Set<string>();
   let role: Findings['role'];
   let locks = 0;
+  let ownStatements: number | undefined;
   for (const [what, a, b, c] of rows) {
     seen.add(what ?? '');
     switch (what) {
@@ -171,6 +178,9 @@ export function readProbe(rows: readonly (readonly (string | null)[])[]): Findin
         });
         break;
       }
+      case 'all statements':
+        ownStatements = Number(a);
+        break;
       case 'locks':
         locks = Number(a);
         break;
@@ -186,6 +196,7 @@ export function readProbe(rows: readonly (readonly (string | null)[])[]): Findin
     role,
     statements,
     allStatements: seen.has('all statements'),
+    ownStatements,
     temp: seen.has('temp'),
     cursors: seen.has('cursor'),
     locks,
