@@ -36,7 +36,7 @@ const reported = new Set([
 const lexical = new Set(['client_encoding', 'standard_conforming_strings']);
 
 /** Statements that may fill a column from its default, and so call nextval. */
-const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'copy', 'select', 'explain', 'execute', 'other']);
+const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'select', 'explain', 'execute', 'other']);
 
 /** Built-ins that run a statement or cursor they are given; of the others that change a session nothing undoes what they do. */
 const runsText = /_to_xml|^ts_/;
@@ -161,8 +161,10 @@ class Draft {
       case 'transaction':
         if (hazard.operation === 'commit') this.effects |= Effect.Commits;
         break;
-      case 'notify':
       case 'copy':
+        if (hazard.direction === 'from') this.effects |= Effect.Sequences;
+        break;
+      case 'notify':
         break;
       default:
         hazard satisfies never;

@@ -7,6 +7,7 @@ import {
   type HazardName,
   inert,
   opaque,
+  opaqueNaming,
   type Settings,
   Statement,
   type StatementRegistry,
@@ -52,6 +53,7 @@ import {
   owedParse,
   owedProvoked,
   owedQuery,
+  owedSkip,
   owedSync,
   owedWithUndo,
   type Undo,
@@ -103,6 +105,8 @@ function tableFor(limits: ClientChannelLimits): FrameTable {
 /** Sent to make PostgreSQL fail where weir has to answer with an error of its own: its state must be that of an error. */
 const provocation = Buffer.from('weir: this statement is refused\0\0\0', 'latin1');
 const provokingQuery = queryMessage('weir: this statement is refused');
+/** The same for what PostgreSQL itself refuses only after it has looked whether the transaction goes on: it can be parsed. */
+const laterProvocation = Buffer.from('SELECT "weir: this statement is refused"\0\0\0', 'latin1');
 
 let lastId = 0;
 
@@ -313,8 +317,10 @@ export class ClientChannel extends FrameStream {
   /** What the text may leave behind, as the server will read it. */
   #inspect(bytes: Buffer, start: number, end: number): Footprint {
     // What the statements before do to the reading of it is not known yet.
-    if (this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0) return opaque;
-    return this.#host.inspect(bytes, start, end);
+    const unread = this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0;
+    const footprint = unread ? opaque : this.#host.inspect(bytes, start, end);
+    if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
+    return speaksOfStatements(bytes, start, end) ? opaqueNaming : footprint;
   }
 
   /** A statement is about to run on the server. */
@@ -346,10 +352,15 @@ export class ClientChannel extends FrameStream {
         true,
       );
     }
-    if ((footprint.effects & (Effect.ShowsStatements | Effect.ShowsChannels)) === 0 || !server.complete) return;
+    if ((footprint.effects & Effect.NamesStatements) !== 0) {
+      this.emitBefore();
+      server.ladder.readyAllNames(this);
+    }
+    if ((footprint.effects & (Effect.ShowsStatements | Effect.ShowsChannels)) === 0) return;
     this.emitBefore();
     if ((footprint.effects & Effect.ShowsStatements) !== 0) server.ladder.showStatements(this);
-    if ((footprint.effects & Effect.ShowsChannels) !== 0) server.ladder.showChannels(this.#session.channels());
+    if ((footprint.effects & Effect.ShowsChannels) !== 0 && server.complete)
+      server.ladder.showChannels(this.#session.channels());
   }
 
   // What the ladder asks
@@ -490,7 +501,7 @@ export class ClientChannel extends FrameStream {
     }
     const body = bytes.subarray(parts.queryStart, end);
     const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
-    if (footprint.refused !== undefined) return this.#refuse(server, refusal(footprint.refused));
+    if (footprint.refused !== undefined) return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
     if (footprint !== inert) this.#readyForParse(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
@@ -502,36 +513,48 @@ export class ClientChannel extends FrameStream {
     }
 
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
-    if (server.ladder.unsettled.has(name)) {
+    if (server.ladder.isUnsettled(name, this)) {
       // Whether the name is free only the server knows by now; a look will tell what became of it.
       server.ladder.mark(opaque, this);
       server.owe(owedParse);
       return Verdict.Keep;
     }
     if (this.statements.get(name) !== undefined) {
-      return this.#refuse(server, {
-        severity: 'ERROR',
-        sqlstate: '42P05',
-        message: `prepared statement "${printable(name)}" already exists`,
-      });
+      // PostgreSQL reads the text before it looks at the name: an error in it comes first.
+      this.emitBefore();
+      server.owe(owedSkip(Expect.Parsed, undefined));
+      server.toServer.writeOwned(parseMessage('', body));
+      return this.#refuse(
+        server,
+        {
+          severity: 'ERROR',
+          sqlstate: '42P05',
+          message: `prepared statement "${printable(name)}" already exists`,
+        },
+        laterProvocation,
+      );
     }
     if (this.statements.size >= this.#limits.statementsMax) {
-      return this.#refuse(server, {
-        severity: 'ERROR',
-        sqlstate: '53400',
-        message: `too many prepared statements: a client may have ${this.#limits.statementsMax}`,
-        hint: 'Close statements that are no longer used, or raise max_client_statements.',
-      });
+      return this.#refuse(
+        server,
+        {
+          severity: 'ERROR',
+          sqlstate: '53400',
+          message: `too many prepared statements: a client may have ${this.#limits.statementsMax}`,
+          hint: 'Close statements that are no longer used, or raise max_client_statements.',
+        },
+        laterProvocation,
+      );
     }
     const statement = this.#registry.hold(body, () => footprint, this.settings.parseKey);
     this.statements.set(name, statement);
-    if (server.statements.use(statement)) {
+    if (server.useStatement(statement)) {
       server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, serverToo: false }));
       return Verdict.Drop;
     }
     this.emitBefore();
     server.makeRoomFor(statement);
-    server.statements.add(statement);
+    server.addStatement(statement);
     server.traffic.serverParses++;
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, serverToo: true }));
     server.sendOwned(parseMessage(statement.serverName, statement.body));
@@ -567,12 +590,16 @@ export class ClientChannel extends FrameStream {
       return Verdict.Keep;
     }
     if (bytes[start + headerBytes] !== 0) {
-      return this.#refuse(server, {
-        severity: 'ERROR',
-        sqlstate: '54000',
-        message: `prepared statement is longer than ${this.#limits.statementBytesMax} bytes`,
-        hint: 'Prepare it without a name, or raise statement_memory_limit.',
-      });
+      return this.#refuse(
+        server,
+        {
+          severity: 'ERROR',
+          sqlstate: '54000',
+          message: `prepared statement is longer than ${this.#limits.statementBytesMax} bytes`,
+          hint: 'Prepare it without a name, or raise statement_memory_limit.',
+        },
+        laterProvocation,
+      );
     }
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed }));
     this.unnamed = new Statement('', emptyBody, opaque);
@@ -650,7 +677,9 @@ export class ClientChannel extends FrameStream {
 
   /** Whether only the server knows what the name stands for: it goes as it is. */
   #isUnsettled(server: ServerChannel, bytes: Buffer, start: number, end: number): boolean {
-    if (server.ladder.unsettled.size === 0 || !server.ladder.unsettled.has(nameOf(bytes, start, end))) return false;
+    const { ladder } = server;
+    if (ladder.unsettled.size === 0 && !ladder.namesUnsettled) return false;
+    if (!ladder.isUnsettled(nameOf(bytes, start, end), this)) return false;
     server.ladder.mark(opaque, this);
     return true;
   }
@@ -716,7 +745,7 @@ export class ClientChannel extends FrameStream {
     }
     // The server keeps it for the next client with the same statement.
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
-    if (server?.ladder.unsettled.has(name) === true) {
+    if (server?.ladder.isUnsettled(name, this) === true) {
       server.ladder.mark(opaque, this);
       return this.#forward(owedClose);
     }
@@ -735,11 +764,12 @@ export class ClientChannel extends FrameStream {
   }
 
   /** Answers with an error at this place in the order, and makes the server's transaction fail as any error would. */
-  #refuse(server: ServerChannel, error: ErrorFields): Verdict {
+  #refuse(server: ServerChannel, error: ErrorFields, by = provocation): Verdict {
     this.emitBefore();
     server.owe(owedProvoked(Expect.Parsed, errorResponse(error)));
     server.unnamed = undefined;
-    server.toServer.writeOwned(parseMessage('', provocation));
+    server.toServer.writeOwned(parseMessage('', by));
+    server.skipRest();
     return Verdict.Drop;
   }
 
@@ -770,6 +800,13 @@ function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
   const first = bytes[start] as number;
   if (first > 0x20 && first !== 0x44 && first !== 0x64) return false;
   return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
+}
+
+const speaking = /execute|deallocate|prepare/i;
+
+/** Whether a text that nobody understands may be about prepared statements. */
+function speaksOfStatements(bytes: Buffer, start: number, end: number): boolean {
+  return speaking.test(bytes.toString('latin1', start, end)); // cold: statements whose effects are not known
 }
 
 const emptyBody: Buffer = Buffer.alloc(0);

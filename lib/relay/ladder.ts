@@ -78,6 +78,8 @@ export class Ladder {
   readonly pins = new Map<HazardName, number>();
   /** Names at SQL level that this lease has prepared or deallocated: what became of them is not known yet. */
   readonly unsettled = new Set<string>();
+  /** A statement nobody could read may have prepared or deallocated any name. */
+  namesUnsettled = false;
   #uses: Footprint[] = [];
   #asked: Asked | undefined;
   #attempts = 0;
@@ -139,6 +141,7 @@ export class Ladder {
       client.remembersSequences();
     }
     this.effects |= left.effects;
+    if ((left.effects & Effect.NamesStatements) !== 0) this.namesUnsettled = true;
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
     this.#remember(left);
@@ -155,6 +158,11 @@ export class Ladder {
         if (statement.footprint.statements.length > 0) this.effects |= Effect.Unknown;
       }
     }
+  }
+
+  /** Whether only the server knows what the name stands for. */
+  isUnsettled(name: string, client: ClientChannel): boolean {
+    return this.unsettled.has(name) || (this.namesUnsettled && client.statements.get(name) === undefined);
   }
 
   /** A setting named by a parameter's value; undefined where that could not be read. */
@@ -192,6 +200,11 @@ export class Ladder {
     if (this.#ownNames.size > ownNamesMax) this.effects |= Effect.Unseen;
   }
 
+  /** The same of all the names there are. */
+  readyAllNames(client: ClientChannel): void {
+    this.readyNames(new Set([...this.#ownNames.keys(), ...client.statements.names()]), client, true);
+  }
+
   /** Whatever a name stood for on the server, it is not known any more. */
   doubtName(name: string): void {
     this.#ownNames.set(name, undefined);
@@ -206,7 +219,7 @@ export class Ladder {
   showStatements(client: ClientChannel): void {
     if (this.#server.status === TransactionStatus.Failed) return;
     this.#server.closeStatements();
-    this.readyNames(new Set([...this.#ownNames.keys(), ...client.statements.names()]), client, true);
+    this.readyAllNames(client);
   }
 
   /** The session listens on the client's channels while it is asked what it listens on. */
@@ -462,11 +475,12 @@ export class Ladder {
 
   #carryStatements(findings: Findings, asked: Asked, client: ClientChannel): void {
     if ((asked.effects & Effect.Statements) === 0) return;
-    if (findings.ownStatements !== undefined && findings.ownStatements !== this.#server.statements.size) {
-      // Something unknown has run DEALLOCATE ALL: the client's are gone as well.
+    if (findings.allStatements) this.namesUnsettled = false;
+    if (findings.ownStatements !== undefined && findings.ownStatements !== this.#server.statements.certain) {
+      // Something unknown has run DEALLOCATE: which of them are left is not known. The client keeps what it prepared.
       this.#server.statements.clear();
       this.#ownNames.clear();
-      client.statements.clear();
+      this.effects |= Effect.Unseen;
     }
     if (findings.allStatements) {
       for (const [name, statement] of this.#ownNames) {
@@ -570,6 +584,7 @@ export class Ladder {
     this.pins.clear();
     this.#lasting.clear();
     this.unsettled.clear();
+    this.namesUnsettled = false;
     this.#asked = undefined;
     this.#returning = false;
     this.#resets = false;

@@ -14,6 +14,7 @@ import {
   readDataRow,
   readErrorFields,
   readParameterStatus,
+  replaceInFrame,
   type ServerErrorFields,
   syncMessage,
   TransactionStatus,
@@ -92,6 +93,7 @@ const noBytes: Buffer = Buffer.alloc(0);
 /** A longer batch is not kept for being run again. */
 const recordBytesMax = 8 * 1024;
 
+const inFailedTransaction = '25P02';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
 
@@ -158,6 +160,8 @@ export class ServerChannel extends FrameStream {
   #record: Buffer = noBytes;
   /** How much of it there is; -1 while nothing is recorded. */
   #recorded = -1;
+  /** Batches sent so far: which of them a message is in. */
+  #batch = 0;
   /** Entries of the batch that have been answered. */
   #answered = 0;
   #ownError: ServerErrorFields | undefined;
@@ -295,6 +299,7 @@ export class ServerChannel extends FrameStream {
   owe(entry: Owed): void {
     const first = this.#owed.length === 0;
     if (entry.expect <= Expect.ReadyForQuery) {
+      this.#batch++;
       this.#batchesOwed++;
       this.#batchOpen = false;
       this.#ignoring = false;
@@ -445,14 +450,28 @@ export class ServerChannel extends FrameStream {
 
   /** Closes all statements that have names of weir's. */
   closeStatements(): void {
-    if (!this.complete) return;
-    for (const statement of this.statements.all()) {
-      this.owe(owedSilent(Expect.Closed, undefined));
+    const apart = this.complete;
+    const owed = apart ? owedSilent : owedSkip;
+    const all = this.statements.takeAll();
+    for (const statement of all) {
+      this.owe(owed(Expect.Closed, { kind: 'server-close', statement }));
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));
     }
-    this.statements.clear();
-    this.unnamed = undefined;
-    this.#endOwn();
+    if (apart && all.length > 0) this.#endOwn();
+  }
+
+  /** The batch fails for certain: what the client sends up to its end goes nowhere. */
+  skipRest(): void {
+    this.#ignoring = true;
+  }
+
+  /** Names the statement so that one with that name may be prepared anew. */
+  useStatement(statement: Statement): boolean {
+    return this.statements.use(statement, this.#batch);
+  }
+
+  addStatement(statement: Statement): void {
+    this.statements.add(statement, this.#batch);
   }
 
   #endOwn(): void {
@@ -476,9 +495,9 @@ export class ServerChannel extends FrameStream {
 
   /** Makes sure the statement is prepared under its server name before the message that follows. */
   prepare(statement: Statement): void {
-    if (this.statements.use(statement)) return;
+    if (this.statements.use(statement, this.#batch)) return;
     this.makeRoomFor(statement);
-    this.statements.add(statement);
+    this.statements.add(statement, this.#batch);
     this.traffic.serverParses++;
     this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement }));
     this.sendOwned(parseMessage(statement.serverName, statement.body));
@@ -486,7 +505,7 @@ export class ServerChannel extends FrameStream {
 
   /** Closes what is too many on the server, so that the statement can be prepared. */
   makeRoomFor(statement: Statement): void {
-    if (this.#forgetting > 0 || this.statements.isStale(statement)) {
+    if (this.#forgetting > 0 || this.statements.isDoubtful(statement)) {
       this.owe(owedSkip(Expect.Closed, undefined));
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));
     }
@@ -639,7 +658,10 @@ export class ServerChannel extends FrameStream {
     if (head.bytes !== undefined) return this.#doubt('a message that had to fail succeeded');
     this.#answered++;
     const { undo } = head;
-    if (undo?.kind === 'server-parse' || undo?.kind === 'client-parse') undo.statement.proven = true;
+    if (undo?.kind === 'server-parse' || undo?.kind === 'client-parse') {
+      undo.statement.proven = true;
+      this.statements.confirm(undo.statement);
+    }
     if (!head.visible) {
       this.emitBefore();
       this.#settle(head);
@@ -872,12 +894,34 @@ export class ServerChannel extends FrameStream {
       this.#client?.toClient.writeOwned(head.bytes);
       return Verdict.Drop;
     }
-    if (head.bytes !== undefined) this.#client?.toClient.writeOwned(head.bytes);
-    const replaced = head.bytes !== undefined;
+    // Where the transaction had failed before, PostgreSQL says so first.
+    const own = fields.sqlstate === inFailedTransaction ? undefined : head.bytes;
+    const instead = own ?? this.#withClientsName(head, bytes, start, end);
+    if (instead !== undefined) this.#client?.toClient.writeOwned(instead);
+    const replaced = instead !== undefined;
     this.#abortBatch(fields.sqlstate);
     if (!replaced) return Verdict.KeepThenCall;
     this.#advance();
     return Verdict.Drop;
+  }
+
+  /** The error with the name the client knows its statement by, where PostgreSQL tells weir's. */
+  #withClientsName({ statement, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
+    const named = statement ?? (undo?.kind === 'client-parse' ? undo.statement : undefined);
+    const name = named && (this.#client?.statements.nameOf(named) ?? this.#nameClosedBehind(named));
+    if (named === undefined || name === undefined) return undefined;
+    const quoted = `"${named.serverName}"`;
+    const at = bytes.subarray(start, end).indexOf(quoted, 0, 'latin1');
+    return at < 0 ? undefined : replaceInFrame(bytes.subarray(start, end), at, quoted.length, `"${name}"`);
+  }
+
+  /** The name of a statement whose Close has been sent already. */
+  #nameClosedBehind(statement: Statement): string | undefined {
+    for (let i = 0; i < this.#owed.length; i++) {
+      const undo = this.#owed.at(i)?.undo;
+      if (undo?.kind === 'client-close' && undo.statement === statement) return undo.name;
+    }
+    return undefined;
   }
 
   /** The server ignores everything up to the next Sync: so do the entries, the last first. */
@@ -903,7 +947,7 @@ export class ServerChannel extends FrameStream {
   #undo(undo: Undo): void {
     switch (undo.kind) {
       case 'server-parse':
-        this.statements.remove(undo.statement);
+        this.statements.doubt(undo.statement);
         break;
       case 'own-name':
         this.ladder.doubtName(undo.name);
@@ -912,7 +956,7 @@ export class ServerChannel extends FrameStream {
         this.statements.restore(undo.statement);
         break;
       case 'client-parse':
-        if (undo.serverToo) this.statements.remove(undo.statement);
+        if (undo.serverToo) this.statements.doubt(undo.statement);
         this.#client?.statements.drop(undo.name);
         break;
       case 'client-close':

@@ -59,6 +59,8 @@ export const Effect = {
   Unseen: 1 << 21,
   /** Its text holds code that runs now or later: the settings named there are looked for. */
   HoldsCode: 1 << 22,
+  /** May use statements by name that its facts do not tell. */
+  NamesStatements: 1 << 23,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */
@@ -118,6 +120,11 @@ export const inert: Footprint = footprint({});
 export const opaque: Footprint = footprint({
   effects: Effect.Unknown | Effect.Sequences | Effect.HoldsCode,
   hazards: ['unknown'],
+});
+/** Likewise, but its text speaks of prepared statements. */
+export const opaqueNaming: Footprint = footprint({
+  ...opaque,
+  effects: opaque.effects | Effect.NamesStatements | Effect.ShowsStatements,
 });
 /** One of a client whose statements are not looked at. */
 export const unseen: Footprint = footprint({ effects: Effect.Unseen });

@@ -11,6 +11,7 @@ export {
   hazardNames,
   inert,
   opaque,
+  opaqueNaming,
   type StatementUse,
   unseen,
 } from './footprint.js';

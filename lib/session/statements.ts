@@ -73,11 +73,18 @@ export class StatementRegistry {
   }
 }
 
+/** How a statement stands on one server. */
+interface Held {
+  /** Of the statement when it was prepared; -1 where it is not known whether the server has it. */
+  epoch: number;
+  /** The batch its Parse was sent in, until the server has answered that. */
+  batch: number | undefined;
+}
+
 /** The named statements prepared on one server, least recently used first once it is full. */
 export class ServerStatements {
   readonly #registry: StatementRegistry;
-  /** With the epoch they were prepared in. */
-  readonly #held = new Map<Statement, number>();
+  readonly #held = new Map<Statement, Held>();
   /** Most statements kept on the server. */
   max: number;
 
@@ -90,31 +97,57 @@ export class ServerStatements {
     return this.#held.size;
   }
 
-  /** Whether the server has it, as it is to be; marks it as used. */
-  use(statement: Statement): boolean {
-    if (this.#held.get(statement) !== statement.epoch) return false;
+  /** How many the server is sure to have. */
+  get certain(): number {
+    let count = 0;
+    for (const { epoch, batch } of this.#held.values()) if (epoch >= 0 && batch === undefined) count++;
+    return count;
+  }
+
+  /**
+   * Whether the server has it, as it is to be; marks it as used. A Parse in an earlier batch counts only when it has been
+   * answered: an error before it may have made the server skip it.
+   */
+  use(statement: Statement, batch: number): boolean {
+    const held = this.#held.get(statement);
+    if (held === undefined || held.epoch !== statement.epoch) return false;
+    if (held.batch !== undefined && held.batch !== batch) return false;
     if (this.#held.size >= this.max) {
       this.#held.delete(statement);
-      this.#held.set(statement, statement.epoch);
+      this.#held.set(statement, held);
     }
     return true;
   }
 
-  /** Whether the server has it as it was before its tables changed: it must be closed before it is prepared. */
-  isStale(statement: Statement): boolean {
-    const epoch = this.#held.get(statement);
-    return epoch !== undefined && epoch !== statement.epoch;
+  /** Whether the server may have it, but not for certain as it is to be: it must be closed before it is prepared. */
+  isDoubtful(statement: Statement): boolean {
+    return this.#held.has(statement);
   }
 
   /** The server says that the statement does not fit its tables any more. */
   outdate(statement: Statement): void {
-    if (this.#held.get(statement) === statement.epoch) statement.epoch++;
+    if (this.#held.get(statement)?.epoch === statement.epoch) statement.epoch++;
   }
 
   /** Records that the server is told to prepare it. */
-  add(statement: Statement): void {
+  add(statement: Statement, batch: number): void {
     if (!this.#held.has(statement)) statement.holders++;
-    this.#held.set(statement, statement.epoch);
+    this.#held.set(statement, { epoch: statement.epoch, batch });
+  }
+
+  /** The server has prepared it. */
+  confirm(statement: Statement): void {
+    const held = this.#held.get(statement);
+    if (held !== undefined && held.batch !== undefined) {
+      held.batch = undefined;
+      if (held.epoch < 0) held.epoch = statement.epoch;
+    }
+  }
+
+  /** The server was told to prepare it, and may have skipped that. */
+  doubt(statement: Statement): void {
+    const held = this.#held.get(statement);
+    if (held !== undefined) held.epoch = -1;
   }
 
   remove(statement: Statement): void {
@@ -131,20 +164,22 @@ export class ServerStatements {
     return undefined;
   }
 
-  /** The Close of one taken out was never read: it is there again, with the caller's hold. */
+  /** Takes out all of them, to be closed; their holds go to the caller. */
+  takeAll(): Statement[] {
+    const all = [...this.#held.keys()];
+    this.#held.clear();
+    return all;
+  }
+
+  /** The Close of one taken out was never read: it may be there again, with the caller's hold. */
   restore(statement: Statement): void {
     if (this.#held.has(statement)) this.#registry.release(statement);
-    // Of which epoch it is has been forgotten: it is closed before it is prepared.
-    else this.#held.set(statement, statement.epoch === 0 ? 0 : -1);
+    else this.#held.set(statement, { epoch: -1, batch: undefined });
   }
 
   /** The Close of one taken out was read: the caller's hold ends. */
   forget(statement: Statement): void {
     this.#registry.release(statement);
-  }
-
-  all(): readonly Statement[] {
-    return [...this.#held.keys()];
   }
 
   /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
@@ -175,6 +210,12 @@ export class ClientStatements {
 
   get(name: string): Statement | undefined {
     return this.#byName.get(name);
+  }
+
+  /** One of the names it goes by. */
+  nameOf(statement: Statement): string | undefined {
+    for (const [name, held] of this.#byName) if (held === statement) return name;
+    return undefined;
   }
 
   names(): Iterable<string> {

@@ -16,6 +16,16 @@ function int32(value: number): Buffer {
   return bytes;
 }
 
+/** A copy of a frame with `length` bytes of its body at `at` replaced by a latin1 string. */
+export function replaceInFrame(frame: Buffer, at: number, length: number, by: string): Buffer {
+  const copy = Buffer.allocUnsafe(frame.length - length + by.length);
+  frame.copy(copy, 0, 0, at);
+  copy.write(by, at, 'latin1');
+  frame.copy(copy, at + by.length, at + length);
+  copy.writeUInt32BE(copy.length - 1, 1);
+  return copy;
+}
+
 export function authenticationOk(): Buffer {
   return message(Backend.Authentication, int32(0));
 }

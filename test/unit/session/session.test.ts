@@ -163,6 +163,12 @@ t.test('two settings have one key exactly when they have the same values', async
 });
 
 const body = (n: number): Buffer => Buffer.from(`select ${n}\0\0\0`);
+/** As a server's channel does: sent in one batch, and answered. */
+function prepare(server: ServerStatements, statement: Statement): void {
+  server.add(statement, 0);
+  server.confirm(statement);
+}
+
 const noEffects = (): Footprint => inert;
 
 t.test('one body is one statement with one server name, and has no name when nobody holds it', async (t) => {
@@ -191,16 +197,17 @@ t.test('a server closes what it used longest ago, and may get it back', async (t
   const registry = new StatementRegistry();
   const server = new ServerStatements(registry, 2);
   const [a, b, c] = [1, 2, 3].map((n) => registry.hold(body(n), noEffects)) as [Statement, Statement, Statement];
-  server.add(a);
+  prepare(server, a);
   t.equal(server.takeSurplus(), undefined, 'there is room');
-  server.add(b);
-  t.ok(server.use(a), 'a is used after b');
+  prepare(server, b);
+  t.ok(server.use(a, 1), 'a is used after b');
   t.equal(server.takeSurplus(), b);
   t.equal(server.takeSurplus(), undefined);
-  server.add(c);
-  t.notOk(server.use(b));
+  prepare(server, c);
+  t.notOk(server.use(b, 1));
   server.restore(b);
-  t.ok(server.use(b), 'its Close was never read');
+  t.notOk(server.use(b, 1), 'its Close was never read, but what it is by now is not known');
+  t.ok(server.isDoubtful(b));
   t.equal(server.size, 3);
   server.max = 1;
   t.ok(server.takeSurplus() && server.takeSurplus() && server.takeSurplus(), 'until one more has room');
@@ -258,7 +265,7 @@ t.test('no sequence of preparing, closing, undoing and ending leaks a holder', a
           }
           case 'serverParse': {
             const statement = client.get(each.name);
-            if (statement !== undefined && !server.use(statement)) server.add(statement);
+            if (statement !== undefined && !server.use(statement, 1)) prepare(server, statement);
             break;
           }
           case 'evict': {
