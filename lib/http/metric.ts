@@ -65,6 +65,29 @@ export class LiveMetric {
   }
 }
 
+/** A metric of the process with one series. */
+export function one(
+  type: MetricType,
+  name: string,
+  help: string,
+  value: () => number,
+  labels: Labels = noLabels,
+): LiveMetric {
+  return new LiveMetric(type, name, help, () => [{ labels, sharedLabels: noLabels, value: value() }]);
+}
+
+/** A counter of the process with a series for each value of one label. */
+export function counted(
+  name: string,
+  help: string,
+  label: string,
+  entries: () => Iterable<readonly [string, number]>,
+): LiveMetric {
+  return new LiveMetric('counter', name, help, () =>
+    [...entries()].map(([key, value]) => ({ labels: { [label]: key }, sharedLabels: noLabels, value })),
+  );
+}
+
 const bucketLabels: readonly Labels[] = [...timeBucketsMs.map((ms) => String(ms / 1_000)), '+Inf'].map((le) => ({
   le,
 }));

@@ -1,12 +1,15 @@
-// The table of weir's metrics: name, type, what it means, and where its values are.
+// The table of weir's metrics, but for those of statements: name, type, what it means, and where its values are.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
-import { type BoundedCounter, TimeHistogram } from '../metrics/index.js';
+import { TimeHistogram } from '../metrics/index.js';
 import type { Pool } from '../pool/index.js';
 import { type PoolCensus, type Pooler, takeCensus } from '../pooler/index.js';
-import { histogramSamples, type Labels, LiveMetric, type MetricType, noLabels, type Sample } from './metric.js';
+import { resetKinds } from '../relay/index.js';
+import { hazardNames } from '../session/index.js';
+import { counted, histogramSamples, LiveMetric, type MetricType, noLabels, one, type Sample } from './metric.js';
 import { groupPools, type PoolGroup } from './pool-groups.js';
+import { statementMetrics } from './statement-metrics.js';
 
 const clientStates = ['idle', 'active', 'waiting'] as const;
 const serverStates = ['active', 'idle', 'used', 'tested', 'login', 'being_canceled', 'active_cancel'] as const;
@@ -50,22 +53,11 @@ export class Metrics {
   }
 
   #table(): LiveMetric[] {
-    return [...this.#processMetrics(), ...this.#poolMetrics()];
+    return [...this.#processMetrics(), ...statementMetrics(this.#pooler), ...this.#poolMetrics()];
   }
 
   #processMetrics(): LiveMetric[] {
     const pooler = this.#pooler;
-    const one = (
-      type: MetricType,
-      name: string,
-      help: string,
-      value: () => number,
-      labels: Labels = noLabels,
-    ): LiveMetric => new LiveMetric(type, name, help, () => [{ labels, sharedLabels: noLabels, value: value() }]);
-    const counted = (name: string, help: string, label: string, counter: BoundedCounter): LiveMetric =>
-      new LiveMetric('counter', name, help, () =>
-        [...counter.entries()].map(([key, value]) => ({ labels: { [label]: key }, sharedLabels: noLabels, value })),
-      );
     const build = { version: pooler.version.replace(/^weir /, ''), node: process.versions.node };
     return [
       one('gauge', 'weir_build_info', 'Which weir this is; always 1.', () => 1, build),
@@ -85,19 +77,20 @@ export class Metrics {
       one('gauge', 'weir_pending_logins', 'Clients connected that have not logged in yet.', () => this.#view.login),
       one('gauge', 'weir_console_clients', 'Clients of the console.', () => this.#view.console),
       one('counter', 'weir_logins_total', 'Logins that succeeded, those to the console too.', () => pooler.logins),
-      counted('weir_login_failures_total', 'Logins that failed, by reason.', 'reason', pooler.loginFailures),
+      counted('weir_login_failures_total', 'Logins that failed, by reason.', 'reason', () =>
+        pooler.loginFailures.entries(),
+      ),
       one(
         'counter',
         'weir_server_connect_failures_total',
         'Attempts to connect and log in to a server that failed.',
         () => pooler.connectFailures,
       ),
-      counted('weir_server_errors_total', 'Errors servers sent, by SQLSTATE.', 'sqlstate', pooler.serverErrors),
-      counted(
-        'weir_pooler_errors_total',
-        'Errors weir itself sent to clients, by SQLSTATE.',
-        'sqlstate',
-        pooler.poolerErrors,
+      counted('weir_server_errors_total', 'Errors servers sent, by SQLSTATE.', 'sqlstate', () =>
+        pooler.serverErrors.entries(),
+      ),
+      counted('weir_pooler_errors_total', 'Errors weir itself sent to clients, by SQLSTATE.', 'sqlstate', () =>
+        pooler.poolerErrors.entries(),
       ),
       new LiveMetric(
         'histogram',
@@ -110,8 +103,22 @@ export class Metrics {
 
   #poolMetrics(): LiveMetric[] {
     return [
-      this.#byState('weir_clients', 'Clients that are logged in, by state.', clientStates, ({ clients }) => clients),
-      this.#byState('weir_servers', 'Server connections, by state.', serverStates, ({ servers }) => servers),
+      this.#labelled(
+        'gauge',
+        'weir_clients',
+        'Clients that are logged in, by state.',
+        'state',
+        clientStates,
+        ({ clients }, state) => clients[state],
+      ),
+      this.#labelled(
+        'gauge',
+        'weir_servers',
+        'Server connections, by state.',
+        'state',
+        serverStates,
+        ({ servers }, state) => servers[state],
+      ),
       this.#summed(
         'gauge',
         'weir_pool_waiting_clients',
@@ -143,6 +150,7 @@ export class Metrics {
         (pool) => (pool.failure !== undefined && pool.servers.size === 0 ? 1 : 0),
       ),
       ...this.#poolCounters(),
+      ...this.#ladderMetrics(),
       this.#times('weir_query_duration_seconds', 'From a query to its result.', (pool) => pool.traffic.queryTime),
       this.#times(
         'weir_transaction_duration_seconds',
@@ -169,7 +177,6 @@ export class Metrics {
       ),
       counter('weir_binds_total', 'Portals clients bound.', ({ traffic }) => traffic.binds),
       counter('weir_server_assignments_total', 'Times a client was given a server.', (pool) => pool.assignments),
-      counter('weir_server_resets_total', 'Times a server was reset between two clients.', (pool) => pool.resets),
       counter(
         'weir_settings_replays_total',
         "Times a server was brought to its client's settings.",
@@ -180,20 +187,69 @@ export class Metrics {
     ];
   }
 
-  #byState<S extends string>(
+  /** What clients leave behind in servers, and what is done about it. */
+  #ladderMetrics(): LiveMetric[] {
+    return [
+      this.#labelled(
+        'gauge',
+        'weir_pinned_clients',
+        'Clients that keep their server between transactions, by hazard; with two hazards a client counts twice.',
+        'reason',
+        hazardNames,
+        ({ pool }, reason) => sum([...pool.servers], ({ channel }) => (channel.ladder.pins.has(reason) ? 1 : 0)),
+      ),
+      this.#labelled(
+        'counter',
+        'weir_pins_total',
+        'Times a client began to keep its server, by hazard.',
+        'reason',
+        hazardNames,
+        ({ pool }, reason) => pool.traffic.ladder.pins[reason],
+      ),
+      this.#labelled(
+        'counter',
+        'weir_resets_total',
+        'Times a server was brought back to its beginning between two clients, by what was done.',
+        'kind',
+        resetKinds,
+        ({ pool }, kind) => pool.traffic.ladder.resets[kind],
+      ),
+      this.#labelled(
+        'counter',
+        'weir_leaks_total',
+        'Differences between a server and what weir believed of it, by hazard; looked for with leak_probe_every.',
+        'cause',
+        hazardNames,
+        ({ pool }, cause) => pool.traffic.ladder.leaks[cause],
+      ),
+      this.#summed(
+        'counter',
+        'weir_probes_total',
+        'Times weir asked a server what its client has left behind.',
+        ({ traffic }) => traffic.ladder.probes,
+      ),
+      this.#summed(
+        'counter',
+        'weir_reprepared_total',
+        'Prepared statements prepared again and run once more because their tables had changed.',
+        ({ traffic }) => traffic.ladder.reprepared,
+      ),
+    ];
+  }
+
+  /** A series for each value of one more label, also while it is 0. */
+  #labelled<K extends string>(
+    type: MetricType,
     name: string,
     help: string,
-    states: readonly S[],
-    counts: (census: PoolCensus) => Readonly<Record<S, number>>,
+    label: string,
+    keys: readonly K[],
+    value: (census: PoolCensus, key: K) => number,
   ): LiveMetric {
-    const labelled = states.map((state) => ({ state, labels: { state } }));
-    return new LiveMetric('gauge', name, help, () =>
+    const labelled = keys.map((key) => ({ key, labels: { [label]: key } }));
+    return new LiveMetric(type, name, help, () =>
       this.#view.groups.flatMap(({ labels: sharedLabels, members }) =>
-        labelled.map(({ state, labels }) => ({
-          labels,
-          sharedLabels,
-          value: sum(members, (one) => counts(one)[state]),
-        })),
+        labelled.map(({ key, labels }) => ({ labels, sharedLabels, value: sum(members, (one) => value(one, key)) })),
       ),
     );
   }
@@ -233,7 +289,7 @@ export class Metrics {
   }
 }
 
-function sum(members: readonly PoolCensus[], value: (census: PoolCensus) => number): number {
+function sum<T>(members: readonly T[], value: (member: T) => number): number {
   let total = 0;
   for (const member of members) total += value(member);
   return total;

@@ -1,9 +1,10 @@
-// The HTTP server of one process: metrics, liveness and readiness, and nothing else.
+// The HTTP server of one process: metrics, liveness, readiness and the hazards that occurred, and nothing else.
 
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Endpoint } from '../config/index.js';
 import type { Pooler } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
+import { hazardReport } from './hazard-report.js';
 import { Metrics } from './metrics.js';
 import { readiness } from './readiness.js';
 
@@ -94,6 +95,7 @@ function addRoutes(app: FastifyInstance, pooler: Pooler): void {
     const { ready, reasons } = readiness(pooler);
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', reasons });
   });
+  app.get('/hazards', async (_request, reply) => reply.header('cache-control', 'no-store').send(hazardReport(pooler)));
 }
 
 async function sendMetrics(metrics: Metrics, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -3,12 +3,14 @@
 import net from 'node:net';
 import pino from 'pino';
 import t, { type Test } from 'tap';
-import { startHttp } from '../../../lib/http/index.js';
+import { type HazardReport, readHazardReport, startHttp } from '../../../lib/http/index.js';
 import { histogramSamples } from '../../../lib/http/metric.js';
 import { Metrics } from '../../../lib/http/metrics.js';
 import { groupPools, labelledPoolsMax } from '../../../lib/http/pool-groups.js';
 import { TimeHistogram, timeBucketsMs } from '../../../lib/metrics/index.js';
 import { type Pooler, takeCensus } from '../../../lib/pooler/index.js';
+import { resetKinds } from '../../../lib/relay/index.js';
+import { footprint, hazardNames } from '../../../lib/session/index.js';
 import { eventually } from '../../support/eventually.js';
 import { startWeir } from '../../support/weir.js';
 import { type Family, readExposition, readingOf } from './exposition.js';
@@ -164,6 +166,59 @@ void t.test('a request is logged at debug only, without what was typed', async (
   t.notOk(logged.some((line) => line.includes('hunter2')));
 });
 
+void t.test('/hazards lists what occurred and what the configuration makes of it', async (t) => {
+  const { hazardLog, config } = weir.pooler;
+  const ask = async (): Promise<HazardReport> => {
+    const response = await fetch(`${base}/hazards`);
+    t.same([response.status, response.headers.get('cache-control')], [200, 'no-store']);
+    const report = readHazardReport(await response.json());
+    if (report === undefined) throw new Error('what is written cannot be read');
+    return report;
+  };
+  t.match(await ask(), { version: 'weir test', queries: 0, inspected: true, hazards: [], dropped: 0 });
+  const example = Buffer.from('set role to x');
+  hazardLog.record('alice', 'app', 'web', footprint({ hazards: ['role', 'temp'], example }));
+  hazardLog.record('alice', 'app', 'web', footprint({ hazards: ['role'], example }));
+  hazardLog.dropped = 3;
+  const report = await ask();
+  t.equal(Date.parse(report.since), Math.floor(weir.pooler.startedWallMs));
+  t.same(report.dropped, 3);
+  const common = { user: 'alice', database: 'app', application_name: 'web', example: 'set role to x' };
+  t.match(report.hazards, [
+    { ...common, hazard: 'role', count: 2, outcome: 'carried', transaction_mode: /^carried: / },
+    { ...common, hazard: 'temp', count: 1, outcome: 'pinned', transaction_mode: /^pinned until / },
+  ]);
+  const policies = { 'on_hazard.role': 'pin', 'on_hazard.temp': 'refuse', track_session_state: false } as const;
+  weir.pooler.change({ ...config, weir: { ...config.weir, ...policies } });
+  t.match(await ask(), {
+    inspected: false,
+    hazards: [
+      { outcome: 'pinned', transaction_mode: 'pinned: on_hazard.role = pin' },
+      { outcome: 'refused', transaction_mode: 'refused: on_hazard.temp = refuse' },
+    ],
+  });
+  weir.pooler.change(config);
+
+  const { families } = await scrape();
+  const counted = (hazard: string) => readingOf(families, 'weir_hazards_total', { hazard });
+  t.same(['role', 'temp', 'listen', 'other'].map(counted), [2, 1, 0, 3]);
+  t.equal(families.get('weir_hazards_total')?.samples.length, hazardNames.length + 1);
+
+  const good: object = report;
+  for (const bad of [
+    undefined,
+    null,
+    'x',
+    [],
+    {},
+    { ...good, queries: '1' },
+    { ...good, hazards: {} },
+    { ...good, hazards: [{ ...report.hazards[0], outcome: 'gone' }] },
+    { ...good, hazards: [...report.hazards, { hazard: 'role', count: 1 }] },
+  ])
+    t.equal(readHazardReport(bad), undefined, JSON.stringify(bad));
+});
+
 void t.test('a port in use is named in the error', async (t) => {
   await t.rejects(startHttp(weir.pooler, { host: '127.0.0.1', port: http.port }), {
     message: `cannot listen on 127.0.0.1:${http.port} for HTTP: EADDRINUSE`,
@@ -235,3 +290,49 @@ void t.test('pools beyond the limit share one set of labels, and nothing is lost
   t.equal(readingOf(families, 'weir_query_duration_seconds_count', other), 2);
   t.equal(readingOf(families, 'weir_pool_size_limit', other), 40);
 });
+
+void t.test('what clients leave behind is counted by pool and hazard, also while it is nothing', async (t) => {
+  const pooler = await withPools(t, 2);
+  const [pool] = pooler.pools;
+  const ladder = pool?.traffic.ladder;
+  if (ladder === undefined) throw new Error('no pool');
+  ladder.probes = 5;
+  ladder.reprepared = 6;
+  ladder.pins.temp = 7;
+  ladder.leaks.setting = 8;
+  ladder.resets.targeted = 9;
+  const { families, ...read } = await readings(pooler);
+  const labels = { database: 'd0', user: 'u' };
+  t.equal(read.of('weir_probes_total', labels), 5);
+  t.equal(read.of('weir_reprepared_total', labels), 6);
+  t.equal(read.of('weir_pins_total', { ...labels, reason: 'temp' }), 7);
+  t.equal(read.of('weir_leaks_total', { ...labels, cause: 'setting' }), 8);
+  t.equal(read.of('weir_resets_total', { ...labels, kind: 'targeted' }), 9);
+  for (const [name, kinds] of [
+    ['weir_pinned_clients', hazardNames],
+    ['weir_pins_total', hazardNames],
+    ['weir_leaks_total', hazardNames],
+    ['weir_resets_total', resetKinds],
+  ] as const) {
+    t.equal(families.get(name)?.samples.length, 2 * kinds.length, name);
+  }
+  t.equal(read.of('weir_pinned_clients', { ...labels, reason: 'temp' }), 0);
+});
+
+void t.test('statements are counted by what weir knows of them', async (t) => {
+  const pooler = await withPools(t, 0);
+  const { families, ...read } = await readings(pooler);
+  t.equal(read.of('weir_statement_shapes'), 0);
+  t.equal(read.of('weir_statement_lookups_total', { result: 'hit' }), 0);
+  t.equal(read.of('weir_statement_lookups_total', { result: 'miss' }), 0);
+  t.equal(families.get('weir_statement_unknown_total')?.samples.length, 5);
+});
+
+async function readings(pooler: Pooler) {
+  const { body } = await new Metrics(pooler).text('prometheus');
+  const families = readExposition(body, 'prometheus');
+  return {
+    families,
+    of: (name: string, labels: Readonly<Record<string, string>> = {}) => readingOf(families, name, labels),
+  };
+}

@@ -1,0 +1,91 @@
+// What GET /hazards answers, written and read: which hazards occurred, for whom, and what transaction mode does about them.
+
+import type { Pooler } from '../pooler/index.js';
+import type { HazardName } from '../session/index.js';
+
+/** What becomes of a hazard in transaction mode; `looked_at`: it depends on what is found behind the statement. */
+export const outcomes = ['carried', 'looked_at', 'pinned', 'refused'] as const;
+export type Outcome = (typeof outcomes)[number];
+
+export interface HazardRow {
+  readonly user: string;
+  readonly database: string;
+  readonly application_name: string;
+  readonly hazard: string;
+  readonly count: number;
+  /** A statement without its literals; empty where it could not be read. */
+  readonly example: string;
+  readonly outcome: Outcome;
+  /** The outcome in words. */
+  readonly transaction_mode: string;
+}
+
+export interface HazardReport {
+  readonly version: string;
+  /** When the process began to count, in ISO 8601. */
+  readonly since: string;
+  /** Answered since then. */
+  readonly queries: number;
+  /** Whether statements are looked at now: without that nothing is found. */
+  readonly inspected: boolean;
+  readonly hazards: readonly HazardRow[];
+  /** Occurrences there was no room for. */
+  readonly dropped: number;
+}
+
+/** Where `on_hazard.NAME` is `auto`. */
+const automatic: Readonly<Record<HazardName, Outcome>> = {
+  setting: 'carried',
+  role: 'carried',
+  statement: 'carried',
+  listen: 'carried',
+  cursor: 'pinned',
+  temp: 'pinned',
+  advisory_lock: 'pinned',
+  sequence: 'pinned',
+  load: 'pinned',
+  unknown: 'looked_at',
+};
+
+export function hazardReport(pooler: Pooler): HazardReport {
+  const { config, hazardLog } = pooler;
+  const hazards = hazardLog.entries().map(({ application, rung, ...entry }): HazardRow => {
+    const policy = config.weir[`on_hazard.${entry.hazard}`];
+    const outcome = { auto: automatic[entry.hazard], pin: 'pinned', refuse: 'refused' } as const;
+    return {
+      ...entry,
+      application_name: application,
+      outcome: outcome[policy],
+      transaction_mode: policy === 'auto' ? rung : `${outcome[policy]}: on_hazard.${entry.hazard} = ${policy}`,
+    };
+  });
+  return {
+    version: pooler.version,
+    since: new Date(pooler.startedWallMs).toISOString(),
+    queries: pooler.statistics().reduce((sum, { totals }) => sum + totals.query_count, 0),
+    inspected: config.weir.track_session_state,
+    hazards,
+    dropped: hazardLog.dropped,
+  };
+}
+
+/** @returns undefined for what is no such report */
+export function readHazardReport(answer: unknown): HazardReport | undefined {
+  if (!isRecord(answer)) return undefined;
+  const { version, since, queries, inspected, hazards, dropped } = answer;
+  if (typeof version !== 'string' || typeof since !== 'string' || typeof inspected !== 'boolean') return undefined;
+  if (typeof queries !== 'number' || typeof dropped !== 'number' || !Array.isArray(hazards)) return undefined;
+  const rows = hazards.filter(isHazardRow);
+  return rows.length === hazards.length ? { version, since, queries, inspected, hazards: rows, dropped } : undefined;
+}
+
+const texts = ['user', 'database', 'application_name', 'hazard', 'example', 'transaction_mode'] as const;
+
+function isHazardRow(row: unknown): row is HazardRow {
+  if (!isRecord(row) || typeof row['count'] !== 'number') return false;
+  return outcomes.some((outcome) => outcome === row['outcome']) && texts.every((key) => typeof row[key] === 'string');
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
