@@ -20,11 +20,13 @@ import { databases } from './show/databases.js';
 import { dnsHosts } from './show/dns-hosts.js';
 import { dnsZones } from './show/dns-zones.js';
 import { fds } from './show/fds.js';
+import { hazards } from './show/hazards.js';
 import { help } from './show/help.js';
 import { lists } from './show/lists.js';
 import { mem } from './show/mem.js';
 import { peerPools } from './show/peer-pools.js';
 import { peers } from './show/peers.js';
+import { pins } from './show/pins.js';
 import { pools } from './show/pools.js';
 import { servers } from './show/servers.js';
 import { sockets } from './show/sockets.js';
@@ -59,6 +61,8 @@ export const showCommands: ReadonlyMap<string, ShowCommand> = byName([
   statsTotals,
   statsAverages,
   totals,
+  pins,
+  hazards,
 ]);
 
 export const controlCommands: ReadonlyMap<string, ControlCommand> = byName([

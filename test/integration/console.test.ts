@@ -328,6 +328,56 @@ void t.test('KILL_CLIENT in mid-query cuts one client, and its server is not len
   t.same((await other.query('select 7 as seven')).rows, [{ seven: 7 }]);
 });
 
+void t.test(
+  'a client that keeps a server is in SHOW PINS, SHOW CLIENTS and /metrics, until nothing keeps it',
+  async (t) => {
+    const { client, show, metrics } = await stage(t);
+    const alice = await client('app', { application_name: 'pinner' });
+    const other = await client('app');
+    const pinned = async (reason: string) => readingOf(await metrics(), 'weir_pinned_clients', { ...labels, reason });
+    const pinColumn = async () =>
+      Object.fromEntries((await show('CLIENTS')).map((one) => [one['application_name'], one['pin']]));
+    t.same(await show('PINS'), []);
+    await alice.query('create temp table kept (i int)');
+    await alice.query('select pg_advisory_lock(7)');
+    await other.query('select 1');
+    const [row, ...more] = await show('PINS');
+    t.same(more, []);
+    const clients = await show('CLIENTS');
+    const shown = clients.find((one) => one['application_name'] === 'pinner');
+    t.match(row, {
+      client_id: shown?.['id'],
+      user: 'alice',
+      database: 'app',
+      application_name: 'pinner',
+      reasons: 'advisory_lock,temp',
+      age: /^\d$/,
+      idle: /^\d$/,
+    });
+    const server = (await show('SERVERS')).find((one) => one['link'] === shown?.['ptr']);
+    t.equal(row?.['server_id'], server?.['id']);
+    t.match(await pinColumn(), { pinner: 'advisory_lock,temp', '': '' });
+    t.same([await pinned('temp'), await pinned('advisory_lock'), await pinned('cursor')], [1, 1, 0]);
+
+    await alice.query('drop table kept');
+    await eventually(async () => (await show('PINS'))[0]?.['reasons'] === 'advisory_lock');
+    await alice.query('select pg_advisory_unlock(7)');
+    await eventually(async () => (await show('PINS')).length === 0);
+    t.equal((await pinColumn())['pinner'], '');
+    t.equal(await pinned('temp'), 0);
+    const families = await metrics();
+    for (const reason of ['temp', 'advisory_lock'])
+      t.equal(readingOf(families, 'weir_pins_total', { ...labels, reason }), 1, reason);
+    t.ok((readingOf(families, 'weir_probes_total', labels) ?? 0) >= 2);
+    t.ok((readingOf(families, 'weir_statement_shapes') ?? 0) >= 4);
+    t.ok((readingOf(families, 'weir_statement_lookups_total', { result: 'miss' }) ?? 0) >= 4);
+    t.match(await show('HAZARDS'), [
+      { user: 'alice', database: 'app', application_name: 'pinner', hazard: 'advisory_lock', count: '1' },
+      { application_name: 'pinner', hazard: 'temp', count: '1', transaction_mode: /^pinned/, example: /^create temp/i },
+    ]);
+  },
+);
+
 void t.test('SET takes effect at once: a pool may grow', async (t) => {
   const { client, admin, show } = await stage(t, 1);
   const [first, second] = await Promise.all([client('app'), client('app')]);

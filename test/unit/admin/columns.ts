@@ -1,4 +1,4 @@
-// The columns of every SHOW command, in order, as PgBouncer 1.25.2 has them: names, and types by their letter in its source.
+// The columns of every SHOW command, in order, as PgBouncer 1.25.2 has them, weir's own behind them: names, and types by their letter in its source.
 
 /** i int4, q int8, N numeric, s text. */
 export const typeOids: Readonly<Record<string, number>> = { i: 23, q: 20, N: 1700, s: 25 };
@@ -27,7 +27,7 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ],
   ['peer_pools', 'peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login', 'iiiii'],
   ['peers', 'peer_id host port pool_size', 'isii'],
-  ['clients', socket, socketTypes],
+  ['clients', `${socket} pin`, `${socketTypes}s`],
   ['servers', socket, socketTypes],
   ['sockets', socket + buffers, `${socketTypes}iiiiiii`],
   ['active_sockets', socket + buffers, `${socketTypes}iiiiiii`],
@@ -52,6 +52,9 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ['mem', 'name size used free memtotal', 'siiii'],
   ['dns_hosts', 'hostname ttl addrs', 'sqs'],
   ['dns_zones', 'zonename serial count', 'sqi'],
+  // Weir's own.
+  ['pins', 'client_id user database application_name server_id reasons age idle', 'isssisqq'],
+  ['hazards', 'user database application_name hazard count transaction_mode example', 'ssssqss'],
 ];
 
 /** Rows of SHOW LISTS. */

@@ -6,6 +6,7 @@ import t from 'tap';
 import { AdminConsole, commandBytesMax, controlCommands, showCommands } from '../../../lib/admin/index.js';
 import { nameBytesMax, parseCommand } from '../../../lib/admin/parse.js';
 import { newDatabase } from '../../../lib/config/index.js';
+import { footprint } from '../../../lib/session/index.js';
 import { startWeir, type TestWeir } from '../../support/weir.js';
 import { listNames, showTables, totalNames, typeOids } from './columns.js';
 
@@ -97,7 +98,7 @@ void t.test('a long command is read in time proportional to its length', async (
   t.ok(performance.now() - started < 1_000);
 });
 
-void t.test('every SHOW has the columns and types of PgBouncer', async (t) => {
+void t.test('every SHOW has the columns and types of PgBouncer, and behind them those of weir', async (t) => {
   const named = showTables.map(([name]) => name);
   t.same([...showCommands.keys()].filter((name) => name !== 'help' && name !== 'fds').sort(), [...named].sort());
   for (const client of [admin, watcher]) {
@@ -316,6 +317,29 @@ void t.test('SHOW LISTS and SHOW TOTALS have the rows of PgBouncer', async (t) =
   t.match(items, { databases: 3, users: 3, pools: 1, used_clients: weir.pooler.clients.size, login_clients: 0 });
   const totals = (await admin.query('SHOW TOTALS')).rows.map((row) => row.name);
   t.same(totals, [...totalNames.map((name) => `total_${name}`), ...totalNames.map((name) => `avg_${name}`)]);
+});
+
+void t.test('SHOW HAZARDS is sorted, counts, and says what the configuration makes of each', async (t) => {
+  const { hazardLog, config } = weir.pooler;
+  t.same((await admin.query('SHOW HAZARDS')).rows, []);
+  const temp = footprint({ hazards: ['temp'], example: Buffer.from('create temp table t (i int)') });
+  hazardLog.record('zoe', 'app', '', footprint({ hazards: ['setting'], example: Buffer.from('set x to a') }));
+  hazardLog.record('alice', 'shop', 'web', temp);
+  hazardLog.record('alice', 'app', 'web', temp);
+  hazardLog.record('alice', 'app', 'batch', footprint({ hazards: ['temp', 'role'] }));
+  hazardLog.record('alice', 'app', 'web', temp);
+  const rows = async () => (await watcher.query({ text: 'SHOW HAZARDS', rowMode: 'array' })).rows;
+  const [carried, dropped] = [/^carried/, /^pinned until the object is dropped$/];
+  t.match(await rows(), [
+    ['alice', 'app', 'batch', 'role', '1', carried, ''],
+    ['alice', 'app', 'batch', 'temp', '1', dropped, ''],
+    ['alice', 'app', 'web', 'temp', '2', dropped, 'create temp table t (i int)'],
+    ['alice', 'shop', 'web', 'temp', '1', dropped, 'create temp table t (i int)'],
+    ['zoe', 'app', '', 'setting', '1', carried, 'set x to a'],
+  ]);
+  weir.pooler.change({ ...config, weir: { ...config.weir, 'on_hazard.role': 'refuse' } });
+  t.match(await rows(), { 0: { 5: 'on_hazard.role = refuse' } });
+  weir.pooler.change(config);
 });
 
 void t.test('KILL_CLIENT cuts another console by its id', async (t) => {
