@@ -18,8 +18,8 @@ export class BadConfiguration extends PoolerError {
   }
 }
 
-/** @throws BadConfiguration, PoolerError */
-export function load(path: string): LoadedFile {
+/** The configuration alone, without the users of its auth_file. @throws BadConfiguration, PoolerError */
+export function loadSettings(path: string): Omit<LoadedFile, 'users'> {
   if (!existsSync(path)) {
     throw new PoolerError(`configuration file ${path} does not exist`, {
       sqlstate: '58P01',
@@ -28,7 +28,13 @@ export function load(path: string): LoadedFile {
   }
   const result = loadConfig(path, { env: process.env });
   if (!result.ok) throw new BadConfiguration(result.problems);
-  return { config: result.config, users: readUsers(result.config), warnings: result.warnings };
+  return { config: result.config, warnings: result.warnings };
+}
+
+/** @throws BadConfiguration, PoolerError */
+export function load(path: string): LoadedFile {
+  const loaded = loadSettings(path);
+  return { ...loaded, users: readUsers(loaded.config) };
 }
 
 export function readUsers(config: Config): UserList {

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
-// The `weir` command: starts a process, checks a configuration; options as PgBouncer's where they mean the same.
+// The `weir` command: starts a process, checks a configuration, reports on a running one; options as PgBouncer's where they mean the same.
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { formatProblem } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
+import { fetchReport } from './fetch-report.js';
 import { BadConfiguration, load } from './load.js';
+import { reportText } from './report-text.js';
 import { serve } from './serve.js';
 import { tryOut } from './try-out.js';
 
@@ -20,13 +22,19 @@ interface RunFlags {
   readonly port?: number;
 }
 
+interface ReportFlags {
+  readonly url?: string;
+  readonly config?: string;
+  readonly json?: true;
+}
+
 function packageVersion(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
   const { version } = JSON.parse(text) as { version: string };
   return `weir ${version}`;
 }
 
-function report(error: unknown): void {
+function complain(error: unknown): void {
   if (error instanceof PoolerError) {
     console.error(`weir: ${error.message}`);
     if (error.detail !== undefined) console.error(`DETAIL: ${error.detail}`);
@@ -112,6 +120,8 @@ const program = new Command('weir')
     'A PostgreSQL connection pooler and gatekeeper. Without a file it starts an embedded PostgreSQL to try it with.',
   )
   .version(version, '-V, --version')
+  // Not by itself where there is something to do without a command.
+  .helpCommand(true)
   .argument('[file]', 'configuration: TOML, or a pgbouncer.ini')
   .option('-d, --daemon', 'run in the background; needs logfile and pidfile')
   .option('-R, --reboot', 'refused: use SIGTERM and start another')
@@ -137,10 +147,23 @@ program
     process.exitCode = check(file);
   });
 
+program
+  .command('report')
+  .description(
+    'ask a running weir what its clients did that outlives a transaction, and what transaction mode makes of it',
+  )
+  .option('--url <url>', 'its HTTP server, such as http://127.0.0.1:9127')
+  .option('--config <file>', 'its configuration, whose http_listen says where it is')
+  .option('--json', 'print the answer as it is')
+  .action(async ({ url, config, json }: ReportFlags) => {
+    const report = await fetchReport({ url, config });
+    console.log(json === true ? JSON.stringify(report, undefined, 2) : reportText(report));
+  });
+
 program.parseAsync().then(
   () => process.exit(),
   (error: unknown) => {
-    report(error);
+    complain(error);
     process.exit(1);
   },
 );

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -166,7 +167,8 @@ t.test('--version and --help say what they should and succeed', async (t) => {
   }
   const help = await run(t, '--help');
   t.match(help, { status: 0, stderr: '' });
-  for (const word of ['--daemon', '--quiet', '--user', '--verbose', 'check', 'TOML', 'pgbouncer.ini']) {
+  t.equal((await run(t, 'help')).stdout, help.stdout);
+  for (const word of ['--daemon', '--quiet', '--user', '--verbose', 'check', 'report', 'TOML', 'pgbouncer.ini']) {
     t.ok(help.stdout.includes(word), word);
   }
 });
@@ -474,6 +476,68 @@ t.test('--daemon returns when clients can connect, and stays in the background',
   process.kill(pid, 'SIGTERM');
   await eventually(() => !isRunning(pid));
   t.notOk(existsSync(pidfile));
+});
+
+// What a running one can be asked
+
+t.test('report says of a running weir what its clients did that transaction mode would treat apart', async (t) => {
+  const httpPort = await freePort();
+  const { config } = configure(t, { http_listen: `127.0.0.1:${httpPort}`, pool_mode: 'session' });
+  const weir = new Process(t, [config]);
+  const client = await connect(t, await weir.port());
+  const url = `http://127.0.0.1:${httpPort}`;
+  await client.query('select 1');
+  const safe = await run(t, 'report', '--url', url);
+  t.match(safe, { status: 0, stderr: '', stdout: /would pin no server and refuse nothing\.\n$/ });
+
+  await client.query("set application_name = 'hunter2'");
+  for (let i = 0; i < 2; i++) await client.query('create temp table if not exists scratch (i int)');
+  const text = await run(t, 'report', '--config', config);
+  t.match(text, { status: 0, stderr: '' });
+  t.match(text.stdout, /^weir \S+, \d+ queries since \d{4}-/);
+  t.match(text.stdout, /^database postgres, user alice, no application name$/m);
+  t.match(text.stdout, /^ {2}temp +2 times {2}pinned until the object is dropped\n +create temp table/im);
+  t.match(text.stdout, /^Transaction mode would pin a server for: temp\.\n$/m);
+  t.notMatch(text.stdout, /hunter2/, 'examples have no literals');
+
+  const json = await run(t, 'report', '--url', `${url}/`, '--json');
+  t.equal(json.status, 0);
+  const { hazards } = JSON.parse(json.stdout) as { hazards: readonly Record<string, unknown>[] };
+  t.match(
+    hazards.find(({ hazard }) => hazard === 'temp'),
+    { user: 'alice', database: 'postgres', application_name: '', count: 2, outcome: 'pinned' },
+  );
+});
+
+t.test('report says what to do when it gets no answer', async (t) => {
+  const nobody = `127.0.0.1:${await freePort()}`;
+  const elsewhere = http.createServer((request, response) => {
+    response.statusCode = request.url === '/other/hazards' ? 200 : 404;
+    response.end('{}');
+  });
+  elsewhere.listen(0, '127.0.0.1');
+  t.teardown(() => elsewhere.close());
+  await eventually(() => elsewhere.listening);
+  const url = `http://127.0.0.1:${(elsewhere.address() as net.AddressInfo).port}`;
+  for (const [args, message] of [
+    [[], /does not know where weir is\nHINT: Give --config/],
+    [['--config', '/no/such.toml'], /configuration file \/no\/such\.toml does not exist/],
+    [['--config', configure(t).config], /weir\.toml sets no http_listen\nHINT: Set it/],
+    [['--config', configure(t, { http_listen: '127.0.0.1:0' }).config], /lets the system choose[\s\S]*HINT: .*--url/],
+    [
+      ['--config', configure(t, { http_listen: nobody }).config],
+      /no answer from .*: ECONNREFUSED\nHINT: Check that weir/,
+    ],
+    [['--url', `http://${nobody}`], /no answer from .*: ECONNREFUSED\nHINT: Check that weir/],
+    [['--url', nobody], /--url is not the address of an HTTP server\nHINT: It looks like http:/],
+    [['--url', 'http://a:hunter2@127.0.0.1'], /without user and password/],
+    [['--url', url], /\/hazards answers with status 404\nHINT: /],
+    [['--url', `${url}/other`], /\/other\/hazards answers is no report of weir\nHINT: /],
+  ] as const) {
+    const ended = await run(t, 'report', ...args);
+    t.match(ended, { status: 1, stdout: '', stderr: message }, args.join(' '));
+    t.notMatch(ended.stderr, /\n {4}at |hunter2/, 'without a stack trace');
+  }
 });
 
 // Without a file
