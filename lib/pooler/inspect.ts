@@ -36,7 +36,9 @@ const reported = new Set([
 const lexical = new Set(['client_encoding', 'standard_conforming_strings']);
 
 /** Statements that may fill a column from its default, and so call nextval. */
-const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'select', 'explain', 'execute', 'other']);
+const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'other']);
+/** Those that do so only with another one inside. */
+const mayContain = new Set<StatementKind>(['select', 'explain']);
 
 /** Built-ins that run a statement or cursor they are given; of the others that change a session nothing undoes what they do. */
 const runsText = /_to_xml|^ts_/;
@@ -104,7 +106,7 @@ class Draft {
         this.#statement(hazard.kind, hazard.name);
         break;
       case 'deallocate':
-        if (hazard.name === null) this.add('statement', Effect.None);
+        if (hazard.name === null) this.add('statement', Effect.ForgetsStatements);
         else this.#statement('deallocate', hazard.name);
         break;
       case 'discard':
@@ -193,7 +195,7 @@ class Draft {
   #discard(what: 'all' | 'plans' | 'sequences' | 'temp'): void {
     if (what === 'all') {
       this.add(undefined, Effect.AllSettings | Effect.Role | Effect.Ends | Effect.ForgetsSequences | Effect.Unlistens);
-      this.effects |= Effect.Lexical;
+      this.effects |= Effect.Lexical | Effect.ForgetsStatements;
       this.channels.push({ kind: 'unlisten', channel: null });
     } else if (what === 'sequences') {
       this.effects |= Effect.ForgetsSequences;
@@ -215,7 +217,9 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   if (facts.sessionEffects === 'unknown' && (draft.effects & Effect.Indelible) === 0) {
     draft.add('unknown', Effect.Unknown | Effect.Sequences);
   }
-  if (!facts.readOnly && facts.kinds.some((kind) => mayFillDefaults.has(kind))) draft.effects |= Effect.Sequences;
+  const fills = facts.kinds.some((kind) => mayFillDefaults.has(kind));
+  const contains = facts.kinds.every((kind) => mayContain.has(kind));
+  if (!facts.readOnly && (fills || contains)) draft.effects |= Effect.Sequences;
   if (facts.tables.some(({ name }) => name === 'pg_prepared_statements')) draft.effects |= Effect.ShowsStatements;
   for (const name of facts.functions) {
     if (name.endsWith('pg_prepared_statement')) draft.effects |= Effect.ShowsStatements;

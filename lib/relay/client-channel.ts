@@ -42,14 +42,14 @@ import {
 import type { Ladder } from './ladder.js';
 import {
   Expect,
+  type Owed,
   owedBind,
-  owedBindOf,
   owedClose,
   owedCopyEnd,
   owedDescribe,
-  owedDescribeOf,
   owedExecute,
   owedFake,
+  owedNamed,
   owedParse,
   owedProvoked,
   owedQuery,
@@ -138,6 +138,9 @@ export class ClientChannel extends FrameStream {
   onNotification: ((bytes: Buffer, start: number, end: number) => void) | undefined;
   /** Whether it asks for what nextval answered: then the server that answered has to be kept. */
   readsSequences = false;
+  /** Entries for the statement used last: one that is run a million times makes one. */
+  #bound: Owed | undefined;
+  #described: Owed | undefined;
   #terminated = false;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
   #cancelled = false;
@@ -475,7 +478,7 @@ export class ClientChannel extends FrameStream {
         }),
       );
     } else if (this.unnamed !== undefined) {
-      server.owe(owedWithUndo(Expect.ReadyForQuery, { kind: 'unnamed', previous: this.unnamed }));
+      server.owe(owedWithUndo(Expect.ReadyForQuery, { kind: 'unnamed', previous: this.unnamed, made: undefined }));
     } else {
       server.owe(owedQuery);
     }
@@ -505,8 +508,9 @@ export class ClientChannel extends FrameStream {
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
     if (footprint !== inert) this.#readyForParse(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
-      server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed }));
-      this.unnamed = new Statement('', Buffer.from(body), footprint);
+      const made = new Statement('', Buffer.from(body), footprint);
+      server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
+      this.unnamed = made;
       server.unnamed = this.unnamed;
       server.traffic.serverParses++;
       return Verdict.Keep;
@@ -546,19 +550,26 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    const statement = this.#registry.hold(body, () => footprint, this.settings.parseKey);
+    const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server));
     this.statements.set(name, statement);
-    if (server.useStatement(statement)) {
-      server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, serverToo: false }));
+    // In a failed transaction PostgreSQL takes none, whether it has it or not.
+    if (server.status !== TransactionStatus.Failed && server.useStatement(statement)) {
+      server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, batch: undefined }));
       return Verdict.Drop;
     }
     this.emitBefore();
     server.makeRoomFor(statement);
     server.addStatement(statement);
     server.traffic.serverParses++;
-    server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, serverToo: true }));
+    server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, batch: server.batch }));
     server.sendOwned(parseMessage(statement.serverName, statement.body));
     return Verdict.Drop;
+  }
+
+  /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
+  #contextOn({ ladder }: ServerChannel): string {
+    const own = ladder.pins.has('temp') || (ladder.pending & (Effect.Temp | Effect.Unknown)) !== 0;
+    return own || this.settings.shadowsCatalog ? `${this.settings.parseKey}\0${this.id}` : this.settings.parseKey;
   }
 
   /**
@@ -569,6 +580,7 @@ export class ClientChannel extends FrameStream {
     if (this.#transparent || parts.nameStart === parts.nameEnd) return false;
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.statements.size >= this.#limits.statementsMax || this.statements.get(name) !== undefined) return false;
+    if (this.settings.shadowsCatalog) return false;
     const body = bytes.subarray(parts.queryStart, end);
     const statement = this.#registry.findProven(body, this.settings.parseKey);
     if (statement === undefined) return false;
@@ -601,8 +613,9 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed }));
-    this.unnamed = new Statement('', emptyBody, opaque);
+    const made = new Statement('', emptyBody, opaque);
+    server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
+    this.unnamed = made;
     server.unnamed = this.unnamed;
     server.traffic.serverParses++;
     return Verdict.Keep;
@@ -659,7 +672,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
     }
     this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
-    server.owe(owedBindOf(statement));
+    server.owe(this.#named(Expect.Bound, statement));
     const rest = parts.statementEnd + 1;
     const prefix = bindPrefix(
       bytes.subarray(start + headerBytes, parts.portalEnd),
@@ -669,6 +682,17 @@ export class ClientChannel extends FrameStream {
     server.send(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
     return Verdict.Replace;
+  }
+
+  /** The entry of the statement `find` has just found. */
+  #named(expect: typeof Expect.Bound | typeof Expect.Described, statement: Statement): Owed {
+    const name = this.statements.lastName ?? noName;
+    const last = expect === Expect.Bound ? this.#bound : this.#described;
+    if (last !== undefined && last.statement === statement && last.name === name) return last;
+    const entry = owedNamed(expect, statement, name);
+    if (expect === Expect.Bound) this.#bound = entry;
+    else this.#described = entry;
+    return entry;
   }
 
   #statementOf(bytes: Buffer, start: number, end: number): Statement | undefined {
@@ -694,6 +718,8 @@ export class ClientChannel extends FrameStream {
     if (footprint === inert && !this.settings.shadowsCatalog) return;
     this.#readyFor(server, footprint);
     this.#mark(server, footprint);
+    // Once it is executed: what is prepared from here on is closed before, whether it is or not.
+    if ((footprint.effects & Effect.ForgetsStatements) !== 0) server.statementsForgotten();
     for (const number of footprint.settingParameters) {
       const name = readBindParameter(bytes, from, end, number)?.toLowerCase();
       if (name === 'role' || name === 'session_authorization') server.ladder.effects |= Effect.Role;
@@ -726,7 +752,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));
     }
     if (statement.footprint.statements.length > 0) this.#readyFor(server, statement.footprint);
-    server.owe(owedDescribeOf(statement));
+    server.owe(this.#named(Expect.Described, statement));
     server.sendOwned(describeStatementMessage(statement.serverName));
     return Verdict.Drop;
   }
@@ -740,7 +766,7 @@ export class ClientChannel extends FrameStream {
     if (parts.nameStart === parts.nameEnd) {
       const previous = this.unnamed;
       this.unnamed = undefined;
-      this.#answerClose(previous === undefined ? undefined : { kind: 'unnamed', previous });
+      this.#answerClose(previous === undefined ? undefined : { kind: 'unnamed', previous, made: undefined });
       return Verdict.Drop;
     }
     // The server keeps it for the next client with the same statement.
@@ -748,6 +774,10 @@ export class ClientChannel extends FrameStream {
     if (server?.ladder.isUnsettled(name, this) === true) {
       server.ladder.mark(opaque, this);
       return this.#forward(owedClose);
+    }
+    if (server?.ladder.namesUnsettled === true) {
+      this.emitBefore();
+      server.ladder.closeName(name);
     }
     const statement = this.statements.take(name);
     this.#answerClose(statement === undefined ? undefined : { kind: 'client-close', name, statement });
@@ -809,6 +839,7 @@ function speaksOfStatements(bytes: Buffer, start: number, end: number): boolean 
   return speaking.test(bytes.toString('latin1', start, end)); // cold: statements whose effects are not known
 }
 
+const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
 
 /** A statement's name as a key; latin1, so that every byte counts. Where one is prepared or closed, not where it is used. */

@@ -145,6 +145,8 @@ export class Ladder {
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
     this.#remember(left);
+    // In a failed transaction no name changes what it stands for; nor was it made to stand for anything.
+    if (this.#server.status === TransactionStatus.Failed) return;
     for (const use of left.statements) {
       if (use.kind !== 'execute') this.unsettled.add(use.name);
       else if (this.unsettled.has(use.name)) this.effects |= Effect.Unknown | Effect.Sequences;
@@ -203,6 +205,13 @@ export class Ladder {
   /** The same of all the names there are. */
   readyAllNames(client: ClientChannel): void {
     this.readyNames(new Set([...this.#ownNames.keys(), ...client.statements.names()]), client, true);
+  }
+
+  /** The client closes a name that may be prepared anew, as the server sees it, in the same batch. */
+  closeName(name: string): void {
+    if (!this.#ownNames.has(name)) return;
+    this.#server.prepareOwnNames([[name, undefined]], false);
+    this.#ownNames.delete(name);
   }
 
   /** Whatever a name stood for on the server, it is not known any more. */
@@ -351,7 +360,7 @@ export class Ladder {
     const statements = new Set<string>();
     for (const use of this.#uses) {
       for (const name of use.settings) settings.add(name);
-      for (const { kind, name } of use.statements) if (kind !== 'execute') statements.add(name);
+      for (const { name } of use.statements) if (this.unsettled.has(name)) statements.add(name);
     }
     if ((look & (Effect.AllSettings | Effect.Unknown)) !== 0) {
       // A listing does not show settings with a dot: they are asked for by every name that is known.
@@ -470,17 +479,23 @@ export class Ladder {
     }
     server.settings = changed(server.settings, onServer);
     const next = changed(client.settings, own);
+    server.tellReported(client, next);
     client.settings = next.equals(server.settings) ? server.settings : next;
+    if (next.unportable !== undefined) this.#pin('setting', 'lasting');
   }
 
   #carryStatements(findings: Findings, asked: Asked, client: ClientChannel): void {
     if ((asked.effects & Effect.Statements) === 0) return;
     if (findings.allStatements) this.namesUnsettled = false;
-    if (findings.ownStatements !== undefined && findings.ownStatements !== this.#server.statements.certain) {
-      // Something unknown has run DEALLOCATE: which of them are left is not known. The client keeps what it prepared.
-      this.#server.statements.clear();
-      this.#ownNames.clear();
+    const { statements } = this.#server;
+    const own = findings.ownStatements;
+    if (own !== undefined && (own < statements.certain || own > statements.size)) {
+      // Something unknown has run DEALLOCATE: which are left, and whose, is not known. The client keeps what it prepared.
+      statements.clear();
+      for (const name of this.#ownNames.keys()) this.#ownNames.set(name, undefined);
+      this.unsettled.clear();
       this.effects |= Effect.Unseen;
+      return;
     }
     if (findings.allStatements) {
       for (const [name, statement] of this.#ownNames) {
@@ -496,7 +511,8 @@ export class Ladder {
       this.unsettled.delete(name);
       const found = findings.statements.get(name);
       if (found === undefined) {
-        client.statements.drop(name);
+        // Only what was there can have been taken away: a batch that failed has not even put it there.
+        if (this.#ownNames.get(name) !== undefined) client.statements.drop(name);
         this.#ownNames.delete(name);
         continue;
       }

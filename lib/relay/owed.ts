@@ -1,6 +1,6 @@
 // The replies a server owes, in order: who gets each, what weir does with it, and what is undone when it never comes.
 
-import type { Statement } from '../session/index.js';
+import type { Statement, Taken } from '../session/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 
 /** Which reply ends the entry. */
@@ -29,13 +29,18 @@ export type Expect = (typeof Expect)[keyof typeof Expect];
 /** What to take back when an error makes the server ignore a message. */
 export type Undo =
   /** The server did not prepare it. */
-  | { readonly kind: 'server-parse'; readonly statement: Statement }
+  | { readonly kind: 'server-parse'; readonly statement: Statement; readonly batch: number }
   /** Under the client's own name: the server did not prepare it. */
   | { readonly kind: 'own-name'; readonly name: string }
   /** The server did not close it. */
-  | { readonly kind: 'server-close'; readonly statement: Statement }
-  /** The client did not get the name, nor, with `serverToo`, the server the statement. */
-  | { readonly kind: 'client-parse'; readonly name: string; readonly statement: Statement; readonly serverToo: boolean }
+  | { readonly kind: 'server-close'; readonly statement: Statement; readonly taken: Taken }
+  /** The client did not get the name, nor the server the statement, if it was sent in that batch. */
+  | {
+      readonly kind: 'client-parse';
+      readonly name: string;
+      readonly statement: Statement;
+      readonly batch: number | undefined;
+    }
   /** The client still has the name. */
   | { readonly kind: 'client-close'; readonly name: string; readonly statement: Statement }
   /** The client still has all names it had, each with its hold. Emptied once it is known whether that is so. */
@@ -44,8 +49,8 @@ export type Undo =
       readonly names: [name: string, statement: Statement][];
       readonly unnamed: Statement | undefined;
     }
-  /** The client's unnamed statement is the one before. */
-  | { readonly kind: 'unnamed'; readonly previous: Statement | undefined };
+  /** The client's unnamed statement is the one before, unless something else has come into its place since. */
+  | { readonly kind: 'unnamed'; readonly previous: Statement | undefined; readonly made: Statement | undefined };
 
 export interface Owed {
   readonly expect: Expect;
@@ -58,36 +63,19 @@ export interface Owed {
   readonly done: OwnDone | undefined;
   /** Part of a batch of weir's own: its error is not the client's either. */
   readonly silent: boolean;
-  /** The named statement that is bound or described. */
+  /** The named statement that is bound or described, and its name. */
   readonly statement?: Statement;
-}
-
-/** By statement: one that is run a million times makes one entry. */
-const bound = new WeakMap<Statement, Owed>();
-const described = new WeakMap<Statement, Owed>();
-
-/** BindComplete of a named statement. */
-export function owedBindOf(statement: Statement): Owed {
-  return entryOf(bound, Expect.Bound, statement);
-}
-
-/** The description of one. */
-export function owedDescribeOf(statement: Statement): Owed {
-  return entryOf(described, Expect.Described, statement);
-}
-
-function entryOf(entries: WeakMap<Statement, Owed>, expect: Expect, statement: Statement): Owed {
-  let entry = entries.get(statement);
-  if (entry === undefined) {
-    entry = { ...plain(expect), statement };
-    entries.set(statement, entry);
-  }
-  return entry;
+  readonly name?: Buffer;
 }
 
 /** The columns of each row as latin1 strings. */
 export type OwnRows = readonly (readonly (string | null)[])[];
 export type OwnDone = (error: ServerErrorFields | undefined, rows: OwnRows) => void;
+
+/** BindComplete, or the description, of a named statement. */
+export function owedNamed(expect: Expect, statement: Statement, name: Buffer): Owed {
+  return { ...plain(expect), statement, name };
+}
 
 function plain(expect: Expect): Owed {
   return { expect, visible: true, bytes: undefined, undo: undefined, done: undefined, silent: false };

@@ -82,9 +82,9 @@ const readingCopy = /(?:^|\n)COPY [^\n]*$/;
 /** What a message that failed leaves behind differs from what one leaves that was skipped. */
 function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
   // A Parse without a name empties the slot before anything can be wrong with it.
-  if (undo.kind === 'unnamed') return { kind: 'unnamed', previous: undefined };
+  if (undo.kind === 'unnamed') return { ...undo, previous: undefined };
   // The server has the statement: a Close of it, sent in the hope that nothing fails before, was skipped.
-  if (sqlstate === '42P05' && undo.kind === 'client-parse') return { ...undo, serverToo: false };
+  if (sqlstate === '42P05' && undo.kind === 'client-parse') return { ...undo, batch: undefined };
   if (sqlstate === '42P05' && undo.kind === 'server-parse') return undefined;
   return undo;
 }
@@ -137,6 +137,8 @@ export class ServerChannel extends FrameStream {
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
   readonly loginSuperuser: string;
+  /** The parameters it reports, by lower-case name as it writes them. */
+  readonly #reported = new Map<string, string>();
   /** Whether the lease has not been used yet. */
   fresh = false;
   /** Whether somebody has had the server since it was last found clean. */
@@ -204,6 +206,9 @@ export class ServerChannel extends FrameStream {
     this.restoreQuery = options.restoreQuery;
     this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
     this.loginSuperuser = options.parameters?.get('is_superuser') ?? 'off';
+    for (const name of options.parameters?.keys() ?? []) {
+      if (isReplayed(name)) this.#reported.set(name.toLowerCase(), name);
+    }
     this.ladder = new Ladder(this);
   }
 
@@ -418,6 +423,15 @@ export class ServerChannel extends FrameStream {
     this.#batchOver = true;
   }
 
+  /** A client is told what it is not told by the server: values that went back to its own beginning, not to the server's. */
+  tellReported(client: ClientChannel, next: Settings): void {
+    for (const [lower, name] of this.#reported) {
+      const value = next.values.get(lower);
+      if (value === undefined || value === client.settings.values.get(lower)) continue;
+      client.toClient.writeOwned(parameterStatus(name, value));
+    }
+  }
+
   nowMs(): number {
     return this.#clock.now();
   }
@@ -453,11 +467,17 @@ export class ServerChannel extends FrameStream {
     const apart = this.complete;
     const owed = apart ? owedSilent : owedSkip;
     const all = this.statements.takeAll();
-    for (const statement of all) {
-      this.owe(owed(Expect.Closed, { kind: 'server-close', statement }));
+    for (const taken of all) {
+      const { statement } = taken;
+      this.owe(owed(Expect.Closed, { kind: 'server-close', statement, taken }));
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));
     }
     if (apart && all.length > 0) this.#endOwn();
+  }
+
+  /** Which of the batches sent so far the next message is in. */
+  get batch(): number {
+    return this.#batch;
   }
 
   /** The batch fails for certain: what the client sends up to its end goes nowhere. */
@@ -499,7 +519,7 @@ export class ServerChannel extends FrameStream {
     this.makeRoomFor(statement);
     this.statements.add(statement, this.#batch);
     this.traffic.serverParses++;
-    this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement }));
+    this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement, batch: this.#batch }));
     this.sendOwned(parseMessage(statement.serverName, statement.body));
   }
 
@@ -510,8 +530,9 @@ export class ServerChannel extends FrameStream {
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));
     }
     for (let surplus = this.statements.takeSurplus(); surplus !== undefined; surplus = this.statements.takeSurplus()) {
-      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement: surplus }));
-      this.toServer.writeOwned(closeStatementMessage(surplus.serverName));
+      const { statement: closed } = surplus;
+      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement: closed, taken: surplus }));
+      this.sendOwned(closeStatementMessage(closed.serverName));
     }
   }
 
@@ -779,15 +800,32 @@ export class ServerChannel extends FrameStream {
   /** DISCARD ALL and DEALLOCATE ALL take weir's own statements with them. */
   #onDiscarding(bytes: Buffer, start: number, end: number): void {
     if (discardAll.equals(bytes.subarray(start + headerBytes, end))) {
+      if (this.#visible && this.#client !== undefined) this.#tellDiscarded(this.#client);
       this.unnamed = undefined;
       this.#forgetUnreported();
       this.#resetting = true;
       this.#forgetStatements();
       if (this.#visible) this.#client?.onDiscardAll();
-      if (this.#owed.length <= 1 && !this.#batchOpenBehind()) this.ladder.discardedAll();
+      if (this.#owed.length <= 1 && !this.#batchOpenBehind()) {
+        this.ladder.discardedAll();
+        if (this.#visible) this.#client?.onChannels([], [null]);
+      }
     } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
       this.#forgetStatements();
     }
+  }
+
+  /** The server reports what DISCARD ALL changes there: not what stays there, and goes back to something else for the client. */
+  #tellDiscarded(client: ClientChannel): void {
+    let next = client.settings;
+    for (const lower of this.#reported.keys()) {
+      const own = client.loginSettings.values.get(lower);
+      const stays = this.settings.values.get(lower) === this.loginSettings.values.get(lower);
+      if (own !== undefined && stays) next = next.with(lower, own);
+    }
+    if (next === client.settings) return;
+    this.emitBefore();
+    this.tellReported(client, next);
   }
 
   /** Whether the client has sent anything behind what is answered now. */
@@ -804,18 +842,23 @@ export class ServerChannel extends FrameStream {
       this.#forgetting--;
       return;
     }
+    if (this.#forgetting > 0 && this.#visible) this.#forgetting--;
     const behind = new Set<string>();
     const preparedBehind = new Set<Statement>();
     for (let i = 0; i < this.#owed.length; i++) {
       const undo = this.#owed.at(i)?.undo;
       if (undo?.kind === 'client-parse') behind.add(undo.name);
-      if (undo?.kind === 'server-parse' || (undo?.kind === 'client-parse' && undo.serverToo))
+      if (undo?.kind === 'server-parse' || (undo?.kind === 'client-parse' && undo.batch !== undefined))
         preparedBehind.add(undo.statement);
     }
     if (this.#visible) this.#client?.statements.clear(behind);
     this.statements.clear(preparedBehind);
     // Messages behind it may have taken for prepared what is not: a reset brings certainty.
     if (this.#owed.length > 1) this.ladder.effects |= Effect.Unseen;
+  }
+
+  get #isResetting(): boolean {
+    return this.#resetting || (this.ladder.pending & (Effect.ResetSettings | Effect.AllSettings)) !== 0;
   }
 
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
@@ -829,7 +872,7 @@ export class ServerChannel extends FrameStream {
       const client = this.#visible ? this.#client : undefined;
       const agreed = client?.settings === this.settings;
       this.settings = this.settings.with(parameter.name, parameter.value);
-      if (client !== undefined && this.#resetting && this.loginSettings.get(parameter.name) === parameter.value) {
+      if (client !== undefined && this.#isResetting && this.loginSettings.get(parameter.name) === parameter.value) {
         const own = client.loginSettings.get(parameter.name);
         if (own !== undefined && own !== parameter.value) {
           client.settings = client.settings.with(parameter.name, own);
@@ -906,22 +949,13 @@ export class ServerChannel extends FrameStream {
   }
 
   /** The error with the name the client knows its statement by, where PostgreSQL tells weir's. */
-  #withClientsName({ statement, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
+  #withClientsName({ statement, name, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
     const named = statement ?? (undo?.kind === 'client-parse' ? undo.statement : undefined);
-    const name = named && (this.#client?.statements.nameOf(named) ?? this.#nameClosedBehind(named));
-    if (named === undefined || name === undefined) return undefined;
+    const own = name?.toString('latin1') ?? (undo?.kind === 'client-parse' ? undo.name : undefined); // cold: error texts
+    if (named === undefined || own === undefined) return undefined;
     const quoted = `"${named.serverName}"`;
     const at = bytes.subarray(start, end).indexOf(quoted, 0, 'latin1');
-    return at < 0 ? undefined : replaceInFrame(bytes.subarray(start, end), at, quoted.length, `"${name}"`);
-  }
-
-  /** The name of a statement whose Close has been sent already. */
-  #nameClosedBehind(statement: Statement): string | undefined {
-    for (let i = 0; i < this.#owed.length; i++) {
-      const undo = this.#owed.at(i)?.undo;
-      if (undo?.kind === 'client-close' && undo.statement === statement) return undo.name;
-    }
-    return undefined;
+    return at < 0 ? undefined : replaceInFrame(bytes.subarray(start, end), at, quoted.length, `"${own}"`);
   }
 
   /** The server ignores everything up to the next Sync: so do the entries, the last first. */
@@ -947,16 +981,16 @@ export class ServerChannel extends FrameStream {
   #undo(undo: Undo): void {
     switch (undo.kind) {
       case 'server-parse':
-        this.statements.doubt(undo.statement);
+        this.statements.skipped(undo.statement, undo.batch);
         break;
       case 'own-name':
         this.ladder.doubtName(undo.name);
         break;
       case 'server-close':
-        this.statements.restore(undo.statement);
+        this.statements.restore(undo.taken);
         break;
       case 'client-parse':
-        if (undo.serverToo) this.statements.doubt(undo.statement);
+        if (undo.batch !== undefined) this.statements.skipped(undo.statement, undo.batch);
         this.#client?.statements.drop(undo.name);
         break;
       case 'client-close':
@@ -968,7 +1002,7 @@ export class ServerChannel extends FrameStream {
         if (this.#client !== undefined) this.#client.unnamed = undo.unnamed;
         break;
       case 'unnamed':
-        if (this.#client !== undefined) this.#client.unnamed = undo.previous;
+        if (this.#client !== undefined && this.#client.unnamed === undo.made) this.#client.unnamed = undo.previous;
         break;
       default:
         undo satisfies never;

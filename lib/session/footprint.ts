@@ -61,6 +61,8 @@ export const Effect = {
   HoldsCode: 1 << 22,
   /** May use statements by name that its facts do not tell. */
   NamesStatements: 1 << 23,
+  /** Takes all prepared statements with it. */
+  ForgetsStatements: 1 << 24,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

@@ -25,4 +25,4 @@ export {
   readProbe,
 } from './probe.js';
 export { isReadBack, isReplayed, isSettingName, isStartupSetting, Settings } from './settings.js';
-export { ClientStatements, ServerStatements, Statement, StatementRegistry } from './statements.js';
+export { ClientStatements, ServerStatements, Statement, StatementRegistry, type Taken } from './statements.js';

@@ -74,11 +74,17 @@ export class StatementRegistry {
 }
 
 /** How a statement stands on one server. */
-interface Held {
+export interface Held {
   /** Of the statement when it was prepared; -1 where it is not known whether the server has it. */
   epoch: number;
   /** The batch its Parse was sent in, until the server has answered that. */
   batch: number | undefined;
+}
+
+/** A statement taken out to be closed, as it stood. */
+export interface Taken {
+  readonly statement: Statement;
+  readonly held: Held;
 }
 
 /** The named statements prepared on one server, least recently used first once it is full. */
@@ -144,10 +150,10 @@ export class ServerStatements {
     }
   }
 
-  /** The server was told to prepare it, and may have skipped that. */
-  doubt(statement: Statement): void {
-    const held = this.#held.get(statement);
-    if (held !== undefined) held.epoch = -1;
+  /** The server has skipped the Parse sent in this batch. */
+  skipped(statement: Statement, batch: number): void {
+    // A later batch that is on its way may have it prepared all the same.
+    if (this.#held.get(statement)?.batch === batch) this.remove(statement);
   }
 
   remove(statement: Statement): void {
@@ -155,26 +161,26 @@ export class ServerStatements {
   }
 
   /** Takes out the one to close before another is prepared, or answers `undefined` while there is room; its hold goes to the caller. */
-  takeSurplus(): Statement | undefined {
+  takeSurplus(): Taken | undefined {
     if (this.#held.size < this.max) return undefined;
-    for (const statement of this.#held.keys()) {
+    for (const [statement, held] of this.#held) {
       this.#held.delete(statement);
-      return statement;
+      return { statement, held };
     }
     return undefined;
   }
 
   /** Takes out all of them, to be closed; their holds go to the caller. */
-  takeAll(): Statement[] {
-    const all = [...this.#held.keys()];
+  takeAll(): Taken[] {
+    const all = [...this.#held].map(([statement, held]) => ({ statement, held }));
     this.#held.clear();
     return all;
   }
 
-  /** The Close of one taken out was never read: it may be there again, with the caller's hold. */
-  restore(statement: Statement): void {
+  /** The Close of one taken out was never read: it is there as it was, with the caller's hold. */
+  restore({ statement, held }: Taken): void {
     if (this.#held.has(statement)) this.#registry.release(statement);
-    else this.#held.set(statement, { epoch: -1, batch: undefined });
+    else this.#held.set(statement, held);
   }
 
   /** The Close of one taken out was read: the caller's hold ends. */
@@ -212,10 +218,9 @@ export class ClientStatements {
     return this.#byName.get(name);
   }
 
-  /** One of the names it goes by. */
-  nameOf(statement: Statement): string | undefined {
-    for (const [name, held] of this.#byName) if (held === statement) return name;
-    return undefined;
+  /** The name asked for last, as `find` was given it. The same object until another one is asked for. */
+  get lastName(): Buffer | undefined {
+    return this.#lastName;
   }
 
   names(): Iterable<string> {

@@ -1,6 +1,6 @@
 // Looks up what a statement does: by its shape, by its text where a literal decides, by parsing it when it is new.
 
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { type ByteEntry, ByteTable, entryBytes, type HashKey } from './byte-table.js';
 import { type ExtractOptions, extractFacts } from './extract-facts.js';
@@ -81,7 +81,7 @@ export class StatementCatalog {
    * @param bytes the text is `bytes[start, end)`, without the protocol's closing NUL; not kept
    */
   lookup(bytes: Buffer, start: number, end: number, mode: ScanMode): StatementFacts {
-    if (mode.encoding === 'unsafe') return this.#miss('unscanned');
+    if (mode.encoding === 'unsafe' && !isAscii(bytes.subarray(start, end))) return this.#miss('unscanned');
     const remembered = this.#memo.find(bytes, start, end);
     if (remembered !== undefined) {
       this.#hits++;

@@ -201,13 +201,13 @@ t.test('a server closes what it used longest ago, and may get it back', async (t
   t.equal(server.takeSurplus(), undefined, 'there is room');
   prepare(server, b);
   t.ok(server.use(a, 1), 'a is used after b');
-  t.equal(server.takeSurplus(), b);
+  const taken = server.takeSurplus();
+  t.equal(taken?.statement, b);
   t.equal(server.takeSurplus(), undefined);
   prepare(server, c);
   t.notOk(server.use(b, 1));
-  server.restore(b);
-  t.notOk(server.use(b, 1), 'its Close was never read, but what it is by now is not known');
-  t.ok(server.isDoubtful(b));
+  if (taken !== undefined) server.restore(taken);
+  t.ok(server.use(b, 1), 'its Close was never read');
   t.equal(server.size, 3);
   server.max = 1;
   t.ok(server.takeSurplus() && server.takeSurplus() && server.takeSurplus(), 'until one more has room');
@@ -269,9 +269,9 @@ t.test('no sequence of preparing, closing, undoing and ending leaks a holder', a
             break;
           }
           case 'evict': {
-            const statement = server.takeSurplus();
-            if (statement === undefined) break;
-            pending.push({ undo: () => server.restore(statement), settle: () => server.forget(statement) });
+            const taken = server.takeSurplus();
+            if (taken === undefined) break;
+            pending.push({ undo: () => server.restore(taken), settle: () => server.forget(taken.statement) });
             break;
           }
           case 'undo':
