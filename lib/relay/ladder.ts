@@ -66,6 +66,8 @@ interface Asked {
   readonly uses: readonly Footprint[];
   readonly settings: ReadonlySet<string>;
   readonly statements: ReadonlySet<string>;
+  /** The client has run RESET ALL. */
+  readonly resetsAll: boolean;
   /** What is found is compared with what weir believes. */
   readonly compare: boolean;
 }
@@ -370,7 +372,8 @@ export class Ladder {
       for (const name of client.settingNames()) settings.add(name);
     }
     const all = (look & Effect.Unknown) !== 0 || compare;
-    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, compare };
+    const resetsAll = (this.effects & Effect.AllSettings) !== 0;
+    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, resetsAll, compare };
     this.effects &= Effect.Unseen;
     this.#uses = [];
     this.#attempts = 0;
@@ -442,9 +445,12 @@ export class Ladder {
       put(onServer, name, loginSettings.values.has(name) ? (value ?? onServer.get(name)) : undefined);
       put(own, name, client.loginSettings.get(name) ?? onServer.get(name));
     };
+    // A value that nobody has set here may be the client's own all the same, where the server began with it.
+    const isReset = (name: string, value: string | undefined): boolean =>
+      asked.resetsAll || resetBy(asked.uses, name) || value !== server.settings.values.get(name);
     for (const [name, found] of findings.settings) {
       if (found.source === 'reset') {
-        asReset(name, found.value);
+        if (isReset(name, found.value)) asReset(name, found.value);
         continue;
       }
       // RESET leaves an empty text, where the session began with a value that is what it goes back to.
@@ -463,7 +469,7 @@ export class Ladder {
     if (findings.allSettings) {
       for (const name of new Set([...onServer.keys(), ...own.keys()])) {
         if (findings.settings.has(name) || name === 'role' || name === 'session_authorization') continue;
-        asReset(name, undefined);
+        if (isReset(name, loginSettings.values.get(name))) asReset(name, undefined);
       }
     } else {
       for (const name of asked.settings) if (!findings.settings.has(name)) asReset(name, undefined);
@@ -636,6 +642,10 @@ function put(values: Map<string, string>, name: string, value: string | undefine
 function changed(before: Settings, values: ReadonlyMap<string, string>): Settings {
   const after = new Settings(values);
   return after.equals(before) ? before : after;
+}
+
+function resetBy(uses: readonly Footprint[], name: string): boolean {
+  return uses.some((use) => (use.effects & Effect.ResetSettings) !== 0 && use.settings.includes(name));
 }
 
 function namedBy(uses: readonly Footprint[], name: string): boolean {

@@ -449,17 +449,22 @@ export class ServerChannel extends FrameStream {
     changes: readonly (readonly [name: string, statement: Statement | undefined])[],
     apart: boolean,
   ): void {
-    const owed = apart && this.complete ? owedSilent : owedSkip;
-    for (const [name, statement] of changes) {
-      // Closing what is not there is no error; preparing what is there would be one.
+    const alone = apart && this.complete;
+    const owed = alone ? owedSilent : owedSkip;
+    // Closing what is not there is no error; preparing what is there would be one.
+    for (const [name] of changes) {
       this.owe(owed(Expect.Closed, { kind: 'own-name', name }));
       this.toServer.writeOwned(closeStatementMessage(name));
+    }
+    if (alone) this.#endOwn();
+    for (const [name, statement] of changes) {
       if (statement === undefined) continue;
       this.traffic.serverParses++;
       this.owe(owed(Expect.Parsed, { kind: 'own-name', name }));
       this.toServer.writeOwned(parseMessage(name, statement.body));
+      // Each by itself: one that cannot be prepared any more must not keep the others from it.
+      if (alone) this.#endOwn();
     }
-    if (owed === owedSilent) this.#endOwn();
   }
 
   /** Closes all statements that have names of weir's. */

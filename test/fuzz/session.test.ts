@@ -1,0 +1,72 @@
+// Random sessions of several clients see through weir, over one or two servers, exactly what each sees on a connection of its own.
+
+import { appendFileSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { postgresVersions, startPostgres } from '../support/index.js';
+import { type Kind, kinds } from './session/pieces.js';
+import { Playground, type TargetKind } from './session/playground.js';
+import { playProgram, printFailure } from './session/program.js';
+
+const seed = Number(process.env['SEED'] ?? 1);
+const steps = Number(process.env['STEPS'] ?? 20_000);
+/** Unless told how many steps: fewer of them on a slow machine. */
+const msMax = process.env['STEPS'] === undefined ? 85_000 : Number.POSITIVE_INFINITY;
+/** Classes of steps to draw from, with commas; with `-` in front all but those. */
+const wanted = readKinds(process.env['KINDS'] ?? '');
+/** `direct` puts PostgreSQL itself in the place of weir: shows that programs are deterministic. */
+const target: TargetKind = process.env['TARGET'] === 'direct' ? 'direct' : 'weir';
+const version = postgresVersions.find((each) => each === Number(process.env['PGVERSION'] ?? 18)) ?? 18;
+/** How many failing programs to find before giving up. */
+const failuresMax = Number(process.env['FAILURES'] ?? 1);
+/** Differences in whose answers this is found end a program, but are not failures: to look past what is known. */
+const known = process.env['KNOWN'] === undefined ? undefined : new RegExp(process.env['KNOWN']);
+/** A file the failures are appended to. */
+const reportFile = process.env['REPORT'];
+const selfCheckSteps = 300;
+/** The runner has its own. */
+const timeout = 24 * 3_600_000;
+
+function readKinds(list: string): ReadonlySet<Kind> {
+  const names = list.replace(/^-/, '').split(',').filter(Boolean);
+  const unknown = names.filter((name) => !(kinds as readonly string[]).includes(name));
+  if (unknown.length > 0) throw new Error(`KINDS may be ${kinds.join(', ')}; not ${unknown.join(', ')}`);
+  // Several batches in one write are not among the default: where an early one fails, weir answers the later ones as if its
+  // statements had been prepared, which PostgreSQL does not.
+  // Nor is the list of statements: one that could not be prepared again is not in it.
+  if (names.length === 0) return new Set(kinds.filter((kind) => kind !== 'syncs' && kind !== 'names'));
+  return new Set(kinds.filter((kind) => names.includes(kind) !== list.startsWith('-')));
+}
+
+const server = await startPostgres({ version, hba: 'host all all all trust' });
+t.teardown(() => server.stop());
+
+async function play(t: Test, kind: TargetKind, stepsMax: number): Promise<void> {
+  const playground = await Playground.create(server, kind);
+  const until = performance.now() + msMax;
+  let done = 0;
+  let lines = 0;
+  let failures = 0;
+  for (let program = 0; done < stepsMax && failures < failuresMax && performance.now() < until; program++) {
+    const outcome = await playProgram(playground, seed, program, wanted, known);
+    done += outcome.steps;
+    lines += outcome.lines;
+    if (outcome.failure !== undefined) {
+      failures++;
+      const text = printFailure(outcome.failure);
+      if (reportFile !== undefined) appendFileSync(reportFile, `${text}\n`);
+      t.fail(`program ${program} of SEED=${seed}`, { found: text });
+    }
+    if (program % 1_000 === 999) t.comment(`${program + 1} programs, ${done} steps, ${failures} failures`);
+  }
+  t.equal(failures, 0, `${done} steps looked the same`);
+  t.ok(lines > done, `${lines} messages were compared`);
+  await playground.stop();
+}
+
+t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, { timeout }, (t) =>
+  play(t, 'direct', selfCheckSteps),
+);
+
+t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, { timeout }, (t) =>
+  play(t, target, steps),
+);
