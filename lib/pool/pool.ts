@@ -71,6 +71,8 @@ export interface PoolContext {
   readonly events: PoolEvents;
   /** One number for every client and server of the process. */
   readonly nextId: () => number;
+  /** What the names of prepared statements begin with on its servers; by default something no client can guess. */
+  readonly statementPrefix?: string | undefined;
 }
 
 /** How soon to try again at a server that is restarting. */
@@ -112,7 +114,7 @@ export class Pool implements ServerOwner {
   readonly user: string;
   readonly traffic: Traffic = newTraffic();
   /** Prepared statements of its clients and servers. */
-  readonly registry = new StatementRegistry();
+  readonly registry: StatementRegistry;
   /** Names of settings with a dot that its clients have used. */
   readonly settingNames = new Set<string>();
   /** Applications that ask for what nextval answered. */
@@ -165,6 +167,7 @@ export class Pool implements ServerOwner {
     this.policy = policy;
     this.target = target;
     this.#context = context;
+    this.registry = new StatementRegistry(context.statementPrefix);
     this.emptySinceMs = context.clock.now();
     this.#lifecycle = createPool<Made>(
       {

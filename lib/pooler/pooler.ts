@@ -74,6 +74,8 @@ export interface PoolerOptions {
   /** Reads the configuration again. @throws PoolerError that says what is wrong with it */
   readonly reread: () => Loaded;
   readonly version: string;
+  /** Given by tests: see `PoolContext`. */
+  readonly statementPrefix?: string;
 }
 
 export class Pooler implements House, PoolEvents {
@@ -95,6 +97,7 @@ export class Pooler implements House, PoolEvents {
   readonly #secretKey = randomBytes(32);
   readonly #reread: () => Loaded;
   readonly #inspector: Inspector;
+  readonly #statementPrefix: string | undefined;
   readonly resolver: Resolver;
   readonly #budget = new ServerBudget();
   readonly #pools = new Map<string, Pool>();
@@ -156,6 +159,7 @@ export class Pooler implements House, PoolEvents {
     this.#tls = tls;
     this.#serverTls = serverTls;
     this.#inspector = inspector;
+    this.#statementPrefix = options.statementPrefix;
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
@@ -276,6 +280,7 @@ export class Pooler implements House, PoolEvents {
       dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
       events: this,
       nextId: () => this.nextId(),
+      statementPrefix: this.#statementPrefix,
     });
   }
 

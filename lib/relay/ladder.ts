@@ -279,7 +279,12 @@ export class Ladder {
     }
     if (own.size === 0) return;
     this.#returning = true;
-    const query = probeQuery({ effects: Effect.ResetSettings, settings: new Set(own.keys()), statements: new Set() });
+    const query = probeQuery({
+      effects: Effect.ResetSettings,
+      settings: new Set(own.keys()),
+      statements: new Set(),
+      ownPrefix: this.#server.statements.prefix,
+    });
     this.#server.traffic.ladder.probes++;
     this.#server.ask(ownQueryMessage(query), (error, rows) => {
       const { settings } = readProbe(rows);
@@ -366,8 +371,9 @@ export class Ladder {
     }
     if ((look & (Effect.AllSettings | Effect.Unknown)) !== 0) {
       // A listing does not show settings with a dot: they are asked for by every name that is known.
-      for (const name of [...client.settings.values.keys(), ...this.#server.settings.values.keys()]) {
-        if (name.includes('.')) settings.add(name);
+      for (const name of client.settings.values.keys()) if (name.includes('.')) settings.add(name);
+      for (const name of this.#server.settings.values.keys()) {
+        if (!this.#server.loginSettings.values.has(name)) settings.add(name);
       }
       for (const name of client.settingNames()) settings.add(name);
     }
@@ -384,7 +390,9 @@ export class Ladder {
     const server = this.#server;
     const again = this.#attempts > 0;
     server.traffic.ladder.probes++;
-    const query = ownQueryMessage(probeQuery({ effects: look, settings, statements }));
+    const query = ownQueryMessage(
+      probeQuery({ effects: look, settings, statements, ownPrefix: server.statements.prefix }),
+    );
     // The client's own limits and habits must not keep weir from looking.
     if (again)
       server.ask(
@@ -570,8 +578,8 @@ export class Ladder {
       server.onLeak(cause, what);
     };
     for (const [name, found] of findings.settings) {
-      if (found.source === 'reset') continue;
       const believed = server.settings.values.get(name);
+      if (found.source === 'reset' && believed === undefined) continue;
       if (believed !== found.value && !(believed === undefined && found.value === '')) differ('setting', name);
     }
     for (const name of server.settings.values.keys()) {

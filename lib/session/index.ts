@@ -20,7 +20,6 @@ export {
   type Findings,
   type FoundStatement,
   lookedFor,
-  ownStatementPrefix,
   probeQuery,
   readProbe,
 } from './probe.js';

@@ -11,6 +11,8 @@ export interface ProbePlan {
   readonly settings: ReadonlySet<string>;
   /** Names of prepared statements to be read back, bytes as latin1 strings. */
   readonly statements: ReadonlySet<string>;
+  /** What the names of weir's own statements begin with. */
+  readonly ownPrefix: string;
 }
 
 /** How a setting stands in the session. */
@@ -45,9 +47,6 @@ export interface Findings {
   readonly channels: readonly string[];
 }
 
-/** Every name weir gives a statement begins like this. */
-export const ownStatementPrefix = 'weir_';
-
 /** Effects that only a look at the server can settle. */
 export const lookedFor =
   Effect.Unknown |
@@ -72,6 +71,9 @@ function list(names: Iterable<string>): string {
   return `ANY(ARRAY[${[...names].map(asciiLiteral).join(',')}]::pg_catalog.text[])`;
 }
 
+/** PostgreSQL's own settings that any user may set, as far as they have been asked for: one set for all, since there are few. */
+const everybodys = new Set<string>();
+
 /** The rows' first column says what a row tells. */
 const settingColumns =
   "pg_catalog.lower(s.name),pg_catalog.current_setting(s.name),pg_catalog.concat(s.source,' ',s.context) FROM pg_catalog.pg_settings s";
@@ -83,23 +85,19 @@ export function probeQuery(plan: ProbePlan): string {
   const parts: string[] = [];
   const asked = [...plan.settings].filter(isReadBack);
   const named = asked.filter((name) => !name.includes('.'));
+  // Listing settings costs the server a millisecond. A value alone is enough where nothing was reset and anybody may set it.
+  const plain = Effect.ResetSettings | Effect.AllSettings;
+  const quick = (effects & plain) === 0 && named.every((name) => everybodys.has(name));
   if ((effects & Effect.AllSettings) !== 0) {
     parts.push("SELECT 'all settings','','',''");
-    parts.push(`SELECT 'setting',${settingColumns} WHERE s.source${is}'session'`);
-  } else if ((effects & Effect.ResetSettings) !== 0) {
-    if (named.length > 0) {
-      parts.push(`SELECT 'setting',${settingColumns} WHERE pg_catalog.lower(s.name)${is}${list(named)}`);
-    }
-  } else {
-    for (const name of named) {
-      const literal = asciiLiteral(name);
-      parts.push(`SELECT 'setting',${literal},pg_catalog.current_setting(${literal},true),'session '`);
-    }
+    const too = named.length > 0 ? ` OR pg_catalog.lower(s.name)${is}${list(named)}` : '';
+    parts.push(`SELECT 'setting',${settingColumns} WHERE s.source${is}'session'${too}`);
+  } else if (named.length > 0 && !quick) {
+    parts.push(`SELECT 'setting',${settingColumns} WHERE pg_catalog.lower(s.name)${is}${list(named)}`);
   }
-  for (const name of asked) {
-    if (!name.includes('.')) continue;
+  for (const name of quick ? asked : asked.filter((each) => each.includes('.'))) {
     const literal = asciiLiteral(name);
-    parts.push(`SELECT 'setting',${literal},pg_catalog.current_setting(${literal},true),'session '`);
+    parts.push(`SELECT 'setting',${literal},pg_catalog.current_setting(${literal},true),'session user'`);
   }
   if ((effects & Effect.Role) !== 0) {
     parts.push(
@@ -111,11 +109,11 @@ export function probeQuery(plan: ProbePlan): string {
     const all = full || plan.statements.size === 0;
     if (all) {
       parts.push(
-        `SELECT 'all statements',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_prepared_statements o WHERE pg_catalog.starts_with(o.name,'${ownStatementPrefix}')`,
+        `SELECT 'all statements',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_prepared_statements o WHERE pg_catalog.starts_with(o.name,'${plan.ownPrefix}')`,
       );
     }
     const which = all
-      ? `NOT pg_catalog.starts_with(p.name,'${ownStatementPrefix}')`
+      ? `NOT pg_catalog.starts_with(p.name,'${plan.ownPrefix}')`
       : `p.name${is}${list(plan.statements)}`;
     parts.push(
       "SELECT 'statement',p.name,p.statement,pg_catalog.concat(pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[],','),CASE WHEN p.from_sql THEN ' s' ELSE ' p' END)" +
@@ -157,11 +155,12 @@ export function readProbe(rows: readonly (readonly (string | null)[])[]): Findin
       case 'setting': {
         const [source, context] = (c ?? '').split(' ');
         // Without a value: a name that nobody has set.
+        if (context === 'user' && a !== null && a !== undefined && !a.includes('.')) everybodys.add(a);
         if (a !== null && a !== undefined && isReadBack(a) && b !== null && b !== undefined) {
           settings.set(a, {
             value: b,
             source: source === 'session' ? 'session' : 'reset',
-            restricted: context === 'superuser',
+            restricted: context !== 'user',
           });
         }
         break;

@@ -1,8 +1,8 @@
 // Prepared statements: one entry per text and parameter types, shared by all clients, named once, prepared where it runs.
 
+import { randomBytes } from 'node:crypto';
 import { assert } from '../util/index.js';
 import type { Footprint } from './footprint.js';
-import { ownStatementPrefix } from './probe.js';
 
 /** A statement as a client prepared it. */
 export class Statement {
@@ -35,8 +35,15 @@ function keyOf(body: Buffer, context: string): string {
 
 /** All named statements that a client or server of one pool holds. Bounded by what they may hold each. */
 export class StatementRegistry {
+  /** What every name of weir's begins with, and no client's does. */
+  readonly prefix: string;
   readonly #byBody = new Map<string, Statement>();
   #nextId = 1;
+
+  /** @param prefix a new one by default: a client must not be able to guess the name of another one's statement */
+  constructor(prefix = `weir_${randomBytes(6).toString('hex')}_`) {
+    this.prefix = prefix;
+  }
 
   get size(): number {
     return this.#byBody.size;
@@ -53,12 +60,7 @@ export class StatementRegistry {
     const key = keyOf(body, context);
     let statement = this.#byBody.get(key);
     if (statement === undefined) {
-      statement = new Statement(
-        `${ownStatementPrefix}${this.#nextId++}`,
-        Buffer.from(body),
-        footprintOf(body),
-        context,
-      );
+      statement = new Statement(`${this.prefix}${this.#nextId++}`, Buffer.from(body), footprintOf(body), context);
       this.#byBody.set(key, statement);
     }
     statement.holders++;
@@ -101,6 +103,11 @@ export class ServerStatements {
 
   get size(): number {
     return this.#held.size;
+  }
+
+  /** What the names of all of them begin with. */
+  get prefix(): string {
+    return this.#registry.prefix;
   }
 
   /** How many the server is sure to have. */

@@ -35,6 +35,7 @@ export async function runScript(script: Script): Promise<number> {
   const servers = await ScriptedServers.start(script.reports);
   try {
     const weir = await startWeir({
+      statementPrefix: 'weir_',
       server: { host: '127.0.0.1', port: servers.port },
       users: { alice: '', bob: '' },
       config: (config) => configure(config, script, servers.port),

@@ -364,7 +364,7 @@ export interface RelayRigOptions {
 export class RelayRig {
   readonly clock = new FakeClock();
   readonly traffic = newTraffic();
-  readonly registry = new StatementRegistry();
+  readonly registry = new StatementRegistry('weir_');
   readonly modelSettings = modelSettings;
   readonly serverSettings = new Settings(modelSettings.login);
   readonly servers: ServerRig[] = [];

@@ -26,6 +26,8 @@ export interface WeirOptions {
   /** Everything else, last. */
   readonly config?: (config: Config) => Config;
   readonly log?: pino.Logger;
+  /** What the names of prepared statements begin with on servers. */
+  readonly statementPrefix?: string;
 }
 
 export interface TestWeir {
@@ -70,6 +72,7 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
     log: options.log ?? pino({ level: process.env['WEIR_TEST_LOG'] ?? 'silent' }),
     reread: () => ({ config: weir.config, users: userList }),
     version: 'weir test',
+    ...(options.statementPrefix === undefined ? {} : { statementPrefix: options.statementPrefix }),
   });
   const listening = await pooler.start();
   const port = listening.port ?? 0;

@@ -172,7 +172,7 @@ function prepare(server: ServerStatements, statement: Statement): void {
 const noEffects = (): Footprint => inert;
 
 t.test('one body is one statement with one server name, and has no name when nobody holds it', async (t) => {
-  const registry = new StatementRegistry();
+  const registry = new StatementRegistry('weir_');
   const scratch = body(1);
   const first = registry.hold(scratch, () => footprint({ effects: 5 }));
   scratch.fill(0);
@@ -194,7 +194,7 @@ t.test('one body is one statement with one server name, and has no name when nob
 });
 
 t.test('a server closes what it used longest ago, and may get it back', async (t) => {
-  const registry = new StatementRegistry();
+  const registry = new StatementRegistry('weir_');
   const server = new ServerStatements(registry, 2);
   const [a, b, c] = [1, 2, 3].map((n) => registry.hold(body(n), noEffects)) as [Statement, Statement, Statement];
   prepare(server, a);
@@ -215,7 +215,7 @@ t.test('a server closes what it used longest ago, and may get it back', async (t
 });
 
 t.test('a name is given once', async (t) => {
-  const registry = new StatementRegistry();
+  const registry = new StatementRegistry('weir_');
   const client = new ClientStatements(registry);
   client.set('s', registry.hold(body(1), noEffects));
   t.throws(() => client.set('s', registry.hold(body(2), noEffects)), AssertionFailure);
@@ -245,7 +245,7 @@ t.test('no sequence of preparing, closing, undoing and ending leaks a holder', a
   let most = 0;
   fc.assert(
     fc.property(fc.array(action, { maxLength: 60, size: 'max' }), (actions) => {
-      const registry = new StatementRegistry();
+      const registry = new StatementRegistry('weir_');
       const clients = [0, 1, 2].map(() => new ClientStatements(registry));
       const servers = [0, 1].map(() => new ServerStatements(registry, 2));
       /** What a reply that has not come may undo. */
