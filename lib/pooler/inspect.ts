@@ -12,6 +12,7 @@ import {
   type StatementUse,
 } from '../session/index.js';
 import {
+  type Argument,
   createStatementCatalog,
   type Hazard,
   isSafeEncoding,
@@ -83,6 +84,7 @@ class Draft {
   hazard(hazard: Hazard): void {
     switch (hazard.kind) {
       case 'set':
+        if (hazard.name === 'search_path') this.#searchPath(hazard.values ?? []);
         if (!hazard.local) this.setting(hazard.name, hazard.values === null ? 'reset' : 'set');
         break;
       case 'reset':
@@ -178,7 +180,16 @@ class Draft {
     this.add('statement', kind === 'execute' ? Effect.None : Effect.Statements);
   }
 
+  /** Behind a path with pg_temp in it CREATE TABLE makes a temporary one, and names may be the client's own: also when LOCAL. */
+  #searchPath(values: readonly Argument[]): void {
+    const plain = values.every((value) => value.kind === 'literal' && !/pg_temp|pg_catalog/i.test(value.value ?? ''));
+    if (!plain) this.add('unknown', Effect.Unknown | Effect.Distrusted);
+  }
+
   #setConfig({ name, value, local }: Hazard & { kind: 'set_config' }): void {
+    if (name.kind === 'literal' && name.value?.toLowerCase() === 'search_path') this.#searchPath([value]);
+    if (name.kind !== 'literal' && local.kind === 'literal' && local.value === 'true')
+      this.add('setting', Effect.Unknown);
     if (local.kind === 'literal' && local.value === 'true') return;
     // NULL as the value is a RESET.
     const sort = value.kind === 'literal' && value.value !== null ? 'set' : 'reset';

@@ -23,6 +23,7 @@ import {
   TransactionStatus,
 } from '../wire/index.js';
 import type { ClientChannel } from './client-channel.js';
+import type { OwnRows } from './owed.js';
 import type { ServerChannel } from './server-channel.js';
 
 /** Whether the lease may end: `asking` is for as long as the server is being looked at. */
@@ -230,6 +231,7 @@ export class Ladder {
   showStatements(client: ClientChannel): void {
     if (this.#server.status === TransactionStatus.Failed) return;
     this.#server.closeStatements();
+    if (this.#server.complete) this.#ownNames.clear();
     this.readyAllNames(client);
   }
 
@@ -393,14 +395,21 @@ export class Ladder {
     const query = ownQueryMessage(
       probeQuery({ effects: look, settings, statements, ownPrefix: server.statements.prefix }),
     );
-    // The client's own limits and habits must not keep weir from looking.
-    if (again)
-      server.ask(
-        ownQueryMessage('BEGIN READ ONLY;SET LOCAL statement_timeout=0;SET LOCAL search_path=pg_catalog'),
-        () => {},
-      );
+    // The client's own limit must not keep weir from looking; what it is has to be read before.
+    let limit: OwnRows = [];
+    if (again) {
+      const own = probeQuery({
+        effects: Effect.Settings,
+        settings: new Set(['statement_timeout']),
+        statements: new Set(),
+        ownPrefix: server.statements.prefix,
+      });
+      server.ask(ownQueryMessage(`BEGIN READ ONLY;${own};SET LOCAL statement_timeout=0`), (_error, rows) => {
+        limit = rows;
+      });
+    }
     server.ask(query, (error, rows) => {
-      if (error === undefined) this.#found(readProbe(rows));
+      if (error === undefined) this.#found(readProbe([...rows, ...limit]));
       else if (++this.#attempts < attemptsMax && this.#asked !== undefined) {
         this.#send(look | (look & Effect.Settings ? Effect.AllSettings : 0), settings, statements);
         return;
@@ -579,11 +588,11 @@ export class Ladder {
     };
     for (const [name, found] of findings.settings) {
       const believed = server.settings.values.get(name);
-      if (found.source === 'reset' && believed === undefined) continue;
+      if (believed === undefined && (found.source === 'reset' || name.includes('.'))) continue;
       if (believed !== found.value && !(believed === undefined && found.value === '')) differ('setting', name);
     }
     for (const name of server.settings.values.keys()) {
-      if (findings.settings.has(name) || server.loginSettings.values.has(name)) continue;
+      if (name.includes('.') || findings.settings.has(name) || server.loginSettings.values.has(name)) continue;
       if (name !== 'role' && name !== 'session_authorization') differ('setting', name);
     }
     const { role } = findings;

@@ -9,6 +9,7 @@ import {
   FrameStream,
   frameTable,
   headerBytes,
+  ownQueryMessage,
   parameterStatus,
   parseMessage,
   readDataRow,
@@ -469,15 +470,17 @@ export class ServerChannel extends FrameStream {
 
   /** Closes all statements that have names of weir's. */
   closeStatements(): void {
-    const apart = this.complete;
-    const owed = apart ? owedSilent : owedSkip;
-    const all = this.statements.takeAll();
-    for (const taken of all) {
-      const { statement } = taken;
-      this.owe(owed(Expect.Closed, { kind: 'server-close', statement, taken }));
-      this.toServer.writeOwned(closeStatementMessage(statement.serverName));
+    if (this.complete) {
+      this.askForSure(ownQueryMessage('DEALLOCATE ALL'));
+      this.statements.clear();
+      this.#forgetting = 0;
+      return;
     }
-    if (apart && all.length > 0) this.#endOwn();
+    for (const taken of this.statements.takeAll()) {
+      const { statement } = taken;
+      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement, taken }));
+      this.sendOwned(closeStatementMessage(statement.serverName));
+    }
   }
 
   /** Which of the batches sent so far the next message is in. */
