@@ -632,7 +632,9 @@ export class Pool implements ServerOwner {
     this.#context.events.serverClosed(this, server, error);
     // Without a pause, a server that ends each connection at once would be dialled in a tight loop.
     const ageMs = this.#context.clock.now() - server.connectedMs;
-    if (error !== undefined && !server.wasLent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
+    // One that an administrator has ended could be had.
+    const ended = error !== undefined && error.sqlstate !== '57P01';
+    if (ended && !server.wasLent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
     if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
     this.#grow();
   }

@@ -657,9 +657,15 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.binds++;
+    if (known !== undefined && known.footprint !== inert) this.#readyFor(server, known.footprint);
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       if (known !== undefined) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
+      server.owe(owedBind);
+      return Verdict.Keep;
+    }
+    if (known !== undefined && showsItself(known)) {
+      this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
       server.owe(owedBind);
       return Verdict.Keep;
     }
@@ -716,7 +722,6 @@ export class ClientChannel extends FrameStream {
   /** A statement is bound: some of what it leaves behind may hang on its parameters, which begin at `from`. */
   #markBound(server: ServerChannel, footprint: Footprint, bytes: Buffer, from: number, end: number): void {
     if (footprint === inert && !this.settings.shadowsCatalog) return;
-    this.#readyFor(server, footprint);
     this.#mark(server, footprint);
     // Once it is executed: what is prepared from here on is closed before, whether it is or not.
     if ((footprint.effects & Effect.ForgetsStatements) !== 0) server.statementsForgotten();
@@ -740,6 +745,12 @@ export class ClientChannel extends FrameStream {
     }
     if (parts.nameStart === parts.nameEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
+      server.owe(owedDescribe);
+      return Verdict.Keep;
+    }
+    const known = this.#statementOf(bytes, parts.nameStart, parts.nameEnd);
+    if (known !== undefined && showsItself(known)) {
+      this.#readyFor(server, known.footprint);
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
@@ -837,6 +848,11 @@ const speaking = /execute|deallocate|prepare/i;
 /** Whether a text that nobody understands may be about prepared statements. */
 function speaksOfStatements(bytes: Buffer, start: number, end: number): boolean {
   return speaking.test(bytes.toString('latin1', start, end)); // cold: statements whose effects are not known
+}
+
+/** A list of statements is made by the one that stands in it under the client's name. */
+function showsItself({ footprint }: Statement): boolean {
+  return (footprint.effects & (Effect.ShowsStatements | Effect.Unknown)) === Effect.ShowsStatements;
 }
 
 const noName: Buffer = Buffer.alloc(0);

@@ -399,7 +399,7 @@ export class Ladder {
     let limit: OwnRows = [];
     if (again) {
       const own = probeQuery({
-        effects: Effect.Settings,
+        effects: Effect.ResetSettings,
         settings: new Set(['statement_timeout']),
         statements: new Set(),
         ownPrefix: server.statements.prefix,
