@@ -166,6 +166,8 @@ class Pair implements ClientHost, ServerHost {
     this.#server.detach();
   }
 
+  readonly unread = opaque;
+
   inspect(bytes: Buffer, start: number, end: number): Footprint {
     if (this.#catalog === undefined) return inert;
     const facts = this.#catalog.lookup(bytes, start, end, scanMode);

@@ -54,6 +54,9 @@ export type ClientState =
 const heldBytesMax = 64 * 1024;
 /** Names of settings, and applications, remembered for one pool. */
 const habitsMax = 1_000;
+/** How long a cancel request waits for a statement of weir's own. */
+const ownWaitMs = 5;
+const ownWaitsMax = 200;
 /** Replies one client may be owed; beyond it the client is not read until half of them have come. */
 const owedMax = 10_000;
 const noBytes: Buffer = Buffer.alloc(0);
@@ -349,6 +352,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     return this.#house.inspect(bytes, start, end, this);
   }
 
+  get unread(): Footprint {
+    return this.#house.unread;
+  }
+
   preparedBody(text: Buffer, name: string): Buffer | undefined {
     return this.#house.preparedBody(text, name, this);
   }
@@ -357,11 +364,16 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.#house.hazards(footprint, this);
   }
 
-  settingNames(): Iterable<string> {
-    return this.session?.pool.settingNames ?? [];
+  /** Names of settings with a dot that the client itself has used. */
+  readonly #settingNames = new Set<string>();
+
+  *settingNames(): Iterable<string> {
+    yield* this.#settingNames;
+    yield* this.session?.pool.settingNames ?? [];
   }
 
   onSettingName(name: string): void {
+    if (this.#settingNames.size < habitsMax) this.#settingNames.add(name);
     const names = this.session?.pool.settingNames;
     if (names !== undefined && names.size < habitsMax) names.add(name);
   }
@@ -432,7 +444,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   }
 
   onTerminate(): void {
-    this.#close('client close request');
+    this.#close('client close request', 'finish');
   }
 
   onViolation(error: ErrorFields): void {
@@ -586,7 +598,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   async cancel(): Promise<void> {
     const state = this.#state;
     if (state.kind === 'active') {
-      await state.session.pool.cancel(state.server);
+      const { server } = state;
+      // A cancel that meets weir's own statement would take the client's session with it.
+      for (let tries = 0; tries < ownWaitsMax && server.channel.busyItself; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, ownWaitMs));
+      }
+      if (this.#state.kind === 'active' && this.#state.server === server) await state.session.pool.cancel(server);
     } else if (state.kind === 'waiting') {
       const { session } = state;
       session.pool.leaveQueue(state.ticket);
@@ -601,7 +618,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
-  #close(reason: string): void {
+  /** @param running what becomes of what the client's server still runs */
+  #close(reason: string, running: 'cancel' | 'finish' = 'cancel'): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
@@ -611,7 +629,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       session.pool.clients.delete(this);
       if (session.pool.clients.size === 0) session.pool.emptySinceMs = this.#house.clock.now();
       if (state.kind === 'waiting') session.pool.leaveQueue(state.ticket);
-      if (state.kind === 'active') session.pool.abandon(state.server);
+      if (state.kind === 'active') session.pool.abandon(state.server, running);
       session.subscription?.end();
       session.channel.close();
     }

@@ -73,6 +73,8 @@ export interface House {
   cancel(pid: number, secret: Buffer): Promise<void>;
   /** What a statement may leave behind in the session. */
   inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint;
+  /** What a statement may leave behind that is not read. */
+  readonly unread: Footprint;
   /** The statement that the PREPARE of this name in `text` prepares. */
   preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined;
   /** A statement with hazards runs. */

@@ -154,6 +154,10 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
     return this.#footprint;
   }
 
+  get unread(): Footprint {
+    return this.#footprint;
+  }
+
   onTerminate(): void {}
 
   onViolation(error: ErrorFields): void {

@@ -13,7 +13,7 @@ import {
   type ServerState,
   type ServerTarget,
 } from '../server/index.js';
-import { StatementRegistry } from '../session/index.js';
+import { type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import type { ServerBudget } from './budget.js';
@@ -86,8 +86,10 @@ const drainMsMax = 10_000;
 
 /** A statement that brings a server back to its beginning. */
 interface Reset {
-  readonly kind: 'smart' | 'discard_all' | 'server_reset_query';
+  readonly kind: 'targeted' | 'smart' | 'discard_all' | 'server_reset_query';
   readonly query: string;
+  /** The settings behind it, where it takes some back and nothing else. */
+  readonly after?: Settings;
   /** Whether it takes all prepared statements with it. */
   readonly forgets: boolean;
 }
@@ -278,8 +280,11 @@ export class Pool implements ServerOwner {
     this.#free(server);
   }
 
-  /** The client left in the middle: what runs is cancelled, what comes is read away, an open transaction is rolled back. */
-  abandon(server: ServerConnection): void {
+  /**
+   * The client left in the middle: what runs is cancelled, or let finish where the client has said goodbye behind it; what
+   * comes is read away, an open transaction is rolled back.
+   */
+  abandon(server: ServerConnection, running: 'cancel' | 'finish' = 'cancel'): void {
     const { channel } = server;
     const lessee = server.lessee;
     if (server.state.kind === 'closed') return;
@@ -299,7 +304,7 @@ export class Pool implements ServerOwner {
       this.onServerDrained(server);
       return;
     }
-    void this.cancel(server);
+    if (running === 'cancel') void this.cancel(server);
   }
 
   /** Cancels what the client's server runs, if it runs anything; resolves when the request has reached the server. */
@@ -387,8 +392,10 @@ export class Pool implements ServerOwner {
             return;
           }
           if (plan.forgets) channel.forgetSession();
+          else if (plan.after !== undefined) channel.settings = plan.after;
           else channel.forgetAfterReset();
-          this.#afterReset(server);
+          if (plan.after === undefined) this.#afterReset(server);
+          else this.#free(server);
         });
         return;
     }
@@ -438,6 +445,8 @@ export class Pool implements ServerOwner {
         return { kind: plan, query: 'DISCARD ALL', forgets: true };
       case 'smart':
         return { kind: plan, query: smartReset, forgets: false };
+      case 'troublesome':
+        return { kind: 'targeted', forgets: false, ...channel.ladder.troublesomeReset() };
       default:
         return plan;
     }

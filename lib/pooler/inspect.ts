@@ -8,6 +8,7 @@ import {
   type HazardPolicy,
   inert,
   isReadBack,
+  isSettingName,
   opaque,
   type StatementUse,
 } from '../session/index.js';
@@ -71,6 +72,11 @@ class Draft {
       this.add('load', Effect.Indelible);
       return;
     }
+    if (!isSettingName(lower)) {
+      // Nothing that could be asked for, or set again.
+      this.add('setting', Effect.Unknown | Effect.Unseen);
+      return;
+    }
     // Those that are left describe a transaction.
     if (!isReadBack(lower)) return;
     this.hazards.add('setting');
@@ -95,7 +101,7 @@ class Draft {
         break;
       case 'set_role':
       case 'session_authorization':
-        if (!hazard.local) this.add('role', Effect.Role);
+        if (!hazard.local) this.add('role', Effect.Role | (hazard.role === null ? Effect.ResetsRole : 0));
         break;
       case 'session_characteristics':
         for (const { name } of hazard.settings) this.setting(name, 'set');
@@ -280,6 +286,7 @@ export class Inspector {
     encoding: 'safe',
   };
   #policies: HazardPolicies = {};
+  #unread: Footprint = opaque;
   /** By the identity of the facts, which the catalog keeps with the shape. */
   #footprints = new WeakMap<StatementFacts, Footprint>();
 
@@ -299,12 +306,18 @@ export class Inspector {
     return inspector;
   }
 
+  /** Of a statement that is not read. */
+  get unread(): Footprint {
+    return this.#unread;
+  }
+
   get stats(): ReturnType<StatementCatalog['stats']> {
     return this.#catalog.stats();
   }
 
   set policies(policies: HazardPolicies) {
     this.#policies = policies;
+    this.#unread = withPolicies(opaque, policies);
     this.#footprints = new WeakMap();
   }
 

@@ -364,6 +364,10 @@ export class Pooler implements House, PoolEvents {
     return footprint;
   }
 
+  get unread(): Footprint {
+    return this.#config.weir.track_session_state ? this.#inspector.unread : inert;
+  }
+
   preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined {
     const { settings } = connection.channel;
     return this.#inspector.preparedBody(

@@ -218,8 +218,13 @@ export class ClientChannel extends FrameStream {
       case Frontend.Flush:
         return this.server === undefined || this.server.ignoring ? Verdict.Drop : Verdict.Keep;
       case Frontend.FunctionCall: {
+        const { unread } = this.#host;
+        if (unread.refused !== undefined && !this.#transparent) {
+          const server = this.#lease();
+          return server === undefined ? Verdict.Stop : this.#refuseQuery(server, refusal(unread.refused));
+        }
         const verdict = this.#forward(owedQuery);
-        this.server?.ladder.mark(opaque, this);
+        this.server?.ladder.mark(this.#transparent ? unseen : unread, this);
         return verdict;
       }
       case Frontend.CopyData:
@@ -233,6 +238,8 @@ export class ClientChannel extends FrameStream {
         return Verdict.Keep;
       default:
         this.#terminated = true;
+        // What it said before runs to its end, as PostgreSQL would have it.
+        this.emitBefore();
         this.#host.onTerminate();
         return Verdict.Drop;
     }
@@ -262,7 +269,7 @@ export class ClientChannel extends FrameStream {
     if (this.#hasToWait) return Verdict.Stop;
     switch (tag) {
       case Frontend.Query:
-        return this.#query(this.#transparent ? unseen : opaque, 'nothing');
+        return this.#query(this.#transparent ? unseen : this.#host.unread, 'nothing');
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
       case Frontend.Parse:
@@ -321,7 +328,7 @@ export class ClientChannel extends FrameStream {
   #inspect(bytes: Buffer, start: number, end: number): Footprint {
     // What the statements before do to the reading of it is not known yet.
     const unread = this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0;
-    const footprint = unread ? opaque : this.#host.inspect(bytes, start, end);
+    const footprint = unread ? this.#host.unread : this.#host.inspect(bytes, start, end);
     if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
     return speaksOfStatements(bytes, start, end) ? opaqueNaming : footprint;
   }
@@ -333,27 +340,34 @@ export class ClientChannel extends FrameStream {
     if (footprint === inert) return;
     const { effects } = footprint;
     if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
+    if ((effects & Effect.Listens) !== 0 && !this.#canBeListenedFor) server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
-    if ((effects & Effect.ReadsSequences) !== 0 && server.complete) server.ladder.forgetSequences(this);
+    if ((effects & (Effect.ReadsSequences | Effect.Unknown)) !== 0 && server.complete) {
+      this.emitBefore();
+      server.ladder.forgetSequences(this);
+    }
     server.ladder.mark(footprint, this);
     for (const name of footprint.settings) if (name.includes('.')) this.#session.onSettingName(name);
   }
 
+  /** Notifications come in the encoding of whoever listens: another one's are not for this client. */
+  get #canBeListenedFor(): boolean {
+    const encoding = this.settings.values.get('client_encoding');
+    return encoding === undefined || encoding === 'UTF8';
+  }
+
   /** Whether the statement may be sent: one that listens may have to wait. */
   #mayRun(footprint: Footprint): boolean {
-    return (footprint.effects & Effect.Listens) === 0 || this.#session.readyToListen(footprint.channels);
+    if ((footprint.effects & Effect.Listens) === 0 || !this.#canBeListenedFor) return true;
+    return this.#session.readyToListen(footprint.channels);
   }
 
   /** Brings what the statement shows, or names at SQL level, to what it is with the client. */
   #readyFor(server: ServerChannel, footprint: Footprint): void {
     if (footprint.statements.length > 0) {
       this.emitBefore();
-      server.ladder.readyNames(
-        footprint.statements.map(({ name }) => name),
-        this,
-        true,
-      );
+      server.ladder.readyNames(footprint.statements, this, true);
     }
     if ((footprint.effects & Effect.NamesStatements) !== 0) {
       this.emitBefore();
@@ -463,7 +477,10 @@ export class ClientChannel extends FrameStream {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
     } else if (footprint !== inert || this.settings.shadowsCatalog) {
-      if (footprint.refused !== undefined) return this.#refuseQuery(server, refusal(footprint.refused));
+      if (footprint.refused !== undefined) {
+        this.#session.onHazards(footprint);
+        return this.#refuseQuery(server, refusal(footprint.refused));
+      }
       this.#readyFor(server, footprint);
       this.#mark(server, footprint);
     }
@@ -504,7 +521,10 @@ export class ClientChannel extends FrameStream {
     }
     const body = bytes.subarray(parts.queryStart, end);
     const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
-    if (footprint.refused !== undefined) return this.#refuse(server, refusal(footprint.refused), laterProvocation);
+    if (footprint.refused !== undefined) {
+      this.#session.onHazards(footprint);
+      return this.#refuse(server, refusal(footprint.refused), laterProvocation);
+    }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
     if (footprint !== inert) this.#readyForParse(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
@@ -601,6 +621,7 @@ export class ClientChannel extends FrameStream {
       server.owe(owedParse);
       return Verdict.Keep;
     }
+    if (this.#host.unread.refused !== undefined) return this.#refuse(server, refusal(this.#host.unread.refused));
     if (bytes[start + headerBytes] !== 0) {
       return this.#refuse(
         server,
@@ -613,7 +634,7 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    const made = new Statement('', emptyBody, opaque);
+    const made = new Statement('', emptyBody, this.#host.unread);
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
     this.unnamed = made;
     server.unnamed = this.unnamed;
@@ -715,7 +736,10 @@ export class ClientChannel extends FrameStream {
   }
 
   #readyForParse(server: ServerChannel, footprint: Footprint): void {
-    if ((footprint.effects & Effect.ReadsSequences) !== 0 && server.complete) server.ladder.forgetSequences(this);
+    if ((footprint.effects & (Effect.ReadsSequences | Effect.Unknown)) !== 0 && server.complete) {
+      this.emitBefore();
+      server.ladder.forgetSequences(this);
+    }
     this.#readyFor(server, footprint);
   }
 

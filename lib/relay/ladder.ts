@@ -8,12 +8,14 @@ import {
   type FoundStatement,
   footprint,
   type HazardName,
+  inert,
   isReadBack,
   lookedFor,
   probeQuery,
   readProbe,
   Settings,
-  type Statement,
+  Statement,
+  type StatementUse,
 } from '../session/index.js';
 import {
   ownQueryMessage,
@@ -30,7 +32,10 @@ import type { ServerChannel } from './server-channel.js';
 export type Standing = 'free' | 'asking' | 'kept';
 
 /** What must happen to a server that nobody has before it is lent. */
-export type ResetPlan = 'nothing' | 'smart' | 'discard_all' | 'destroy';
+export type ResetPlan = 'nothing' | 'troublesome' | 'smart' | 'discard_all' | 'destroy';
+
+/** With these a server that is put by ends by itself, or keeps weir's own statements for the next client from being run. */
+const troublesome = new Set(['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable']);
 
 /** Removes all that a client leaves but prepared statements, whose names are weir's own. */
 export const smartReset = [
@@ -47,12 +52,23 @@ export const smartReset = [
 /** After a look that found nothing to pin: what a look cannot see. */
 const targetedReset = 'RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;DISCARD SEQUENCES';
 
+/** The session remembers nothing. */
+const unused = 0;
+/** No client has this id: what the session remembers is not the next one's. */
+const nobody = -1;
+
 /** Footprints with names kept for one look; with more, everything is looked at. */
 const usesMax = 100;
 /** Looks at one server that may fail one after the other. */
 const attemptsMax = 2;
-/** Names of client's own kept on a server. */
+/** Bytes of the settings of one client that are carried from server to server. */
+const settingsBytesMax = 256 * 1024;
+/** Names of clients' own kept on a server. */
 const ownNamesMax = 1_000;
+
+/** Quick enough for any limit. */
+const ownTimeLimit =
+  "SELECT 'setting','statement_timeout',pg_catalog.current_setting('statement_timeout'),'session user'";
 
 /** What a pin is found by. */
 const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
@@ -60,6 +76,9 @@ const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
   cursor: Effect.Cursors,
   advisory_lock: Effect.Locks,
 };
+
+/** Stands on a server for a statement of the client's that is not about to run. */
+const placeholder = new Statement('', statementBody(Buffer.alloc(0), []), inert);
 
 /** The part of a lease that is being looked at. */
 interface Asked {
@@ -69,6 +88,8 @@ interface Asked {
   readonly statements: ReadonlySet<string>;
   /** The client has run RESET ALL. */
   readonly resetsAll: boolean;
+  /** The client has run SET ROLE or the like. */
+  readonly actsAs: boolean;
   /** What is found is compared with what weir believes. */
   readonly compare: boolean;
 }
@@ -96,7 +117,7 @@ export class Ladder {
   /** Whose state the server is in. */
   #owner = 0;
   /** Whose nextval the session remembers. */
-  #sequenceOwner = 0;
+  #sequenceOwner: number = unused;
   /** Statements prepared under names of clients' own; undefined where what the name stands for is not known. */
   readonly #ownNames = new Map<string, Statement | undefined>();
   /** Something was RESET since it was last made sure where it went back to. */
@@ -130,6 +151,7 @@ export class Ladder {
     const residue = this.#residue;
     if (residue === Effect.None) return;
     this.#residue = Effect.None;
+    this.#sequenceOwner = unused;
     this.#server.traffic.ladder.resets.targeted++;
     this.#server.askForSure(ownQueryMessage(targetedReset));
     this.#server.settings = this.#server.loginSettings;
@@ -188,12 +210,17 @@ export class Ladder {
    * Makes the names the client's statement uses stand on the server for what they stand for with the client.
    * @param apart by a batch of weir's own, before a Query; otherwise within the batch that is open
    */
-  readyNames(names: Iterable<string>, client: ClientChannel, apart: boolean): void {
+  readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean): void {
     if (this.#server.status === TransactionStatus.Failed) return;
     const changes: [name: string, statement: Statement | undefined][] = [];
-    for (const name of names) {
-      if (this.unsettled.has(name)) continue;
-      const statement = client.statements.get(name);
+    for (const { kind, name } of uses) {
+      if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
+      let statement = client.statements.get(name);
+      if (statement !== undefined && kind !== 'execute') {
+        // That the name is taken is all that counts: the statement itself might not be prepared any more.
+        if (this.#ownNames.get(name) !== undefined) continue;
+        statement = placeholder;
+      }
       if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
       changes.push([name, statement]);
     }
@@ -207,7 +234,12 @@ export class Ladder {
 
   /** The same of all the names there are. */
   readyAllNames(client: ClientChannel): void {
-    this.readyNames(new Set([...this.#ownNames.keys(), ...client.statements.names()]), client, true);
+    const names = new Set([...this.#ownNames.keys(), ...client.statements.names()]);
+    this.readyNames(
+      [...names].map((name) => ({ kind: 'execute', name })),
+      client,
+      true,
+    );
   }
 
   /** The client closes a name that may be prepared anew, as the server sees it, in the same batch. */
@@ -245,10 +277,17 @@ export class Ladder {
     );
   }
 
+  /** Nobody else can listen for the client: its server tells it itself. */
+  keepListening(): void {
+    this.#pin('listen', 'lasting');
+    this.effects |= Effect.Unseen;
+  }
+
   /** What nextval answered to another client must not be shown to this one. */
   forgetSequences(client: ClientChannel): void {
-    if (this.#sequenceOwner === client.id || (this.pending & Effect.Sequences) !== 0) return;
-    this.#sequenceOwner = client.id;
+    if (this.#sequenceOwner === client.id || this.#sequenceOwner === unused) return;
+    if ((this.pending & Effect.Sequences) !== 0) return;
+    this.#sequenceOwner = unused;
     if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage('DISCARD SEQUENCES'));
   }
 
@@ -260,7 +299,7 @@ export class Ladder {
     if (this.pins.size > 0) this.#lasting.add('load');
     this.unsettled.clear();
     this.#residue = Effect.None;
-    this.#sequenceOwner = 0;
+    this.#sequenceOwner = unused;
   }
 
   /** A statement failed, or undid others. */
@@ -381,7 +420,8 @@ export class Ladder {
     }
     const all = (look & Effect.Unknown) !== 0 || compare;
     const resetsAll = (this.effects & Effect.AllSettings) !== 0;
-    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, resetsAll, compare };
+    const actsAs = (this.effects & Effect.Role) !== 0;
+    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, resetsAll, actsAs, compare };
     this.effects &= Effect.Unseen;
     this.#uses = [];
     this.#attempts = 0;
@@ -398,13 +438,7 @@ export class Ladder {
     // The client's own limit must not keep weir from looking; what it is has to be read before.
     let limit: OwnRows = [];
     if (again) {
-      const own = probeQuery({
-        effects: Effect.ResetSettings,
-        settings: new Set(['statement_timeout']),
-        statements: new Set(),
-        ownPrefix: server.statements.prefix,
-      });
-      server.ask(ownQueryMessage(`BEGIN READ ONLY;${own};SET LOCAL statement_timeout=0`), (_error, rows) => {
+      server.ask(ownQueryMessage(`BEGIN READ ONLY;${ownTimeLimit};SET LOCAL statement_timeout=0`), (_error, rows) => {
         limit = rows;
       });
     }
@@ -494,11 +528,25 @@ export class Ladder {
     const { role } = findings;
     if (role !== undefined) {
       const authorization = role.authorization === server.loginAuthorization ? undefined : role.authorization;
+      // RESET goes back to the role the session began with, SET ROLE NONE to none.
+      const begun = client.loginSettings.get('role');
+      const none = begun === undefined ? undefined : 'none';
       const acting = role.role === 'none' && !role.explicit ? undefined : role.role;
+      const before = server.settings.values;
+      // Nothing has touched it: what the client is to have may not be what its server has.
+      const same = before.get('role') === acting && before.get('session_authorization') === authorization;
       put(onServer, 'session_authorization', authorization);
       put(onServer, 'role', acting);
-      put(own, 'session_authorization', authorization);
-      put(own, 'role', acting ?? client.loginSettings.get('role'));
+      if (asked.actsAs || !same) {
+        put(own, 'session_authorization', authorization);
+        put(own, 'role', acting ?? ((asked.effects & Effect.ResetsRole) !== 0 ? begun : none));
+      }
+    }
+    if (bytesOf(own) > settingsBytesMax) {
+      // More than is carried about: the server that has it is kept.
+      this.#pin('setting', 'lasting');
+      this.effects |= Effect.Unseen;
+      return;
     }
     server.settings = changed(server.settings, onServer);
     const next = changed(client.settings, own);
@@ -552,6 +600,8 @@ export class Ladder {
     if (text === undefined || !client.keepStatement(name, text, found.typeOids)) {
       this.#ownNames.set(name, undefined);
       if (asked.compare) return;
+      // Its server has it, and nobody else can: it is used there as it is.
+      this.unsettled.add(name);
       this.#pin('statement', 'lasting');
       this.effects |= Effect.Unseen;
       return;
@@ -588,6 +638,7 @@ export class Ladder {
     };
     for (const [name, found] of findings.settings) {
       const believed = server.settings.values.get(name);
+      if (name === 'statement_timeout' && this.#attempts > 0) continue;
       if (believed === undefined && (found.source === 'reset' || name.includes('.'))) continue;
       if (believed !== found.value && !(believed === undefined && found.value === '')) differ('setting', name);
     }
@@ -616,6 +667,7 @@ export class Ladder {
 
   /** The client is gone, or has given the server back. */
   end(): void {
+    if ((this.pending & Effect.Sequences) !== 0) this.#sequenceOwner = nobody;
     if (this.#asked !== undefined || (this.effects & (lookedFor | Effect.Unlistens)) !== 0)
       this.effects |= Effect.Unseen;
     if ((this.effects & Effect.Indelible) !== 0) this.#indelible = true;
@@ -637,9 +689,15 @@ export class Ladder {
     if (this.#indelible) return 'destroy';
     if ((this.effects & Effect.Unseen) !== 0) return 'discard_all';
     if ((this.#residue & Effect.Ends) !== 0) return 'smart';
-    // A server put by with it would end by itself.
-    if (this.#server.settings.values.has('idle_session_timeout')) return 'smart';
-    return 'nothing';
+    return [...this.#server.settings.values.keys()].some((name) => troublesome.has(name)) ? 'troublesome' : 'nothing';
+  }
+
+  /** Puts back what must not be in force between two clients. */
+  troublesomeReset(): { readonly query: string; readonly after: Settings } {
+    const values = new Map(this.#server.settings.values);
+    const names = [...values.keys()].filter((name) => troublesome.has(name));
+    for (const name of names) values.delete(name);
+    return { query: names.map((name) => `RESET ${name}`).join(';'), after: new Settings(values) };
   }
 
   /** The server was reset. */
@@ -647,13 +705,19 @@ export class Ladder {
     this.effects = Effect.None;
     this.#residue = Effect.None;
     this.#owner = 0;
-    this.#sequenceOwner = 0;
+    this.#sequenceOwner = unused;
   }
 }
 
 function put(values: Map<string, string>, name: string, value: string | undefined): void {
   if (value === undefined) values.delete(name);
   else values.set(name, value);
+}
+
+function bytesOf(values: ReadonlyMap<string, string>): number {
+  let bytes = 0;
+  for (const [name, value] of values) bytes += name.length + value.length;
+  return bytes;
 }
 
 function changed(before: Settings, values: ReadonlyMap<string, string>): Settings {

@@ -21,6 +21,8 @@ export interface ClientHost {
   lease(): ServerChannel | undefined;
   /** What the statement may leave behind whose text lies in `bytes` from `start` to `end`. */
   inspect(bytes: Buffer, start: number, end: number): Footprint;
+  /** What one may leave behind that is not looked at. */
+  readonly unread: Footprint;
   /** The client said Terminate. */
   onTerminate(): void;
   /** The client broke the protocol; the connection ends with this error. */

@@ -60,6 +60,8 @@ const busyTable = frameTable([...answers, { tag: Backend.DataRow, action: Action
 /** A row of weir's own queries; one has a statement's text, or a setting's value. */
 const ownRowBytesMax = 4 * 1024 * 1024;
 const ownRowsMax = 20_000;
+/** All rows of one answer. */
+const ownBytesMax = 8 * 1024 * 1024;
 /** For answers to weir's own queries. */
 const ownTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Whole, holdBytesMax: ownRowBytesMax }]);
 
@@ -169,6 +171,7 @@ export class ServerChannel extends FrameStream {
   #answered = 0;
   #ownError: ServerErrorFields | undefined;
   #ownRows: (string | null)[][] = [];
+  #ownBytes = 0;
   #batchEnded = false;
   /** A batch has ended and nothing is owed: told to the host once all that was received has been looked at. */
   #batchOver = false;
@@ -638,10 +641,29 @@ export class ServerChannel extends FrameStream {
 
   #onOwnRow(bytes: Buffer, start: number, end: number): Verdict {
     const row = readDataRow(bytes, start, end);
-    if (row === undefined || this.#ownRows.length >= ownRowsMax)
-      return this.#doubt('an answer to the pooler that cannot be read');
+    if (row === undefined) return this.#doubt('an answer to the pooler that cannot be read');
+    this.#ownBytes += end - start;
+    if (this.#ownRows.length >= ownRowsMax || this.#ownBytes > ownBytesMax) return this.#onTooMuch();
     this.#ownRows.push(row);
     return Verdict.Drop;
+  }
+
+  /** What a session has is more than is kept of it: as if the question had failed. */
+  #onTooMuch(): Verdict {
+    this.#ownError ??= {
+      severity: 'ERROR',
+      sqlstate: '54000',
+      message: 'the answer to the pooler is too long',
+      detail: undefined,
+      hint: undefined,
+      where: undefined,
+    };
+    return Verdict.Drop;
+  }
+
+  /** Whether the server runs something of weir's own at the moment. */
+  get busyItself(): boolean {
+    return this.#owed.peek()?.silent === true;
   }
 
   /** Only a client that keeps its server listens on it; the others are told by the server that listens for them. */
@@ -660,6 +682,7 @@ export class ServerChannel extends FrameStream {
 
   protected onLarge(tag: number, _total: number, bytes: Buffer, start: number, end: number): Verdict {
     if (tag === Backend.ErrorResponse) return this.#onError(bytes, start, end);
+    if (tag === Backend.DataRow) return this.#onTooMuch();
     if (tag === Backend.NoticeResponse || tag === Backend.NotificationResponse) return Verdict.Keep;
     return this.#doubt('a reply longer than it can be');
   }
@@ -760,6 +783,7 @@ export class ServerChannel extends FrameStream {
       const rows = this.#ownRows;
       this.#ownError = undefined;
       if (rows.length > 0) this.#ownRows = [];
+      this.#ownBytes = 0;
       this.#advance();
       const { done } = head;
       if (done !== undefined) {

@@ -63,6 +63,8 @@ export const Effect = {
   NamesStatements: 1 << 23,
   /** Takes all prepared statements with it. */
   ForgetsStatements: 1 << 24,
+  /** RESET ROLE: back to the one the session began with. */
+  ResetsRole: 1 << 25,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

@@ -109,7 +109,7 @@ export function probeQuery(plan: ProbePlan): string {
     const all = full || plan.statements.size === 0;
     if (all) {
       parts.push(
-        `SELECT 'all statements',pg_catalog.count(*)::pg_catalog.text,'','' FROM pg_catalog.pg_prepared_statements o WHERE pg_catalog.starts_with(o.name,'${plan.ownPrefix}')`,
+        `SELECT 'all statements',pg_catalog.count(*)::pg_catalog.text,CASE WHEN pg_catalog.bool_or(o.from_sql) THEN 't' ELSE 'f' END,'' FROM pg_catalog.pg_prepared_statements o WHERE pg_catalog.starts_with(o.name,'${plan.ownPrefix}')`,
       );
     }
     const which = all
@@ -178,7 +178,8 @@ export function readProbe(rows: readonly (readonly (string | null)[])[]): Findin
         break;
       }
       case 'all statements':
-        ownStatements = Number(a);
+        // One of them prepared by SQL is not weir's: whatever their number is, it is not right.
+        ownStatements = b === 't' ? -1 : Number(a);
         break;
       case 'locks':
         locks = Number(a);

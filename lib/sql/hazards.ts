@@ -32,7 +32,7 @@ export type Hazard =
     }
   | { readonly kind: 'reset'; readonly name: string }
   | { readonly kind: 'reset_all' }
-  /** SET [LOCAL] ROLE and RESET ROLE; `role` null for DEFAULT, RESET and NONE. */
+  /** SET [LOCAL] ROLE and RESET ROLE; `role` null for DEFAULT and RESET, `none` for NONE. */
   | { readonly kind: 'set_role'; readonly local: boolean; readonly role: string | null }
   /** `role` null for DEFAULT and RESET. */
   | { readonly kind: 'session_authorization'; readonly local: boolean; readonly role: string | null }

@@ -34,8 +34,7 @@ function setHazard(name: string, local: boolean, values: Argument[] | null): Haz
   if (name !== 'role' && name !== 'session_authorization') return { kind: 'set', name, local, values };
   const kind = name === 'role' ? 'set_role' : 'session_authorization';
   const [value] = values ?? [];
-  const role = value?.kind === 'literal' ? value.value : null;
-  return { kind, local, role: kind === 'set_role' && role === 'none' ? null : role };
+  return { kind, local, role: value?.kind === 'literal' ? value.value : null };
 }
 
 function resetHazard(name: string): Hazard {

@@ -12,7 +12,7 @@ import {
 } from '../../lib/pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type ServerChannel } from '../../lib/relay/index.js';
 import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/server/index.js';
-import { ClientStatements, Effect, type Footprint, footprint, Settings } from '../../lib/session/index.js';
+import { ClientStatements, Effect, type Footprint, footprint, opaque, Settings } from '../../lib/session/index.js';
 import { assert, PoolerError } from '../../lib/util/index.js';
 import { FakeClock } from './fake-clock.js';
 import type { FakeServer } from './fake-server.js';
@@ -144,6 +144,8 @@ export class TestClient implements PoolClient, ClientHost {
     if (server !== undefined) this.#pool.abandon(server);
     this.channel.close();
   }
+
+  readonly unread = opaque;
 
   inspect(bytes: Buffer, start: number, end: number): Footprint {
     const text = bytes.toString('latin1', start, end);

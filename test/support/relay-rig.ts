@@ -14,6 +14,7 @@ import {
   Effect,
   type Footprint,
   footprint,
+  opaque,
   ServerStatements,
   Settings,
   StatementRegistry,
@@ -319,6 +320,8 @@ export class ClientRig implements ClientHost {
     this.#rig.serveWaiting();
     if (this.#held.length > 0 && !this.waiting) this.#feedHeld();
   }
+
+  readonly unread = opaque;
 
   inspect(bytes: Buffer, start: number, end: number): Footprint {
     return footprint({ effects: effectsOf(bytes.toString('latin1', start, end)) });

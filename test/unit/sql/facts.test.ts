@@ -46,7 +46,7 @@ const hazardCases: readonly (readonly [string, string, readonly object[]])[] = [
   ['RESET work_mem', 'tracked', [{ kind: 'reset', name: 'work_mem' }]],
   ['SET ROLE bob', 'tracked', [{ kind: 'set_role', local: false, role: 'bob' }]],
   ['SET LOCAL ROLE bob', 'none', [{ kind: 'set_role', local: true, role: 'bob' }]],
-  ['SET ROLE NONE', 'tracked', [{ kind: 'set_role', local: false, role: null }]],
+  ['SET ROLE NONE', 'tracked', [{ kind: 'set_role', local: false, role: 'none' }]],
   ['RESET ROLE', 'tracked', [{ kind: 'set_role', local: false, role: null }]],
   ["SET SESSION AUTHORIZATION 'bob'", 'tracked', [{ kind: 'session_authorization', local: false, role: 'bob' }]],
   ['RESET SESSION AUTHORIZATION', 'tracked', [{ kind: 'session_authorization', local: false, role: null }]],
