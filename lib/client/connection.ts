@@ -533,6 +533,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const { ladder } = server.channel;
     const standing = ladder.settle(session.channel, this.#house.config.weir.leak_probe_every);
     if (standing === 'asking') return;
+    session.subscription?.settleTentative();
     if (standing === 'kept') {
       this.#tell();
       this.#goOn(session);

@@ -46,6 +46,11 @@ export class Subscription {
     return this.#queue.length > 0;
   }
 
+  /** No LISTEN is on the way any more: what was expected of one that never ran is not. */
+  settleTentative(): void {
+    if (this.#tentative.size > 0) this.settle([], []);
+  }
+
   /** Keeps what comes on the channels from now on; `ready` when none that is committed later can be missed. */
   expect(channels: readonly string[], ready: (error: PoolerError | undefined) => void): void {
     this.#hub.listen(channels, (error) => {

@@ -64,7 +64,7 @@ const listening = {
     ['weir'],
     endpoint,
     null,
-    'Host and port of the HTTP server with `/metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9127` or `[::1]:9127`. Empty: no HTTP server.',
+    'Host and port of the HTTP server with `/metrics`, `/healthz`, `/readyz` and `/hazards`, such as `127.0.0.1:9127` or `[::1]:9127`. Empty: no HTTP server.',
     { change: 'restart', origin: 'weir' },
   ),
 };

@@ -5,6 +5,8 @@ import { Effect, type Footprint, type HazardName } from '../session/index.js';
 /** Users, databases and applications are what clients make of them. */
 const entriesMax = 5_000;
 const exampleCharsMax = 200;
+/** PostgreSQL's own limit. */
+const applicationCharsMax = 63;
 
 export interface HazardEntry {
   readonly user: string;
@@ -37,7 +39,8 @@ export class HazardLog {
   /** Occurrences that found no room. */
   dropped = 0;
 
-  record(user: string, database: string, application: string, footprint: Footprint): void {
+  record(user: string, database: string, applicationName: string, footprint: Footprint): void {
+    const application = applicationName.slice(0, applicationCharsMax);
     for (const hazard of footprint.hazards) {
       const key = `${user}\0${database}\0${application}\0${hazard}`;
       const known = this.#entries.get(key);

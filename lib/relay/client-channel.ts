@@ -8,6 +8,7 @@ import {
   inert,
   opaque,
   opaqueNaming,
+  opaqueShowing,
   type Settings,
   Statement,
   type StatementRegistry,
@@ -330,7 +331,9 @@ export class ClientChannel extends FrameStream {
     const unread = this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0;
     const footprint = unread ? this.#host.unread : this.#host.inspect(bytes, start, end);
     if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
-    return speaksOfStatements(bytes, start, end) ? opaqueNaming : footprint;
+    const text = bytes.toString('latin1', start, end); // cold: statements whose effects are not known
+    if (!speaking.test(text)) return footprint;
+    return listing.test(text) ? opaqueShowing : opaqueNaming;
   }
 
   /** A statement is about to run on the server. */
@@ -867,12 +870,9 @@ function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
   return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
 }
 
-const speaking = /execute|deallocate|prepare/i;
-
 /** Whether a text that nobody understands may be about prepared statements. */
-function speaksOfStatements(bytes: Buffer, start: number, end: number): boolean {
-  return speaking.test(bytes.toString('latin1', start, end)); // cold: statements whose effects are not known
-}
+const speaking = /execute|deallocate|prepare/i;
+const listing = /pg_prepared_statement/i;
 
 /** A list of statements is made by the one that stands in it under the client's name. */
 function showsItself({ footprint }: Statement): boolean {

@@ -262,8 +262,10 @@ export class Ladder {
   /** Leaves on the server the client's statements alone, under the client's names: it is about to list them. */
   showStatements(client: ClientChannel): void {
     if (this.#server.status === TransactionStatus.Failed) return;
-    this.#server.closeStatements();
-    if (this.#server.complete) this.#ownNames.clear();
+    // What only the server knows of must stay.
+    const all = this.#server.complete && this.unsettled.size === 0 && !this.namesUnsettled;
+    this.#server.closeStatements(all ? 'all' : 'one by one');
+    if (all) this.#ownNames.clear();
     this.readyAllNames(client);
   }
 
@@ -595,8 +597,8 @@ export class Ladder {
     const text = found.fromSql ? client.preparedBody(found.text, name) : Buffer.from(found.text, 'latin1');
     const onServer = this.#ownNames.get(name);
     if (text !== undefined && onServer !== undefined && isSame(onServer, text, found)) return;
-    // What a name that the client has not used stands for may be another client's.
-    if (onServer === undefined && this.#ownNames.has(name) && !asked.statements.has(name)) return;
+    // The batch that was to close it was skipped, and with it what would have prepared it anew: it is what another one has left.
+    if (onServer === undefined && this.#ownNames.has(name)) return;
     if (text === undefined || !client.keepStatement(name, text, found.typeOids)) {
       this.#ownNames.set(name, undefined);
       if (asked.compare) return;

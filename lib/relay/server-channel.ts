@@ -472,8 +472,8 @@ export class ServerChannel extends FrameStream {
   }
 
   /** Closes all statements that have names of weir's. */
-  closeStatements(): void {
-    if (this.complete) {
+  closeStatements(how: 'all' | 'one by one'): void {
+    if (how === 'all') {
       this.askForSure(ownQueryMessage('DEALLOCATE ALL'));
       this.statements.clear();
       this.#forgetting = 0;

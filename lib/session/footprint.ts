@@ -126,9 +126,11 @@ export const opaque: Footprint = footprint({
   hazards: ['unknown'],
 });
 /** Likewise, but its text speaks of prepared statements. */
-export const opaqueNaming: Footprint = footprint({
-  ...opaque,
-  effects: opaque.effects | Effect.NamesStatements | Effect.ShowsStatements,
+export const opaqueNaming: Footprint = footprint({ ...opaque, effects: opaque.effects | Effect.NamesStatements });
+/** Likewise, of the list of them. */
+export const opaqueShowing: Footprint = footprint({
+  ...opaqueNaming,
+  effects: opaqueNaming.effects | Effect.ShowsStatements,
 });
 /** One of a client whose statements are not looked at. */
 export const unseen: Footprint = footprint({ effects: Effect.Unseen });

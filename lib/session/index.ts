@@ -12,6 +12,7 @@ export {
   inert,
   opaque,
   opaqueNaming,
+  opaqueShowing,
   type StatementUse,
   unseen,
 } from './footprint.js';

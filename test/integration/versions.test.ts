@@ -87,12 +87,13 @@ for (const version of postgresVersions) {
       t.equal(a.parameters.get('TimeZone'), 'Asia/Tokyo');
       for (const disturbance of [
         'select 1',
-        "set work_mem = '9MB'; set enable_seqscan = off",
+        "set work_mem = '9MB'; set enable_seqscan = off; reset work_mem; set work_mem = '5MB'",
         "begin; set timezone = 'UTC'; rollback",
-        'create temp table mine (n int)',
-        'select pg_advisory_lock(1)',
+        // What would keep the only server with its client is taken back at once.
+        'create temp table mine (n int); drop table mine',
+        'select pg_advisory_lock(1); select pg_advisory_unlock(1)',
         'prepare p as select 1',
-        'declare c cursor with hold for select 1',
+        'declare c cursor with hold for select 1; close c',
         'listen news',
         'discard all',
         'reset all',
