@@ -508,7 +508,7 @@ export class Ladder {
       }
       // RESET leaves an empty text, where the session began with a value that is what it goes back to.
       if (found.value === '' && name.includes('.') && client.loginSettings.values.has(name)) {
-        if ((asked.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) {
+        if (asked.resetsAll || resetBy(asked.uses, name)) {
           asReset(name, undefined);
           continue;
         }
