@@ -198,12 +198,12 @@ class Draft {
       this.add('setting', Effect.Unknown);
     if (local.kind === 'literal' && local.value === 'true') return;
     // NULL as the value is a RESET.
-    const sort = value.kind === 'literal' && value.value !== null ? 'set' : 'reset';
+    const sort = value.kind === 'literal' && value.value === null ? 'reset' : 'set';
     if (name.kind === 'literal') {
       if (name.value !== null) this.setting(name.value, sort);
     } else if (name.kind === 'parameter') {
       this.settingParameters.add(name.number);
-      this.add('setting', Effect.Settings | Effect.ResetSettings);
+      this.add('setting', Effect.Settings);
     } else {
       this.add('setting', Effect.Unknown);
     }

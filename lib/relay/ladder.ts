@@ -506,6 +506,9 @@ export class Ladder {
         if (isReset(name, found.value)) asReset(name, found.value);
         continue;
       }
+      // As it was believed to be, and nothing has named it: what the client is to have may be something else.
+      const believed = server.settings.values.get(name) ?? (name.includes('.') ? '' : undefined);
+      if (!asked.resetsAll && !namedBy(asked.uses, name) && found.value === believed) continue;
       // RESET leaves an empty text, where the session began with a value that is what it goes back to.
       if (found.value === '' && name.includes('.') && client.loginSettings.values.has(name)) {
         if (asked.resetsAll || resetBy(asked.uses, name)) {

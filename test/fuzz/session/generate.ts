@@ -89,8 +89,7 @@ function drawPiece(scene: Scene): Piece {
  * What goes back to the values the session began with, or lists its statements, is exact from the next message on only: a
  * documented limit. So it comes with no others in one message or batch.
  */
-const alone =
-  /\b(reset|discard all|deallocate (prepare )?all|default|pg_prepared_statements|schema|search_path)\b|set_config/i;
+const alone = /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config/i;
 
 function drawCompanion(scene: Scene): Piece {
   for (;;) {
