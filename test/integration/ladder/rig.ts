@@ -269,6 +269,8 @@ export class Scenario {
       const rows = await this.admin('select 1 from pg_stat_activity where pid = any($1)', [pids]);
       return rows.length === 0;
     });
+    // The end of a connection arrives a moment after it: until then weir cannot know.
+    await new Promise((resolve) => setTimeout(resolve, 150));
   }
 
   /** A statement that outlives its direct client would hold its locks into the next run. */
