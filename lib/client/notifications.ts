@@ -2,7 +2,7 @@
 // dealt out. Never answers a client's statement.
 
 import type { Pool } from '../pool/index.js';
-import { unseen } from '../session/index.js';
+import { listenTo, unlistenFrom, unseen } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
 import { queryMessage, readNotification } from '../wire/index.js';
 import { errorIn, InternalClient } from './internal-client.js';
@@ -152,7 +152,7 @@ export class NotificationHub {
     const subscribers = this.#subscribers.get(channel);
     if (subscribers?.delete(subscription) !== true || subscribers.size > 0) return;
     this.#subscribers.delete(channel);
-    this.#add({ sql: `UNLISTEN ${quoted(channel)}`, done: () => {} });
+    this.#add({ sql: unlistenFrom(channel), done: () => {} });
   }
 
   /** Listens, also where it does already: what was committed before is told before the answer comes. */
@@ -214,14 +214,6 @@ export class NotificationHub {
     clearTimeout(this.#retry);
     this.#listener.stop();
   }
-}
-
-function quoted(channel: string): string {
-  return `"${channel.replaceAll('"', '""')}"`;
-}
-
-function listenTo(channels: readonly string[]): string {
-  return channels.map((channel) => `LISTEN ${quoted(channel)}`).join(';');
 }
 
 /** The client inside weir that holds the listening server. */

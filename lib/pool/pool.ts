@@ -126,8 +126,6 @@ export class Pool implements ServerOwner {
   /** Servers made and servers closed, since the pool exists. */
   connects = 0;
   disconnects = 0;
-  /** Servers reset before they were lent on, by what was sent. */
-  resets = 0;
   settings: PoolSettings;
   policy: PoolPolicy;
   target: ServerTarget;
@@ -384,7 +382,6 @@ export class Pool implements ServerOwner {
       case 'nothing':
         break;
       default:
-        this.resets++;
         this.traffic.ladder.resets[plan.kind]++;
         server.ask('reset', plan.query, (error) => {
           if (error !== undefined) {
@@ -643,7 +640,7 @@ export class Pool implements ServerOwner {
     const ageMs = this.#context.clock.now() - server.connectedMs;
     // One that an administrator has ended could be had.
     const ended = error !== undefined && error.sqlstate !== '57P01';
-    if (ended && !server.wasLent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
+    if (ended && !server.lent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
     if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
     this.#grow();
   }

@@ -346,12 +346,16 @@ export class ClientChannel extends FrameStream {
     if ((effects & Effect.Listens) !== 0 && !this.#canBeListenedFor) server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
-    if ((effects & (Effect.ReadsSequences | Effect.Unknown)) !== 0 && server.complete) {
-      this.emitBefore();
-      server.ladder.forgetSequences(this);
-    }
+    this.#hideSequences(server, footprint);
     server.ladder.mark(footprint, this);
     for (const name of footprint.settings) if (name.includes('.')) this.#session.onSettingName(name);
+  }
+
+  /** What another client's nextval has left in the session goes before a statement that may ask for it. */
+  #hideSequences(server: ServerChannel, footprint: Footprint): void {
+    if ((footprint.effects & (Effect.ReadsSequences | Effect.Unknown)) === 0 || !server.complete) return;
+    this.emitBefore();
+    server.ladder.forgetSequences(this);
   }
 
   /** Notifications come in the encoding of whoever listens: another one's are not for this client. */
@@ -516,8 +520,8 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
     if (this.#transparent) {
-      const { hazards } = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
-      if (hazards.length > 0) this.#session.onHazards(this.#host.inspect(bytes, parts.queryStart, parts.queryEnd));
+      const found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
+      if (found.hazards.length > 0) this.#session.onHazards(found);
       server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
@@ -576,16 +580,13 @@ export class ClientChannel extends FrameStream {
     const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server));
     this.statements.set(name, statement);
     // In a failed transaction PostgreSQL takes none, whether it has it or not.
-    if (server.status !== TransactionStatus.Failed && server.useStatement(statement)) {
+    if (server.status !== TransactionStatus.Failed && server.has(statement)) {
       server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, batch: undefined }));
       return Verdict.Drop;
     }
     this.emitBefore();
-    server.makeRoomFor(statement);
-    server.addStatement(statement);
-    server.traffic.serverParses++;
-    server.owe(owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, batch: server.batch }));
-    server.sendOwned(parseMessage(statement.serverName, statement.body));
+    const undo = { kind: 'client-parse', name, statement, batch: server.batch } as const;
+    server.sendParse(statement, owedWithUndo(Expect.Parsed, undo));
     return Verdict.Drop;
   }
 
@@ -739,10 +740,7 @@ export class ClientChannel extends FrameStream {
   }
 
   #readyForParse(server: ServerChannel, footprint: Footprint): void {
-    if ((footprint.effects & (Effect.ReadsSequences | Effect.Unknown)) !== 0 && server.complete) {
-      this.emitBefore();
-      server.ladder.forgetSequences(this);
-    }
+    this.#hideSequences(server, footprint);
     this.#readyFor(server, footprint);
   }
 

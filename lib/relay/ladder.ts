@@ -10,6 +10,7 @@ import {
   type HazardName,
   inert,
   isReadBack,
+  listenTo,
   lookedFor,
   probeQuery,
   readProbe,
@@ -35,7 +36,7 @@ export type Standing = 'free' | 'asking' | 'kept';
 export type ResetPlan = 'nothing' | 'troublesome' | 'smart' | 'discard_all' | 'destroy';
 
 /** With these a server that is put by ends by itself, or keeps weir's own statements for the next client from being run. */
-const troublesome = new Set(['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable']);
+const troublesome = ['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable'];
 
 /** Removes all that a client leaves but prepared statements, whose names are weir's own. */
 export const smartReset = [
@@ -273,10 +274,7 @@ export class Ladder {
   showChannels(channels: readonly string[]): void {
     if (channels.length === 0 || this.#server.status === TransactionStatus.Failed) return;
     this.effects |= Effect.Listens;
-    this.#server.ask(
-      queryMessage(channels.map((channel) => `LISTEN "${channel.replaceAll('"', '""')}"`).join(';')),
-      () => {},
-    );
+    this.#server.ask(queryMessage(listenTo(channels)), () => {});
   }
 
   /** Nobody else can listen for the client: its server tells it itself. */
@@ -694,14 +692,15 @@ export class Ladder {
     if (this.#indelible) return 'destroy';
     if ((this.effects & Effect.Unseen) !== 0) return 'discard_all';
     if ((this.#residue & Effect.Ends) !== 0) return 'smart';
-    return [...this.#server.settings.values.keys()].some((name) => troublesome.has(name)) ? 'troublesome' : 'nothing';
+    const { values } = this.#server.settings;
+    for (const name of troublesome) if (values.has(name)) return 'troublesome';
+    return 'nothing';
   }
 
   /** Puts back what must not be in force between two clients. */
   troublesomeReset(): { readonly query: string; readonly after: Settings } {
     const values = new Map(this.#server.settings.values);
-    const names = [...values.keys()].filter((name) => troublesome.has(name));
-    for (const name of names) values.delete(name);
+    const names = troublesome.filter((name) => values.delete(name));
     return { query: names.map((name) => `RESET ${name}`).join(';'), after: new Settings(values) };
   }
 

@@ -496,15 +496,6 @@ export class ServerChannel extends FrameStream {
     this.#ignoring = true;
   }
 
-  /** Names the statement so that one with that name may be prepared anew. */
-  useStatement(statement: Statement): boolean {
-    return this.statements.use(statement, this.#batch);
-  }
-
-  addStatement(statement: Statement): void {
-    this.statements.add(statement, this.#batch);
-  }
-
   #endOwn(): void {
     this.owe(owedOwnSync(() => {}));
     this.toServer.writeOwned(syncMessage);
@@ -526,16 +517,26 @@ export class ServerChannel extends FrameStream {
 
   /** Makes sure the statement is prepared under its server name before the message that follows. */
   prepare(statement: Statement): void {
-    if (this.statements.use(statement, this.#batch)) return;
-    this.makeRoomFor(statement);
+    if (this.has(statement)) return;
+    this.sendParse(statement, owedSkip(Expect.Parsed, { kind: 'server-parse', statement, batch: this.#batch }));
+  }
+
+  /** Whether it is prepared on the server for a message of this batch. */
+  has(statement: Statement): boolean {
+    return this.statements.use(statement, this.#batch);
+  }
+
+  /** Prepares it under its server name; `entry` says whose the answer is. */
+  sendParse(statement: Statement, entry: Owed): void {
+    this.#makeRoomFor(statement);
     this.statements.add(statement, this.#batch);
     this.traffic.serverParses++;
-    this.owe(owedSkip(Expect.Parsed, { kind: 'server-parse', statement, batch: this.#batch }));
+    this.owe(entry);
     this.sendOwned(parseMessage(statement.serverName, statement.body));
   }
 
   /** Closes what is too many on the server, so that the statement can be prepared. */
-  makeRoomFor(statement: Statement): void {
+  #makeRoomFor(statement: Statement): void {
     if (this.#forgetting > 0 || this.statements.isDoubtful(statement)) {
       this.owe(owedSkip(Expect.Closed, undefined));
       this.toServer.writeOwned(closeStatementMessage(statement.serverName));

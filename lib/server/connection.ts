@@ -80,8 +80,6 @@ export class ServerConnection implements PeerHandler, ServerHost {
   /** To be closed as soon as nobody uses it. */
   closeNeeded = false;
   /** Whether anybody has ever had it. */
-  wasLent = false;
-  /** Whether anybody has ever had it. */
   lent = false;
 
   readonly #owner: ServerOwner;
@@ -156,7 +154,6 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.channel.attach(lessee.channel);
     lessee.channel.server = this.channel;
     this.requestedWallMs = this.#clock.wallMs();
-    this.wasLent = true;
     this.lent = true;
     this.#move({ kind: 'active', lessee, sinceMs: this.#clock.now() });
   }

@@ -1,6 +1,7 @@
 // The state of a session as data: settings, prepared statements, what statements leave behind, what a look at a server says.
 // Never touches a socket.
 
+export { listenTo, unlistenFrom } from './channels.js';
 export {
   type ChannelUse,
   Effect,

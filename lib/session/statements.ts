@@ -77,8 +77,8 @@ export class StatementRegistry {
 
 /** How a statement stands on one server. */
 export interface Held {
-  /** Of the statement when it was prepared; -1 where it is not known whether the server has it. */
-  epoch: number;
+  /** Of the statement when it was prepared. */
+  readonly epoch: number;
   /** The batch its Parse was sent in, until the server has answered that. */
   batch: number | undefined;
 }
@@ -113,7 +113,7 @@ export class ServerStatements {
   /** How many the server is sure to have. */
   get certain(): number {
     let count = 0;
-    for (const { epoch, batch } of this.#held.values()) if (epoch >= 0 && batch === undefined) count++;
+    for (const { batch } of this.#held.values()) if (batch === undefined) count++;
     return count;
   }
 
@@ -151,10 +151,7 @@ export class ServerStatements {
   /** The server has prepared it. */
   confirm(statement: Statement): void {
     const held = this.#held.get(statement);
-    if (held !== undefined && held.batch !== undefined) {
-      held.batch = undefined;
-      if (held.epoch < 0) held.epoch = statement.epoch;
-    }
+    if (held !== undefined) held.batch = undefined;
   }
 
   /** The server has skipped the Parse sent in this batch. */

@@ -322,7 +322,7 @@ t.test('effects are undone before a server is lent on, or the server goes', asyn
   b.say(query('leaked'));
   await until('b is answered', answered(b));
   t.same(b.read()[1], 'DataRow -');
-  t.same([pool.resets, server.attempts], [1, 1]);
+  t.same([pool.traffic.ladder.resets.discard_all, server.attempts], [1, 1]);
   a.read();
   a.say(query('do load'));
   b.say(query('select x'));
