@@ -7,12 +7,11 @@ import {
   type HazardName,
   inert,
   opaque,
-  opaqueNaming,
-  opaqueShowing,
   type Settings,
   Statement,
   type StatementRegistry,
   unseen,
+  withEffects,
 } from '../session/index.js';
 import {
   Action,
@@ -333,7 +332,7 @@ export class ClientChannel extends FrameStream {
     if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
     const text = bytes.toString('latin1', start, end); // cold: statements whose effects are not known
     if (!speaking.test(text)) return footprint;
-    return listing.test(text) ? opaqueShowing : opaqueNaming;
+    return withEffects(footprint, Effect.NamesStatements | (listing.test(text) ? Effect.ShowsStatements : Effect.None));
   }
 
   /** A statement is about to run on the server. */

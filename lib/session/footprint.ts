@@ -125,12 +125,22 @@ export const opaque: Footprint = footprint({
   effects: Effect.Unknown | Effect.Sequences | Effect.HoldsCode,
   hazards: ['unknown'],
 });
-/** Likewise, but its text speaks of prepared statements. */
-export const opaqueNaming: Footprint = footprint({ ...opaque, effects: opaque.effects | Effect.NamesStatements });
-/** Likewise, of the list of them. */
-export const opaqueShowing: Footprint = footprint({
-  ...opaqueNaming,
-  effects: opaqueNaming.effects | Effect.ShowsStatements,
-});
 /** One of a client whose statements are not looked at. */
 export const unseen: Footprint = footprint({ effects: Effect.Unseen });
+
+const widened = new WeakMap<Footprint, Map<number, Footprint>>();
+
+/** The same footprint with further effects; one object for each, since a lease tells footprints apart by identity. */
+export function withEffects(left: Footprint, effects: number): Footprint {
+  let known = widened.get(left);
+  if (known === undefined) {
+    known = new Map();
+    widened.set(left, known);
+  }
+  let wider = known.get(effects);
+  if (wider === undefined) {
+    wider = { ...left, effects: left.effects | effects };
+    known.set(effects, wider);
+  }
+  return wider;
+}

@@ -12,10 +12,9 @@ export {
   hazardNames,
   inert,
   opaque,
-  opaqueNaming,
-  opaqueShowing,
   type StatementUse,
   unseen,
+  withEffects,
 } from './footprint.js';
 export {
   everything,

@@ -118,3 +118,15 @@ ladder.row('notifications for another encoding', async (s) => {
   const [first] = await a.notifications(1);
   s.t.equal(first?.payload, 'plain');
 });
+
+ladder.weirRow(
+  'what is to pin pins, also where its text speaks of prepared statements',
+  async (s) => {
+    const [a] = await s.pair();
+    await a.does("do $$ begin execute 'select 1'; end $$");
+    await s.pinned('unknown');
+  },
+  { weir: { 'on_hazard.unknown': 'pin' } },
+);
+
+ladder.probed();
