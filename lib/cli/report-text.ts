@@ -1,6 +1,7 @@
 // The readiness report for people: what each application does that outlives a transaction, and what transaction mode makes of it.
 
-import type { HazardReport, HazardRow, Outcome } from '../http/index.js';
+import type { HazardReport, HazardRow } from '../http/index.js';
+import type { Outcome } from '../pooler/index.js';
 
 /** Of a name or a statement. */
 const shownCharsMax = 200;

@@ -1,11 +1,6 @@
 // What GET /hazards answers, written and read: which hazards occurred, for whom, and what transaction mode does about them.
 
-import type { Pooler } from '../pooler/index.js';
-import type { HazardName } from '../session/index.js';
-
-/** What becomes of a hazard in transaction mode; `looked_at`: it depends on what is found behind the statement. */
-export const outcomes = ['carried', 'looked_at', 'pinned', 'refused'] as const;
-export type Outcome = (typeof outcomes)[number];
+import { type Outcome, outcomes, type Pooler } from '../pooler/index.js';
 
 export interface HazardRow {
   readonly user: string;
@@ -33,32 +28,20 @@ export interface HazardReport {
   readonly dropped: number;
 }
 
-/** Where `on_hazard.NAME` is `auto`. */
-const automatic: Readonly<Record<HazardName, Outcome>> = {
-  setting: 'carried',
-  role: 'carried',
-  statement: 'carried',
-  listen: 'carried',
-  cursor: 'pinned',
-  temp: 'pinned',
-  advisory_lock: 'pinned',
-  sequence: 'pinned',
-  load: 'pinned',
-  unknown: 'looked_at',
-};
-
 export function hazardReport(pooler: Pooler): HazardReport {
   const { config, hazardLog } = pooler;
-  const hazards = hazardLog.entries().map(({ application, rung, ...entry }): HazardRow => {
-    const policy = config.weir[`on_hazard.${entry.hazard}`];
-    const outcome = { auto: automatic[entry.hazard], pin: 'pinned', refuse: 'refused' } as const;
-    return {
-      ...entry,
+  const hazards = pooler.hazardFindings().map(
+    ({ user, database, application, hazard, count, example, policy, outcome, transactionMode }): HazardRow => ({
+      user,
+      database,
       application_name: application,
-      outcome: outcome[policy],
-      transaction_mode: policy === 'auto' ? rung : `${outcome[policy]}: on_hazard.${entry.hazard} = ${policy}`,
-    };
-  });
+      hazard,
+      count,
+      example,
+      outcome,
+      transaction_mode: policy === 'auto' ? transactionMode : `${outcome}: ${transactionMode}`,
+    }),
+  );
   return {
     version: pooler.version,
     since: new Date(pooler.startedWallMs).toISOString(),

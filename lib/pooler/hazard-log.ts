@@ -1,6 +1,7 @@
 // Which hazards occurred, for whom, with an example of each: what an operator wants to know before choosing transaction mode.
 
-import { Effect, type Footprint, type HazardName } from '../session/index.js';
+import { Effect, type Footprint, type HazardName, type HazardPolicy } from '../session/index.js';
+import type { HazardPolicies } from './inspect.js';
 
 /** Users, databases and applications are what clients make of them. */
 const entriesMax = 5_000;
@@ -13,26 +14,50 @@ export interface HazardEntry {
   readonly database: string;
   readonly application: string;
   readonly hazard: HazardName;
-  /** What transaction mode does about it. */
-  readonly rung: string;
   /** A statement without its literals. */
   readonly example: string;
   count: number;
 }
 
-/** By hazard, in a few words. */
-const rungs: Readonly<Record<HazardName, string>> = {
-  setting: 'carried: the client has its value on every server',
-  role: 'carried: the client has its role on every server',
-  statement: 'carried: the client has its statements on every server',
-  listen: 'carried: one server listens for all clients of a pool',
-  cursor: 'pinned until the cursor is closed',
-  temp: 'pinned until the object is dropped',
-  advisory_lock: 'pinned until all locks are released',
-  sequence: 'pinned once the application has asked for currval or lastval',
-  load: 'pinned until the client leaves, then the server is closed',
-  unknown: 'the session is looked at behind it; what is found is carried or pinned',
+/** What becomes of a hazard in transaction mode; `looked_at`: it depends on what is found behind the statement. */
+export const outcomes = ['carried', 'looked_at', 'pinned', 'refused'] as const;
+export type Outcome = (typeof outcomes)[number];
+
+/** An entry in the light of a configuration. */
+export interface HazardFinding extends HazardEntry {
+  readonly policy: HazardPolicy;
+  readonly outcome: Outcome;
+  /** What transaction mode does about it, in a few words, or the setting that decides otherwise. */
+  readonly transactionMode: string;
+}
+
+/** Where `on_hazard.NAME` is `auto`. */
+const automatic: Readonly<Record<HazardName, { readonly outcome: Outcome; readonly words: string }>> = {
+  setting: { outcome: 'carried', words: 'carried: the client has its value on every server' },
+  role: { outcome: 'carried', words: 'carried: the client has its role on every server' },
+  statement: { outcome: 'carried', words: 'carried: the client has its statements on every server' },
+  listen: { outcome: 'carried', words: 'carried: one server listens for all clients of a pool' },
+  cursor: { outcome: 'pinned', words: 'pinned until the cursor is closed' },
+  temp: { outcome: 'pinned', words: 'pinned until the object is dropped' },
+  advisory_lock: { outcome: 'pinned', words: 'pinned until all locks are released' },
+  sequence: { outcome: 'pinned', words: 'pinned once the application has asked for currval or lastval' },
+  load: { outcome: 'pinned', words: 'pinned until the client leaves, then the server is closed' },
+  unknown: {
+    outcome: 'looked_at',
+    words: 'the session is looked at behind it; what is found is carried or pinned',
+  },
 };
+
+function findingOf(entry: HazardEntry, policy: HazardPolicy): HazardFinding {
+  const { outcome, words } = automatic[entry.hazard];
+  if (policy === 'auto') return { ...entry, policy, outcome, transactionMode: words };
+  return {
+    ...entry,
+    policy,
+    outcome: policy === 'pin' ? 'pinned' : 'refused',
+    transactionMode: `on_hazard.${entry.hazard} = ${policy}`,
+  };
+}
 
 export class HazardLog {
   readonly #entries = new Map<string, HazardEntry>();
@@ -54,11 +79,16 @@ export class HazardLog {
       }
       const unread = (footprint.effects & Effect.Unknown) !== 0 ? '(a statement that could not be read)' : '';
       const example = footprint.example?.toString('utf8').slice(0, exampleCharsMax) ?? unread;
-      this.#entries.set(key, { user, database, application, hazard, rung: rungs[hazard], example, count: 1 });
+      this.#entries.set(key, { user, database, application, hazard, example, count: 1 });
     }
   }
 
   entries(): readonly HazardEntry[] {
     return [...this.#entries.values()];
+  }
+
+  /** The entries, with what a configuration makes of each. */
+  findings(policies: HazardPolicies): HazardFinding[] {
+    return this.entries().map((entry) => findingOf(entry, policies[entry.hazard] ?? 'auto'));
   }
 }

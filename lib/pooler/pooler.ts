@@ -41,7 +41,7 @@ import { Effect, type Footprint, hazardNames, inert } from '../session/index.js'
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import { HazardLog } from './hazard-log.js';
+import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
 import { Secrets } from './secrets.js';
@@ -535,6 +535,11 @@ export class Pooler implements House, PoolEvents {
 
   get state(): PoolerState {
     return this.#state;
+  }
+
+  /** What clients did that outlives a transaction, with what the configuration in force makes of it. */
+  hazardFindings(): HazardFinding[] {
+    return this.hazardLog.findings(policiesOf(this.#config));
   }
 
   get shutdownMode(): ShutdownMode | undefined {

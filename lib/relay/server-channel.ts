@@ -21,6 +21,7 @@ import {
   TransactionStatus,
   Verdict,
 } from '../wire/index.js';
+import { BatchRecord } from './batch-record.js';
 import type { ClientChannel } from './client-channel.js';
 import { Ladder } from './ladder.js';
 import { Expect, type Owed, type OwnDone, owedOwn, owedOwnSync, owedSilent, owedSkip, type Undo } from './owed.js';
@@ -92,10 +93,6 @@ function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
   return undo;
 }
 
-const noBytes: Buffer = Buffer.alloc(0);
-/** A longer batch is not kept for being run again. */
-const recordBytesMax = 8 * 1024;
-
 const inFailedTransaction = '25P02';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
@@ -161,10 +158,8 @@ export class ServerChannel extends FrameStream {
   #copyDataSent = false;
   /** One of those Syncs was sent behind data: a COPY that fails may end before it, and then it counts. */
   #syncsUncertain = false;
-  /** What was sent of a batch that begins with a named statement, for running it once more. */
-  #record: Buffer = noBytes;
-  /** How much of it there is; -1 while nothing is recorded. */
-  #recorded = -1;
+  /** A batch that begins with a named statement. */
+  readonly #record = new BatchRecord();
   /** Batches sent so far: which of them a message is in. */
   #batch = 0;
   /** Entries of the batch that have been answered. */
@@ -345,21 +340,20 @@ export class ServerChannel extends FrameStream {
 
   /** Passes on bytes of the client's batch. */
   send(bytes: Buffer, start: number, end: number): void {
-    if (this.#recorded >= 0) this.#addToRecord(bytes, start, end);
+    this.#record.add(bytes, start, end);
     this.toServer.write(bytes, start, end);
   }
 
   /** The same of a message made for it, which may be kept. */
   sendOwned(message: Buffer): void {
-    if (this.#recorded >= 0) this.#addToRecord(message, 0, message.length);
+    this.#record.add(message, 0, message.length);
     this.toServer.writeOwned(message);
   }
 
   /** The message that is sent next uses a named statement: where it is the first of its batch, the batch is recorded. */
   beginRecord(): void {
     if (this.#batchOpen || this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
-    this.#recorded = 0;
-    if (this.#record === noBytes) this.#record = Buffer.allocUnsafeSlow(recordBytesMax);
+    this.#record.begin();
   }
 
   #visibleOwed(): boolean {
@@ -367,21 +361,12 @@ export class ServerChannel extends FrameStream {
     return last?.visible === true;
   }
 
-  #addToRecord(bytes: Buffer, start: number, end: number): void {
-    if (this.#recorded + end - start > recordBytesMax) {
-      this.#recorded = -1;
-      return;
-    }
-    bytes.copy(this.#record, this.#recorded, start, end);
-    this.#recorded += end - start;
-  }
-
   /**
    * Runs a batch once more whose first statement does not fit its tables any more: nothing of it has run, and nothing was
    * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
    */
   #runAgain(statement: Statement): boolean {
-    if (this.#recorded <= 0 || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
+    if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
     if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
     const entries: Owed[] = [];
     let asksForColumns = false;
@@ -391,8 +376,7 @@ export class ServerChannel extends FrameStream {
       entries.push(entry);
     }
     if (!asksForColumns) return false;
-    const record = Buffer.from(this.#record.subarray(0, this.#recorded));
-    this.#recorded = -1;
+    const batch = this.#record.take();
     this.#owed.clear();
     this.#batchesOwed = 0;
     this.owe(owedOwnSync(() => {}));
@@ -400,7 +384,7 @@ export class ServerChannel extends FrameStream {
     for (const entry of entries) this.#owed.push(entry);
     this.#batchesOwed++;
     this.#batchOpen = false;
-    this.toServer.writeOwned(record);
+    this.toServer.writeOwned(batch);
     this.traffic.ladder.reprepared++;
     this.#advance();
     return true;
@@ -800,7 +784,7 @@ export class ServerChannel extends FrameStream {
 
   #endBatch(status: TransactionStatus): Verdict {
     this.status = status;
-    this.#recorded = -1;
+    this.#record.forget();
     this.#batchEnded = true;
     const now = this.#clock.now();
     const traffic = this.traffic;

@@ -1,6 +1,6 @@
 // SHOW HAZARDS: what clients did that outlives a transaction, for whom, how often, and what transaction mode does about it.
 
-import type { Pooler } from '../../pooler/index.js';
+import type { HazardFinding } from '../../pooler/index.js';
 import { show } from '../command.js';
 
 const columns = {
@@ -13,21 +13,21 @@ const columns = {
   example: 'text',
 } as const;
 
-type Entry = ReturnType<Pooler['hazardLog']['entries']>[number];
-
 export const hazards = show('hazards', columns, ({ pooler }) =>
-  [...pooler.hazardLog.entries()]
+  pooler
+    .hazardFindings()
     .sort((a, b) => (place(a) < place(b) ? -1 : 1))
-    .map(({ application, rung, ...entry }) => {
-      const policy = pooler.config.weir[`on_hazard.${entry.hazard}`];
-      return {
-        ...entry,
-        application_name: application,
-        transaction_mode: policy === 'auto' ? rung : `on_hazard.${entry.hazard} = ${policy}`,
-      };
-    }),
+    .map(({ user, database, application, hazard, count, transactionMode, example }) => ({
+      user,
+      database,
+      application_name: application,
+      hazard,
+      count,
+      transaction_mode: transactionMode,
+      example,
+    })),
 );
 
-function place({ user, database, application, hazard }: Entry): string {
+function place({ user, database, application, hazard }: HazardFinding): string {
   return [user, database, application, hazard].join('\0');
 }

@@ -319,6 +319,10 @@ export class Scenario {
   }
 }
 
+function nothingYet(): Mutable<Outcome> {
+  return { rows: [], columns: [], commands: [], errors: [], notices: [], tags: '', status: '' };
+}
+
 export class Actor {
   readonly name: string;
   readonly raw: RawClient;
@@ -401,15 +405,7 @@ export class Actor {
 
   /** Everything up to ReadyForQuery, or to the end of the connection. */
   async read(label: string): Promise<Outcome> {
-    const outcome: Mutable<Outcome> = {
-      rows: [],
-      columns: [],
-      commands: [],
-      errors: [],
-      notices: [],
-      tags: '',
-      status: '',
-    };
+    const outcome = nothingYet();
     for (;;) {
       const message = await within(this.raw.next(), `${this.name} ${this.#scenario.where}: ${label}`).catch(
         (error: unknown) => {
@@ -474,15 +470,7 @@ export class Actor {
 
   /** What came without being asked for. */
   async drain(): Promise<void> {
-    const outcome: Mutable<Outcome> = {
-      rows: [],
-      columns: [],
-      commands: [],
-      errors: [],
-      notices: [],
-      tags: '',
-      status: '',
-    };
+    const outcome = nothingYet();
     while (this.raw.untaken > 0) {
       const { tag, body } = await this.raw.next();
       this.#take(tag, body, outcome);

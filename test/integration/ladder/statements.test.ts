@@ -5,6 +5,7 @@ import { say } from '../../support/raw-client.js';
 import { type Actor, Ladder } from './rig.js';
 
 const ladder = await Ladder.start(t);
+const thing = ["create table thing as select 1 as id, 'one'::text as name", 'alter table thing owner to app'];
 const int4 = 23;
 const names = 'select name from pg_prepared_statements order by name collate "C"';
 
@@ -302,7 +303,7 @@ ladder.weirRow(
       }
     }
   },
-  { setup: ["create table thing as select 1 as id, 'one'::text as name", 'alter table thing owner to app'] },
+  { setup: thing },
 );
 
 ladder.weirRow(
@@ -318,7 +319,7 @@ ladder.weirRow(
       s.t.equal(outcome.rows.length, 1);
     }
   },
-  { setup: ["create table thing as select 1 as id, 'one'::text as name", 'alter table thing owner to app'] },
+  { setup: thing },
 );
 
 ladder.row(
@@ -334,7 +335,7 @@ ladder.row(
     s.t.equal(inside.status, 'E', s.where);
     await a.does('rollback');
   },
-  { setup: ["create table thing as select 1 as id, 'one'::text as name", 'alter table thing owner to app'] },
+  { setup: thing },
 );
 
 ladder.weirRow(
@@ -369,7 +370,7 @@ ladder.weirRow(
       ['1', 'one'],
     ]);
   },
-  { setup: ["create table thing as select 1 as id, 'one'::text as name", 'alter table thing owner to app'] },
+  { setup: thing },
 );
 
 ladder.weirRow(
