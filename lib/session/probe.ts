@@ -47,22 +47,12 @@ export interface Findings {
   readonly channels: readonly string[];
 }
 
-/** Effects that only a look at the server can settle. */
-export const lookedFor =
-  Effect.Unknown |
-  Effect.Settings |
-  Effect.ResetSettings |
-  Effect.AllSettings |
-  Effect.Role |
-  Effect.Statements |
-  Effect.Temp |
-  Effect.Cursors |
-  Effect.Locks |
-  Effect.Listens;
-
 /** Everything a full look finds out. */
 export const everything =
   Effect.AllSettings | Effect.Role | Effect.Statements | Effect.Temp | Effect.Cursors | Effect.Locks | Effect.Listens;
+
+/** Effects that only a look at the server can settle. */
+export const lookedFor = everything | Effect.Unknown | Effect.Settings | Effect.ResetSettings;
 
 /** The client may have put operators of its own before PostgreSQL's. */
 const is = ' OPERATOR(pg_catalog.=) ';

@@ -260,6 +260,9 @@ export class Scenario {
 
   /** Ends every server connection of weir's, as a failover does, and waits until they are gone. */
   async killServers(): Promise<void> {
+    // A client whose server is being looked at is still in its lease, and is told of the loss.
+    const servers = [...(this.#weir?.weir.pooler.pools ?? [])].flatMap((pool) => [...pool.servers]);
+    await eventually(() => servers.every(({ channel }) => !channel.ladder.asking));
     const found = await this.admin(
       `select pid, pg_terminate_backend(pid) from pg_stat_activity
        where usename in ('app', 'other', 'super') and backend_type = 'client backend'`,
