@@ -192,6 +192,10 @@ class Pair implements ClientHost, ServerHost {
     throw new Error('the server went');
   }
 
+  onReadRun(): void {}
+
+  onReadEnd(): void {}
+
   onDoubt(reason: string): never {
     throw new Error(reason);
   }

@@ -4,16 +4,17 @@ import { timingSafeEqual } from 'node:crypto';
 import type net from 'node:net';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
-import type { Pool, PoolClient, Ticket } from '../pool/index.js';
+import type { Pool, PoolReader, PoolTicket } from '../pool/index.js';
 import {
   ClientChannel,
   type ClientChannelLimits,
   type ClientHost,
   type ServerChannel,
   type SessionHost,
+  SharedRead,
 } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
-import { type ChannelUse, ClientStatements, type Footprint } from '../session/index.js';
+import { type ChannelUse, ClientStatements, type Footprint, type ReadShape } from '../session/index.js';
 import { assert, PoolerError } from '../util/index.js';
 import {
   type ErrorFields,
@@ -46,8 +47,15 @@ export type ClientState =
   | { readonly kind: 'console'; readonly user: string; readonly role: 'admin' | 'stats'; readonly inbox: FrameInbox }
   /** Between batches. */
   | { readonly kind: 'idle'; readonly session: Session }
-  | { readonly kind: 'waiting'; readonly session: Session; readonly ticket: Ticket<PoolClient> }
+  | { readonly kind: 'waiting'; readonly session: Session; readonly ticket: PoolTicket }
   | { readonly kind: 'active'; readonly session: Session; readonly server: ServerConnection }
+  /** A read has been sent on a server that others' reads share. */
+  | {
+      readonly kind: 'reading';
+      readonly session: Session;
+      readonly server: ServerConnection;
+      readonly read: SharedRead;
+    }
   | { readonly kind: 'closed' };
 
 /** Input kept while a client waits for a server; beyond it the client is not read. */
@@ -60,6 +68,8 @@ const ownWaitsMax = 200;
 /** Replies one client may be owed; beyond it the client is not read until half of them have come. */
 const owedMax = 10_000;
 const noBytes: Buffer = Buffer.alloc(0);
+/** A longer batch is not sent on a server that others share: it is kept until it has been answered. */
+const laneRequestBytesMax = 8 * 1024;
 
 /** Why a client's socket is not read. */
 const Pause = {
@@ -91,7 +101,7 @@ function limitsOf(weir: GlobalSettings): ClientChannelLimits {
   return limits;
 }
 
-export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolClient {
+export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolReader {
   readonly kind = 'client';
   readonly id: number;
   readonly address: ClientAddress;
@@ -112,6 +122,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   #channel: ClientChannel | undefined;
   /** Input that arrived while there was no server for it. */
   #held: Buffer = noBytes;
+  /** The read that is being fed, or waits for a server. */
+  #ahead: ReadShape | undefined;
+  /** How long its batch is, if it may share the server it waits for. */
+  #aheadBytes = 0;
+  /** What is fed next is a read that needs a server of its own. */
+  #alone = false;
   /** Why its socket is not read now; bits of `Pause`. */
   #paused = 0;
 
@@ -142,7 +158,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   get session(): Session | undefined {
     const state = this.#state;
-    return state.kind === 'idle' || state.kind === 'waiting' || state.kind === 'active' ? state.session : undefined;
+    return 'session' in state ? state.session : undefined;
   }
 
   /** Input that waits for a server, in bytes. */
@@ -260,6 +276,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         else this.#feed(state.session, bytes, start, end);
         break;
       case 'waiting':
+      case 'reading':
         this.#hold(bytes, start, end);
         break;
       case 'console':
@@ -275,11 +292,20 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   #feed(session: Session, bytes: Buffer, start: number, end: number): void {
     try {
+      if (
+        this.#state.kind === 'idle' &&
+        session.settings.lanes === 'auto' &&
+        this.#feedRead(session, bytes, start, end)
+      ) {
+        return;
+      }
       const taken = session.channel.feed(bytes, start, end);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
       else if (this.#state.kind === 'active') {
         const { channel } = this.#state.server;
+        if (this.#ahead !== undefined) channel.measured = this.#ahead;
+        this.#ahead = undefined;
         if (channel.quiet) this.onBatchEnd();
         else if (channel.owedCount > owedMax) this.#pause(Pause.Owed);
       }
@@ -292,6 +318,45 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         }),
       );
     }
+  }
+
+  /** Sends a batch that is one read on a shared server, if there is one for it. */
+  #feedRead(session: Session, bytes: Buffer, start: number, end: number): boolean {
+    const shape = end - start > laneRequestBytesMax ? undefined : session.channel.readAhead(bytes, start, end);
+    this.#ahead = shape;
+    this.#aheadBytes = 0;
+    if (shape === undefined || this.#alone || this.peer.pressured) {
+      this.#alone = false;
+      return false;
+    }
+    const server = session.pool.share(this, shape);
+    if (server === undefined) {
+      this.#aheadBytes = end - start;
+      return false;
+    }
+    this.requestedWallMs = this.#house.clock.wallMs();
+    this.#sendRead(session, server, shape, bytes, start, end);
+    return true;
+  }
+
+  #sendRead(
+    session: Session,
+    server: ServerConnection,
+    shape: ReadShape,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const { channel } = session;
+    const read = new SharedRead(this, Buffer.from(bytes.subarray(start, end)), shape, this.activeMs);
+    this.#ahead = undefined;
+    this.#state = { kind: 'reading', session, server, read };
+    server.channel.share(read);
+    channel.server = server.channel;
+    const taken = channel.feed(bytes, start, end);
+    channel.server = undefined;
+    assert(taken === end - start && !channel.midMessage, 'a read that shares a server is sent as a whole');
+    assert(server.channel.complete, 'a read that shares a server ends with what is answered by ReadyForQuery');
   }
 
   #hold(bytes: Buffer, start: number, end: number): void {
@@ -314,13 +379,16 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   /** The client reads slowly: neither it, whose messages weir itself may answer, nor its server is read meanwhile. */
   onPressure(): void {
     this.#pause(Pause.Output);
-    if (this.#state.kind === 'active') this.#state.server.peer.pause();
+    const state = this.#state;
+    if (state.kind === 'active') state.server.peer.pause();
+    else if (state.kind === 'reading') state.session.pool.holdRead(state.server, state.read);
   }
 
   onRelief(): void {
     this.#resume(Pause.Output);
     this.#tell();
-    if (this.#state.kind === 'active') this.#state.server.peer.resume();
+    const state = this.#state;
+    if (state.kind === 'active' || state.kind === 'reading') state.server.peer.resume();
   }
 
   onClose(error: Error | undefined): void {
@@ -334,7 +402,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind !== 'idle') return undefined;
     const { session } = state;
     this.requestedWallMs = this.#house.clock.wallMs();
-    const answer = session.pool.lease(this);
+    const shape = this.#ahead;
+    const mayShare = shape !== undefined && this.#aheadBytes > 0 && shape.barrier === undefined;
+    const answer = session.pool.lease(this, mayShare ? { reader: this, shape } : undefined);
     if (answer instanceof PoolerError) {
       this.fail(answer);
       return undefined;
@@ -467,6 +537,41 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.#feedHeld(state.session);
   }
 
+  onShare(server: ServerConnection, shape: ReadShape): void {
+    const state = this.#state;
+    assert(state.kind === 'waiting', 'a server is given to a client that waits');
+    const held = this.#held;
+    const end = this.#aheadBytes;
+    this.#held = held.length > end ? held.subarray(end) : noBytes;
+    this.#sendRead(state.session, server, shape, held, 0, end);
+  }
+
+  onReadDone(): void {
+    const state = this.#state;
+    if (state.kind !== 'reading') return;
+    const { session } = state;
+    this.#state = { kind: 'idle', session };
+    if (session.subscription !== undefined) this.#tell();
+    this.#goOn(session);
+  }
+
+  onReadReturned(read: SharedRead): void {
+    const state = this.#state;
+    if (state.kind !== 'reading' || state.read !== read) return;
+    const { session } = state;
+    this.#state = { kind: 'idle', session };
+    this.#held = this.#held.length > 0 ? Buffer.concat([read.request, this.#held]) : read.request;
+    this.#alone = true;
+    this.#feedHeld(session);
+  }
+
+  onReadLost(error: PoolerError, told: boolean): void {
+    const state = this.#state;
+    if (state.kind !== 'reading') return;
+    this.#state = { kind: 'idle', session: state.session };
+    this.#onLost(error, told);
+  }
+
   onWaitFailed(error: PoolerError): void {
     this.fail(error);
   }
@@ -500,6 +605,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const state = this.#state;
     if (state.kind !== 'active') return;
     this.#state = { kind: 'idle', session: state.session };
+    this.#onLost(error, told);
+  }
+
+  #onLost(error: PoolerError, told: boolean): void {
     if (!told) {
       this.fail(error);
       return;
@@ -567,7 +676,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind === 'closed') return;
     this.#house.poolerError(this, error);
     // In the middle of a server's message the client would read it as part of that.
-    if (state.kind !== 'active' || !state.server.channel.midFrame) this.peer.writeOwned(fatal(error));
+    const cut =
+      (state.kind === 'active' || (state.kind === 'reading' && state.read === state.server.channel.firstRead)) &&
+      state.server.channel.midFrame;
+    if (!cut) this.peer.writeOwned(fatal(error));
     this.#close(error.message);
   }
 
@@ -605,6 +717,22 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         await new Promise((resolve) => setTimeout(resolve, ownWaitMs));
       }
       if (this.#state.kind === 'active' && this.#state.server === server) await state.session.pool.cancel(server);
+    } else if (state.kind === 'reading') {
+      const { session, server, read } = state;
+      // Its answer is on the way, and short.
+      if (read.started) return;
+      // A read has done nothing that would have to be undone: its answer is dropped, and the server cancelled only if it is slow.
+      session.pool.dropRead(server, read);
+      this.#state = { kind: 'idle', session };
+      this.peer.writeOwned(
+        errorResponse({
+          severity: 'ERROR',
+          sqlstate: '57014',
+          message: 'canceling statement due to user request',
+        }),
+      );
+      this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
+      this.#goOn(session);
     } else if (state.kind === 'waiting') {
       const { session } = state;
       session.pool.leaveQueue(state.ticket);
@@ -631,6 +759,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       if (session.pool.clients.size === 0) session.pool.emptySinceMs = this.#house.clock.now();
       if (state.kind === 'waiting') session.pool.leaveQueue(state.ticket);
       if (state.kind === 'active') session.pool.abandon(state.server, running);
+      if (state.kind === 'reading') session.pool.dropRead(state.server, state.read);
       session.subscription?.end();
       session.channel.close();
     }

@@ -1,6 +1,6 @@
 // Clients inside weir: what they all have in common, and the one that runs a single look-up with none of any client's settings.
 
-import type { Pool, PoolClient, Ticket } from '../pool/index.js';
+import type { Pool, PoolClient, PoolTicket } from '../pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type Port, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { ClientStatements, type Footprint, Settings, unseen } from '../session/index.js';
@@ -37,7 +37,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   #answer: Buffer[] = [];
   #answerBytes = 0;
   #message: Buffer | undefined;
-  #ticket: Ticket<PoolClient> | undefined;
+  #ticket: PoolTicket | undefined;
 
   constructor(pool: Pool, footprint: Footprint) {
     this.pool = pool;

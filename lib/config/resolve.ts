@@ -43,6 +43,7 @@ export interface PoolSettings
     | 'idle_transaction_timeout'
     | 'client_idle_timeout'
     | 'server_lifetime'
+    | 'lanes'
   > {
   readonly database: DatabaseSettings;
   /** The server's name of the database. */
@@ -90,6 +91,7 @@ export function resolvePool(config: Config, databaseName: string, userName: stri
     transaction_timeout: positive(pool.transaction_timeout) ?? weir.transaction_timeout,
     idle_transaction_timeout: positive(pool.idle_transaction_timeout) ?? weir.idle_transaction_timeout,
     client_idle_timeout: positive(client.client_idle_timeout) ?? weir.client_idle_timeout,
+    lanes: pool.lanes ?? database.lanes ?? weir.lanes,
     server_lifetime: positive(database.server_lifetime) ?? weir.server_lifetime,
     load_balance_hosts: database.load_balance_hosts ?? settings.load_balance_hosts.default,
     target_session_attrs: database.target_session_attrs ?? settings.target_session_attrs.default,

@@ -495,6 +495,40 @@ function onHazard(what: string, auto: string): Setting<typeof hazardValues, 'wei
   );
 }
 
+const readLanes = {
+  lanes: setting(
+    ['weir', 'database', 'user'],
+    oneOf(['auto', 'off']),
+    'auto',
+    'Whether short reads of many clients share servers (lanes) in transaction and statement pooling: `auto` for statements that have proven to be short and to write nothing. A user overrides its database.',
+    { origin: 'weir' },
+  ),
+  lane_depth: setting(['weir'], int(1, 1_000), 32, 'Reads a lane may have been sent and not answered.', {
+    origin: 'weir',
+  }),
+  lane_busy_us: setting(
+    ['weir'],
+    int(0, 1_000_000, 'microseconds'),
+    500,
+    'Work waiting on a lane, by what its reads usually take, at which the next read goes to another lane or server if there is one. Less spreads reads over more servers, more leaves more of them to others and costs less processor time.',
+    { origin: 'weir' },
+  ),
+  lane_stall_ms: setting(
+    ['weir'],
+    int(1, 60_000, 'milliseconds'),
+    20,
+    'A read that takes longer keeps its lane for itself: those behind it are sent again elsewhere. A statement that often does so is not sent on lanes.',
+    { origin: 'weir' },
+  ),
+  lane_reply_limit: setting(
+    ['weir'],
+    int(0, 1_000_000_000, 'bytes'),
+    16_384,
+    'Bytes of an answer; a statement whose answers are often longer is not sent on lanes.',
+    { origin: 'weir' },
+  ),
+} as const;
+
 const sessionState = {
   track_session_state: setting(
     ['weir'],
@@ -715,6 +749,7 @@ export const groups = {
   Authentication: authentication,
   TLS: tls,
   'Prepared statements and parsing': statements,
+  'Read lanes': readLanes,
   'What outlives a transaction': sessionState,
   Logging: logging,
   'Process and sockets': processSettings,
@@ -732,6 +767,7 @@ export const settings = {
   ...authentication,
   ...tls,
   ...statements,
+  ...readLanes,
   ...sessionState,
   ...logging,
   ...processSettings,

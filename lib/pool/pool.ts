@@ -3,7 +3,7 @@
 import { createPool, type Pool as GenericPool } from 'generic-pool';
 import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
-import { newTraffic, smartReset, type Traffic } from '../relay/index.js';
+import { newTraffic, type Reader, type RerunCause, type SharedRead, smartReset, type Traffic } from '../relay/index.js';
 import {
   type Dialler,
   dial,
@@ -13,10 +13,11 @@ import {
   type ServerState,
   type ServerTarget,
 } from '../server/index.js';
-import { type Settings, StatementRegistry } from '../session/index.js';
+import { type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import type { ServerBudget } from './budget.js';
+import { Lane, type LaneLimits, Lanes } from './lanes.js';
 import { type Ticket, Waiters } from './waiters.js';
 
 /** A client as its pool sees it. */
@@ -33,6 +34,20 @@ export interface PoolClient extends Lessee {
   onTimedOut(error: PoolerError): void;
 }
 
+/** A client whose reads may share a server with those of others. */
+export interface PoolReader extends PoolClient, Reader {
+  /** The server for the read it waits to send is there. */
+  onShare(server: ServerConnection, shape: ReadShape): void;
+}
+
+/** A read that waits for a server. */
+export interface WaitingRead {
+  readonly reader: PoolReader;
+  readonly shape: ReadShape;
+}
+
+export type PoolTicket = Ticket<PoolClient, WaitingRead>;
+
 /** Global settings a pool needs besides its own; times in milliseconds, 0 is never. */
 export interface PoolPolicy {
   readonly serverIdleMs: number;
@@ -48,6 +63,11 @@ export interface PoolPolicy {
   readonly queryWaitNotifyMs: number;
   readonly statementsMax: number;
   readonly cancelWaitMs: number;
+  /** A shared server whose first read takes longer is left to it. */
+  readonly laneStallMs: number;
+  /** Answers that are often longer are not for shared servers. */
+  readonly laneReplyBytesMax: number;
+  readonly lane: LaneLimits;
 }
 
 /** What a pool says to the rest of the process. */
@@ -83,6 +103,9 @@ const connectsInFlightMax = 4;
 const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
+
+/** A shared server that nobody has used for this long is one like any other again. */
+const laneIdleMs = 1_000;
 
 /** A statement that brings a server back to its beginning. */
 interface Reset {
@@ -134,8 +157,10 @@ export class Pool implements ServerOwner {
 
   readonly #servers = new Set<ServerConnection>();
   readonly #idle: ServerConnection[] = [];
-  readonly #counts = { idle: 0, active: 0, tested: 0, being_canceled: 0, closed: 0 };
-  readonly #waiters = new Waiters<PoolClient>();
+  readonly #lanes = new Lanes();
+  #stallWatch: NodeJS.Timeout | undefined;
+  readonly #counts = { idle: 0, active: 0, shared: 0, tested: 0, being_canceled: 0, closed: 0 };
+  readonly #waiters = new Waiters<PoolClient, WaitingRead>();
   /** Connections being made. */
   #connecting = 0;
   #failure: { readonly error: PoolerError; readonly atMs: number } | undefined;
@@ -192,7 +217,10 @@ export class Pool implements ServerOwner {
 
   get counts(): PoolCounts {
     const { idle, active, tested, being_canceled } = this.#counts;
-    return { idle, active, tested, being_canceled, login: this.#connecting };
+    let reading = 0;
+    for (const lane of this.#lanes) if (!lane.empty) reading++;
+    const unused = this.#lanes.length - reading;
+    return { idle: idle + unused, active: active + reading, tested, being_canceled, login: this.#connecting };
   }
 
   /** Servers that will be closed when their client is done. */
@@ -241,13 +269,13 @@ export class Pool implements ServerOwner {
   // Leases
 
   /**
-   * A server at once, or a ticket: then `onLease` or `onWaitFailed` of the client will be called.
-   * Both may be called before this returns its ticket's turn, never before it returns.
+   * A server at once, or a ticket: then `onLease` (for a `read` also `onShare`) or `onWaitFailed` of the client will be
+   * called, not before this returns.
    */
-  lease(client: PoolClient): ServerConnection | Ticket<PoolClient> | PoolerError {
+  lease(client: PoolClient, read?: WaitingRead): ServerConnection | PoolTicket | PoolerError {
     if (this.#closed) return closedPool();
-    if (this.#waiters.length === 0 && !this.#paused) {
-      const server = this.#takeIdle();
+    if (this.#waiters.alone === 0 && !this.#paused) {
+      const server = this.#takeIdle() ?? this.#takeEmptyLane();
       if (server !== undefined) {
         this.#lend(server, client, 0);
         return server;
@@ -255,12 +283,13 @@ export class Pool implements ServerOwner {
     }
     const refusal = this.#refusal();
     if (refusal !== undefined) return refusal;
-    const ticket = this.#waiters.enter(client, this.#context.clock.now());
+    const ticket = this.#waiters.enter(client, this.#context.clock.now(), read);
     this.#grow();
+    this.#closeLanes();
     return ticket;
   }
 
-  leaveQueue(ticket: Ticket<PoolClient>): void {
+  leaveQueue(ticket: PoolTicket): void {
     this.#waiters.leave(ticket);
   }
 
@@ -315,6 +344,176 @@ export class Pool implements ServerOwner {
       this.#context.dialler.warn('cancel request failed', error);
     } finally {
       this.cancelsInFlight--;
+    }
+  }
+
+  // Reads that share a server
+
+  /** The server on which the read is to be sent at once, beside others; undefined: it needs one of its own. */
+  share(client: PoolReader, shape: ReadShape): ServerConnection | undefined {
+    const { barrier } = shape;
+    if (barrier !== undefined) {
+      this.traffic.lanes.refused[barrier]++;
+      return undefined;
+    }
+    if (this.#paused || this.#closed) return undefined;
+    const { settings } = client.channel;
+    const limits = this.policy.lane;
+    let lane = this.#lanes.choose(settings, limits, false);
+    if (lane === undefined && this.#waiters.length === 0) lane = this.#openLane(settings);
+    if (lane === undefined) {
+      lane = this.#lanes.choose(settings, limits, true);
+      if (lane === undefined) return undefined;
+      this.#grow(1);
+    }
+    return this.#sendOn(lane, shape, 0);
+  }
+
+  #sendOn(lane: Lane, shape: ReadShape, waitedMs: number): ServerConnection {
+    lane.add(shape, this.#context.clock.now());
+    this.assignments++;
+    this.waitTime.observe(waitedMs);
+    this.traffic.lanes.reads++;
+    if (lane.depth > 0) this.#watchStalls();
+    return lane.server;
+  }
+
+  /** A lane for these settings: of an idle server, or of a lane that has nothing to do. */
+  #openLane(settings: Settings): Lane | undefined {
+    const server = this.#takeIdle();
+    if (server !== undefined) return this.#makeLane(server, settings);
+    const lane = this.#lanes.findEmpty();
+    if (lane === undefined) return undefined;
+    lane.turnTo(settings);
+    lane.server.channel.beginSharing(lane.serverSettings, this.traffic);
+    return lane;
+  }
+
+  #makeLane(server: ServerConnection, settings: Settings): Lane {
+    const lane = new Lane(server, settings, this.#context.clock.now());
+    server.share(lane.serverSettings);
+    this.#lanes.add(lane);
+    return lane;
+  }
+
+  /** Its server is one like any other again. */
+  #endLane(lane: Lane): void {
+    this.#lanes.remove(lane);
+    lane.server.unshare();
+    this.#free(lane.server);
+  }
+
+  #takeEmptyLane(): ServerConnection | undefined {
+    const lane = this.#lanes.findEmpty();
+    if (lane === undefined) return undefined;
+    this.#lanes.remove(lane);
+    lane.server.unshare();
+    // A cancel may be on its way, or something troublesome in its settings.
+    if (lane.server.state.kind !== 'idle' || this.#resetPlan(lane.server) !== 'nothing') {
+      this.#free(lane.server);
+      return this.#takeIdle();
+    }
+    return lane.server;
+  }
+
+  /** Those who need a server of their own, and will get none by growth, get the lanes' as these become empty. */
+  #closeLanes(): void {
+    if (this.#lanes.length === 0) return;
+    this.#lanes.close(Math.min(this.#lanes.length, this.#waiters.alone - this.#connecting - this.#soonFree()));
+  }
+
+  onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void {
+    const { laneStallMs, laneReplyBytesMax } = this.policy;
+    // On a lane the watch says what was slow: it does not take a busy event loop for it.
+    shape.observe(ms, !shared && ms > laneStallMs, bytes > laneReplyBytesMax);
+  }
+
+  onReadEnd(server: ServerConnection, read: SharedRead): void {
+    const lane = this.#lanes.of(server);
+    lane?.remove(read.shape);
+    if (read.rerun === 'writes') read.shape.barWrites();
+    if (read.rerun !== undefined) this.#rerun(read, read.rerun);
+    else if (!read.dropped) read.reader.onReadDone();
+    // What it did may have ended the lane, or sent another read.
+    if (lane === undefined || this.#lanes.of(server) !== lane) return;
+    if (lane.empty && (lane.closing || this.#waiters.alone > 0)) this.#endLane(lane);
+    this.#serveReads();
+  }
+
+  onReadsLost(_server: ServerConnection, reads: readonly SharedRead[]): void {
+    for (const read of reads) this.#rerun(read, 'lost');
+  }
+
+  #rerun(read: SharedRead, cause: RerunCause): void {
+    this.traffic.lanes.reruns[cause]++;
+    read.reader.onReadReturned(read);
+  }
+
+  /** Leaves the server to the read it is at; those behind it are sent again elsewhere. */
+  #isolate(lane: Lane, cause: RerunCause): void {
+    lane.closing = true;
+    for (const read of lane.server.channel.takeReads('second')) this.#rerun(read, cause);
+  }
+
+  /** Nobody waits for the read any more. If it runs for long it is cancelled. */
+  dropRead(server: ServerConnection, read: SharedRead): void {
+    server.channel.dropRead(read);
+    if (server.channel.firstRead === read) server.peer.resume();
+    this.#watchStalls();
+  }
+
+  /** Its client does not take the answer as fast as it comes: nobody else waits for that. */
+  holdRead(server: ServerConnection, read: SharedRead): void {
+    const lane = this.#lanes.of(server);
+    if (lane === undefined || server.channel.firstRead !== read) return;
+    this.#isolate(lane, 'pressure');
+    server.peer.pause();
+  }
+
+  /** One timer while there is anything to watch, none per read. */
+  #watchStalls(): void {
+    this.#stallWatch ??= setTimeout(() => {
+      // What has arrived meanwhile is read first: a busy event loop is no stall of the server's.
+      setImmediate(() => {
+        this.#stallWatch = undefined;
+        this.#lookForStalls();
+      });
+    }, this.policy.laneStallMs);
+  }
+
+  #lookForStalls(): void {
+    const now = this.#context.clock.now();
+    let watch = false;
+    for (const lane of [...this.#lanes]) {
+      const { channel } = lane.server;
+      const first = channel.firstRead;
+      if (first === undefined) continue;
+      const stalled = now - (channel.queryStartedMs ?? now) >= this.policy.laneStallMs;
+      if (stalled && !first.stalled) {
+        first.stalled = true;
+        first.shape.stalled();
+      }
+      if (stalled && (channel.reads > 1 || !lane.closing)) this.#isolate(lane, 'stalled');
+      if (stalled && first.dropped && !channel.cancelSent) {
+        this.#isolate(lane, 'cancelled');
+        channel.cancelSent = true;
+        void this.cancel(lane.server);
+      }
+      watch ||= !stalled || (first.dropped && !channel.cancelSent);
+    }
+    if (watch) this.#watchStalls();
+  }
+
+  /** Reads that wait go where there is room. */
+  #serveReads(): void {
+    while (!this.#paused) {
+      const first = this.#waiters.first();
+      if (first?.read === undefined) return;
+      const { reader, shape } = first.read;
+      const lane = this.#lanes.choose(reader.channel.settings, this.policy.lane, true);
+      if (lane === undefined) return;
+      this.#waiters.leave(first);
+      reader.onShare(this.#sendOn(lane, shape, this.#context.clock.now() - first.sinceMs), shape);
     }
   }
 
@@ -449,8 +648,13 @@ export class Pool implements ServerOwner {
     }
   }
 
-  #serve(ticket: Ticket<PoolClient>, server: ServerConnection): void {
-    const { client } = ticket;
+  #serve(ticket: PoolTicket, server: ServerConnection): void {
+    const { client, read } = ticket;
+    if (read !== undefined && read.shape.barrier === undefined) {
+      this.#makeLane(server, client.channel.settings);
+      this.#serveReads();
+      return;
+    }
     this.#waiters.leave(ticket);
     this.#lend(server, client, this.#context.clock.now() - ticket.sinceMs);
     client.onLease(server);
@@ -474,14 +678,15 @@ export class Pool implements ServerOwner {
     return error.sqlstate === '57P03' ? Math.min(restartRetryMs, serverLoginRetryMs) : serverLoginRetryMs;
   }
 
-  #grow(): void {
+  /** @param wanted servers that would be of use beside those waited for */
+  #grow(wanted = 0): void {
     if (this.#closed || this.#paused) return;
     const failure = this.#failure;
     if (failure !== undefined && this.#context.clock.now() - failure.atMs < this.#retryMs(failure.error)) return;
     const inFlightMax = failure === undefined ? connectsInFlightMax : 1;
     while (
       this.#connecting < inFlightMax &&
-      (this.#waiters.length > this.#connecting + this.#soonFree() ||
+      (this.#waiters.length + wanted > this.#connecting + this.#soonFree() ||
         this.#belowMinimum() ||
         this.#welcomeWaiters.size > this.#connecting) &&
       this.#servers.size + this.#connecting < this.#sizeMax()
@@ -632,6 +837,8 @@ export class Pool implements ServerOwner {
     if (!this.#servers.delete(server)) return;
     const place = this.#idle.indexOf(server);
     if (place >= 0) this.#idle.splice(place, 1);
+    const lane = this.#lanes.of(server);
+    if (lane !== undefined) this.#lanes.remove(lane);
     this.#context.budget.give(this.database, this.user);
     this.#destroy(server);
     this.disconnects++;
@@ -654,7 +861,7 @@ export class Pool implements ServerOwner {
   /** Closes one idle server so that another pool may have its place. Answers whether there was one. */
   giveWay(): boolean {
     if (this.#servers.size <= this.settings.min_pool_size) return false;
-    const server = this.#idle.shift();
+    const server = this.#idle.shift() ?? this.#takeEmptyLane();
     if (server === undefined) return false;
     server.close();
     return true;
@@ -715,6 +922,9 @@ export class Pool implements ServerOwner {
         case 'active':
           this.#sweepActive(server, state.lessee as PoolClient, now);
           break;
+        case 'shared':
+          this.#sweepShared(server, now);
+          break;
         case 'tested':
         case 'being_canceled': {
           const msMax =
@@ -728,6 +938,23 @@ export class Pool implements ServerOwner {
           break;
         default:
           state satisfies never;
+      }
+    }
+  }
+
+  #sweepShared(server: ServerConnection, now: number): void {
+    const lane = this.#lanes.of(server);
+    if (lane === undefined) return;
+    const { query_timeout } = this.settings;
+    const { queryStartedMs, firstRead } = server.channel;
+    lane.closing ||= this.#retired(server, now);
+    if (lane.empty) {
+      if (lane.closing || now - lane.usedMs >= laneIdleMs) this.#endLane(lane);
+    } else if (queryStartedMs !== undefined && query_timeout > 0 && now - queryStartedMs >= query_timeout * 1_000) {
+      if (firstRead?.dropped === false) {
+        (firstRead.reader as PoolReader).onTimedOut(
+          timedOut('query_timeout', '57014', 'Make the query faster, or raise query_timeout.'),
+        );
       }
     }
   }
@@ -764,6 +991,15 @@ export class Pool implements ServerOwner {
     this.#generation++;
     this.#failure = undefined;
     for (const server of [...this.#idle]) server.close();
+    this.#endLanes();
+  }
+
+  /** Those with reads to answer take no more. */
+  #endLanes(): void {
+    for (const lane of [...this.#lanes]) {
+      lane.closing = true;
+      if (lane.empty) this.#endLane(lane);
+    }
   }
 
   /** The host name has other addresses now: servers at none of them are closed when next idle. */
@@ -780,6 +1016,7 @@ export class Pool implements ServerOwner {
   pause(): void {
     this.#paused = true;
     for (const server of [...this.#idle]) server.close();
+    this.#endLanes();
   }
 
   resume(): void {
@@ -807,6 +1044,8 @@ export class Pool implements ServerOwner {
   close(): void {
     this.#closed = true;
     for (const server of [...this.#idle]) server.close();
+    this.#endLanes();
+    clearTimeout(this.#stallWatch);
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
     for (const waiting of this.#welcomeWaiters) waiting.reject(error);
     this.#welcomeWaiters.clear();

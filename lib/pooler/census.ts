@@ -48,9 +48,10 @@ export function takeCensus(pooler: Pooler): Census {
     switch (state.kind) {
       case 'idle':
       case 'active':
+      case 'reading':
       case 'waiting': {
         const counted = byPool.get(state.session.pool);
-        if (counted !== undefined) counted.clients[state.kind]++;
+        if (counted !== undefined) counted.clients[state.kind === 'reading' ? 'active' : state.kind]++;
         break;
       }
       case 'login': {

@@ -10,6 +10,7 @@ import {
   isReadBack,
   isSettingName,
   opaque,
+  ReadShape,
   type StatementUse,
 } from '../session/index.js';
 import {
@@ -242,7 +243,9 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     if (name.endsWith('pg_prepared_statement')) draft.effects |= Effect.ShowsStatements;
     if (name.endsWith('pg_listening_channels')) draft.effects |= Effect.ShowsChannels;
   }
-  if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) return inert;
+  if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
+    return facts.laneCandidate && !facts.tables.some(isOfServer) ? footprint({ read: new ReadShape() }) : inert;
+  }
   return withPolicies(
     footprint({
       effects: draft.effects,
@@ -255,6 +258,11 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     }),
     policies,
   );
+}
+
+/** Tables that may show the one server connection they are read on, or that differ from one to the next. */
+function isOfServer({ schema, name }: StatementFacts['tables'][number]): boolean {
+  return name.startsWith('pg_') || schema === 'information_schema';
 }
 
 /** Writes that may call nextval are no hazard of their own, but they are what `sequence = pin` is about. */

@@ -994,6 +994,9 @@ function policyOf(config: Config): PoolPolicy {
     queryWaitNotifyMs: weir.query_wait_notify * 1_000,
     statementsMax: weir.max_prepared_statements,
     cancelWaitMs: weir.cancel_wait_timeout * 1_000,
+    laneStallMs: weir.lane_stall_ms,
+    laneReplyBytesMax: weir.lane_reply_limit,
+    lane: { depthMax: weir.lane_depth, busyMs: weir.lane_busy_us / 1_000 },
   };
 }
 

@@ -5,8 +5,8 @@ import {
   Effect,
   type Footprint,
   type HazardName,
-  inert,
   opaque,
+  type ReadShape,
   type Settings,
   Statement,
   type StatementRegistry,
@@ -185,6 +185,60 @@ export class ClientChannel extends FrameStream {
     this.toClient.writeOwned(errorResponse(error));
   }
 
+  /** What the bytes read, if they are one whole batch of one read that may share a server; nothing of them is taken. */
+  readAhead(bytes: Buffer, start: number, end: number): ReadShape | undefined {
+    if (this.#transparent || this.#terminated || this.#cancelled || this.midMessage || !this.settings.isShareable) {
+      return undefined;
+    }
+    if (bytes[start] === Frontend.Query) {
+      if (this.#limits.simpleProtocol === 'refused' || frameEnd(bytes, start, end) !== end) return undefined;
+      if (end - start > this.#limits.inspectBytesMax) return undefined;
+      return this.#host.inspect(bytes, start + headerBytes, end - 1).read;
+    }
+    return this.#readBatchAhead(bytes, start, end);
+  }
+
+  /** Of Parse without a name, Bind, Describe, Execute and Sync, the first and third of which need not be there. */
+  #readBatchAhead(bytes: Buffer, start: number, end: number): ReadShape | undefined {
+    let shape: ReadShape | undefined;
+    let bound = false;
+    for (let at = start; at < end; ) {
+      const next = frameEnd(bytes, at, end);
+      if (next < 0) return undefined;
+      const body = at + headerBytes;
+      switch (bytes[at]) {
+        case Frontend.Parse: {
+          if (at !== start || bytes[body] !== 0) return undefined;
+          const textEnd = bytes.indexOf(0, body + 1);
+          if (textEnd < 0 || textEnd >= next) return undefined;
+          shape = this.#host.inspect(bytes, body + 1, textEnd).read;
+          break;
+        }
+        case Frontend.Bind: {
+          // One portal, without a name.
+          if (bound || bytes[body] !== 0) return undefined;
+          bound = true;
+          const nameEnd = bytes.indexOf(0, body + 1);
+          if (nameEnd < 0 || nameEnd >= next) return undefined;
+          if (at === start) shape = this.#statementOf(bytes, body + 1, nameEnd)?.footprint.read;
+          else if (nameEnd !== body + 1) return undefined;
+          break;
+        }
+        case Frontend.Describe:
+        case Frontend.Execute:
+          if (!bound) return undefined;
+          break;
+        case Frontend.Sync:
+          return bound && next === end ? shape : undefined;
+        default:
+          return undefined;
+      }
+      if (shape === undefined) return undefined;
+      at = next;
+    }
+    return undefined;
+  }
+
   /** While its server is looked at, what the client has there is not known. */
   get #hasToWait(): boolean {
     return this.server?.ladder.asking === true;
@@ -315,6 +369,7 @@ export class ClientChannel extends FrameStream {
     }
     const server = this.server ?? this.#host.lease();
     if (server === undefined) return undefined;
+    if (server.sharing) return server;
     const { quiet } = server;
     if (server.fresh) {
       server.fresh = false;
@@ -339,7 +394,7 @@ export class ClientChannel extends FrameStream {
   #mark(server: ServerChannel, footprint: Footprint): void {
     // What a statement names may be the client's own function or table: nothing is known of it then.
     if (this.settings.shadowsCatalog) server.ladder.effects |= Effect.Unknown | Effect.Distrusted;
-    if (footprint === inert) return;
+    if (footprint.isInert) return;
     const { effects } = footprint;
     if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
     if ((effects & Effect.Listens) !== 0 && !this.#canBeListenedFor) server.ladder.keepListening();
@@ -482,7 +537,7 @@ export class ClientChannel extends FrameStream {
     if (this.#transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
-    } else if (footprint !== inert || this.settings.shadowsCatalog) {
+    } else if (!footprint.isInert || this.settings.shadowsCatalog) {
       if (footprint.refused !== undefined) {
         this.#session.onHazards(footprint);
         return this.#refuseQuery(server, refusal(footprint.refused));
@@ -532,7 +587,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
-    if (footprint !== inert) this.#readyForParse(server, footprint);
+    if (!footprint.isInert) this.#readyForParse(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
       const made = new Statement('', Buffer.from(body), footprint);
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
@@ -681,7 +736,7 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.binds++;
-    if (known !== undefined && known.footprint !== inert) this.#readyFor(server, known.footprint);
+    if (known !== undefined && !known.footprint.isInert) this.#readyFor(server, known.footprint);
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       if (known !== undefined) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
@@ -745,7 +800,7 @@ export class ClientChannel extends FrameStream {
 
   /** A statement is bound: some of what it leaves behind may hang on its parameters, which begin at `from`. */
   #markBound(server: ServerChannel, footprint: Footprint, bytes: Buffer, from: number, end: number): void {
-    if (footprint === inert && !this.settings.shadowsCatalog) return;
+    if (footprint.isInert && !this.settings.shadowsCatalog) return;
     this.#mark(server, footprint);
     // Once it is executed: what is prepared from here on is closed before, whether it is or not.
     if ((footprint.effects & Effect.ForgetsStatements) !== 0) server.statementsForgotten();
@@ -874,6 +929,13 @@ const listing = /pg_prepared_statement/i;
 /** A list of statements is made by the one that stands in it under the client's name. */
 function showsItself({ footprint }: Statement): boolean {
   return (footprint.effects & (Effect.ShowsStatements | Effect.Unknown)) === Effect.ShowsStatements;
+}
+
+/** Where the message that begins at `at` ends; -1 if not before `end`. */
+function frameEnd(bytes: Buffer, at: number, end: number): number {
+  if (end - at < headerBytes) return -1;
+  const next = at + 1 + bytes.readUInt32BE(at + 1);
+  return next > at + 4 && next <= end ? next : -1;
 }
 
 const noName: Buffer = Buffer.alloc(0);

@@ -15,3 +15,4 @@ export {
   type Traffic,
 } from './ports.js';
 export { ServerChannel } from './server-channel.js';
+export { type Reader, type RerunCause, rerunCauses, SharedRead } from './shared-read.js';

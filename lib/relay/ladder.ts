@@ -17,6 +17,7 @@ import {
   Settings,
   Statement,
   type StatementUse,
+  troublesome,
 } from '../session/index.js';
 import {
   ownQueryMessage,
@@ -34,9 +35,6 @@ export type Standing = 'free' | 'asking' | 'kept';
 
 /** What must happen to a server that nobody has before it is lent. */
 export type ResetPlan = 'nothing' | 'troublesome' | 'smart' | 'discard_all' | 'destroy';
-
-/** With these a server that is put by ends by itself, or keeps weir's own statements for the next client from being run. */
-const troublesome = ['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable'];
 
 /** Removes all that a client leaves but prepared statements, whose names are weir's own. */
 export const smartReset = [
@@ -149,6 +147,16 @@ export class Ladder {
     this.#compared = false;
     if (this.#owner === client.id) return;
     this.#owner = client.id;
+    this.#clearResidue();
+  }
+
+  /** The same for reads of several clients. */
+  beginShared(): void {
+    this.#owner = nobody;
+    this.#clearResidue();
+  }
+
+  #clearResidue(): void {
     const residue = this.#residue;
     if (residue === Effect.None) return;
     this.#residue = Effect.None;

@@ -1,9 +1,18 @@
 // The two sides of the relay as the relay sees them: a port to write to, and listeners for what only upper layers can decide.
 
 import { TimeHistogram } from '../metrics/index.js';
-import { type ChannelUse, type Footprint, type HazardName, hazardNames } from '../session/index.js';
+import {
+  type ChannelUse,
+  type Footprint,
+  type HazardName,
+  hazardNames,
+  type ReadBarrier,
+  type ReadShape,
+  readBarriers,
+} from '../session/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { ServerChannel } from './server-channel.js';
+import { type RerunCause, rerunCauses, type SharedRead } from './shared-read.js';
 
 /** How a server was brought back to its beginning. */
 export const resetKinds = ['targeted', 'smart', 'discard_all', 'destroy', 'server_reset_query'] as const;
@@ -73,6 +82,10 @@ export interface ServerHost {
   onFatal(fields: ServerErrorFields): void;
   /** The session has something weir did not know of. */
   onLeak(cause: string, what: string): void;
+  /** A read has run, alone or on a shared server: how long it took and how long its answer was. */
+  onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void;
+  /** A shared read has been answered, or is to be run again. */
+  onReadEnd(read: SharedRead): void;
   /** The stream makes no sense any more: both sides must be closed and the server never used again. */
   onDoubt(reason: string): void;
 }
@@ -91,6 +104,19 @@ export interface Traffic {
   binds: number;
   replays: number;
   readonly ladder: LadderCounts;
+  readonly lanes: LaneCounts;
+}
+
+/** What became of reads that could share a server. */
+export interface LaneCounts {
+  /** Sent on a shared server. */
+  reads: number;
+  /** Not sent there, by what was wrong with their shape. */
+  readonly refused: Record<ReadBarrier, number>;
+  /** Run once more on a server of their own. */
+  readonly reruns: Record<RerunCause, number>;
+  /** How long reads waited behind others' on their server. */
+  readonly waitTime: TimeHistogram;
 }
 
 /** What was done about what clients left behind. */
@@ -128,6 +154,12 @@ export function newTraffic(): Traffic {
       pins: zeros(hazardNames),
       leaks: zeros(hazardNames),
       reprepared: 0,
+    },
+    lanes: {
+      reads: 0,
+      refused: zeros(readBarriers),
+      reruns: zeros(rerunCauses),
+      waitTime: new TimeHistogram(),
     },
   };
 }

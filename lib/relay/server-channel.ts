@@ -1,6 +1,13 @@
 // From server to client: matches every reply with what is owed, forwards, swallows or answers, and notices when a batch ends.
 
-import { Effect, isReplayed, type ServerStatements, Settings, type Statement } from '../session/index.js';
+import {
+  Effect,
+  isReplayed,
+  type ReadShape,
+  type ServerStatements,
+  Settings,
+  type Statement,
+} from '../session/index.js';
 import { assert, type Clock, Ring } from '../util/index.js';
 import {
   Action,
@@ -26,6 +33,7 @@ import type { ClientChannel } from './client-channel.js';
 import { Ladder } from './ladder.js';
 import { Expect, type Owed, type OwnDone, owedOwn, owedOwnSync, owedSilent, owedSkip, type Undo } from './owed.js';
 import type { Port, ServerHost, Traffic } from './ports.js';
+import type { RerunCause, SharedRead } from './shared-read.js';
 
 const heldBytesMax = 64 * 1024;
 
@@ -58,6 +66,10 @@ const answers = [
   { tag: Backend.CommandComplete, action: Action.Whole, holdBytesMax: heldBytesMax },
 ];
 const busyTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Forward }]);
+/** For the beginning of the answer to a shared read. */
+const sharedTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Header }]);
+/** The beginning of an answer that is held back until it is sure that it is one. */
+const beginningBytesMax = 16 * 1024;
 /** A row of weir's own queries; one has a statement's text, or a setting's value. */
 const ownRowBytesMax = 4 * 1024 * 1024;
 const ownRowsMax = 20_000;
@@ -94,6 +106,8 @@ function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
 }
 
 const inFailedTransaction = '25P02';
+const readOnlyTransaction = '25006';
+const canceled = '57014';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
 
@@ -122,6 +136,18 @@ export class ServerChannel extends FrameStream {
   /** Whether what comes now is for the client: that of the head of `#owed`. */
   #visible = true;
   #client: ClientChannel | undefined;
+
+  /** Lent to reads of several clients: `#client` is whose read is being answered. */
+  #sharing = false;
+  /** Their reads, in the order they were sent. */
+  readonly #reads = new Ring<SharedRead>(2);
+  /** Those answered by what is being received. */
+  readonly #readsEnded: SharedRead[] = [];
+  /** A cancel request has been sent while it was shared: it may hit any of them. */
+  cancelSent = false;
+  /** The read that a client with a lease has sent, to be measured. */
+  measured: ReadShape | undefined;
+  #replyBytes = 0;
 
   /** Settings as the server has them, or will once it has read what weir wrote. */
   settings: Settings;
@@ -265,6 +291,62 @@ export class ServerChannel extends FrameStream {
     this.transactionStartedMs = undefined;
   }
 
+  /** Makes it ready for reads of several clients with these settings: at first, and whenever nothing is owed. */
+  beginSharing(settings: Settings, traffic: Traffic): void {
+    assert(this.#client === undefined && this.#reads.length === 0, 'a server is shared while nobody else has it');
+    assert(this.quiet && !this.midMessage, 'a server is shared only when nothing is owed');
+    this.traffic = traffic;
+    this.usedSinceReset = true;
+    this.cancelSent = false;
+    this.#sharing = true;
+    this.ladder.beginShared();
+    if (this.settings !== settings) this.replay(settings);
+  }
+
+  endSharing(): void {
+    assert(this.#reads.length === 0, 'a shared server is taken back when all reads are answered');
+    this.#sharing = false;
+    this.transactionStartedMs = undefined;
+  }
+
+  get sharing(): boolean {
+    return this.#sharing;
+  }
+
+  get reads(): number {
+    return this.#reads.length;
+  }
+
+  get firstRead(): SharedRead | undefined {
+    return this.#reads.peek();
+  }
+
+  /** The batch that is sent next is this read. */
+  share(read: SharedRead): void {
+    assert(this.#sharing && this.complete, 'reads are sent to shared servers, each as one batch');
+    this.#reads.push(read);
+    if (this.#reads.length === 1) this.#client = read.reader.channel;
+  }
+
+  /** Its answer goes nowhere. */
+  dropRead(read: SharedRead): void {
+    read.dropped = true;
+    read.held = undefined;
+    if (this.#reads.peek() === read) this.#client = undefined;
+  }
+
+  /** All reads but the first, which are not answered here any more; the first too where the server is lost. */
+  takeReads(from: 'first' | 'second'): SharedRead[] {
+    const taken: SharedRead[] = [];
+    for (let i = from === 'first' ? 0 : 1; i < this.#reads.length; i++) {
+      const read = this.#reads.at(i) as SharedRead;
+      if (read.dropped) continue;
+      taken.push(read);
+      this.dropRead(read);
+    }
+    return taken;
+  }
+
   /** Ends the lease; whatever the server still sends reaches nobody. */
   detach(): void {
     this.ladder.end();
@@ -277,6 +359,7 @@ export class ServerChannel extends FrameStream {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#reads.clear();
     for (let entry = this.#owed.shift(); entry !== undefined; entry = this.#owed.shift()) this.#settle(entry);
     this.#client = undefined;
     this.statements.clear();
@@ -297,6 +380,11 @@ export class ServerChannel extends FrameStream {
       this.#batchOver = false;
       if (!this.#closed) this.#host.onBatchEnd();
     }
+    if (this.#readsEnded.length > 0) this.#tellReaders();
+  }
+
+  #tellReaders(): void {
+    for (const read of this.#readsEnded.splice(0)) this.#host.onReadEnd(read);
   }
 
   /** Records a message to the server that will be answered; it is written right after. */
@@ -352,7 +440,7 @@ export class ServerChannel extends FrameStream {
 
   /** The message that is sent next uses a named statement: where it is the first of its batch, the batch is recorded. */
   beginRecord(): void {
-    if (this.#batchOpen || this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
+    if (this.#sharing || this.#batchOpen || this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
     this.#record.begin();
   }
 
@@ -368,14 +456,9 @@ export class ServerChannel extends FrameStream {
   #runAgain(statement: Statement): boolean {
     if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
     if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
+    if (!this.#asksForColumns()) return false;
     const entries: Owed[] = [];
-    let asksForColumns = false;
-    for (let i = 0; i < this.#owed.length; i++) {
-      const entry = this.#owed.at(i) as Owed;
-      if (entry.expect === Expect.Described) asksForColumns = true;
-      entries.push(entry);
-    }
-    if (!asksForColumns) return false;
+    for (let i = 0; i < this.#owed.length; i++) entries.push(this.#owed.at(i) as Owed);
     const batch = this.#record.take();
     this.#owed.clear();
     this.#batchesOwed = 0;
@@ -580,7 +663,12 @@ export class ServerChannel extends FrameStream {
   protected onHeader(tag: number): Verdict {
     const expected = ends[tag] as number;
     const head = this.#owed.peek();
+    if (tag === Backend.DataRow) {
+      this.#startReply();
+      return Verdict.Keep;
+    }
     if (expected !== 255) {
+      if (expected === Expect.Executed) this.#startReply();
       if (head === undefined) return this.#doubt('a reply that nobody asked for');
       if (head.expect === expected) return this.#endEntry(head);
       // A Query's replies come without entries of their own.
@@ -622,6 +710,16 @@ export class ServerChannel extends FrameStream {
         // A notice between batches belongs to whoever holds the server.
         return this.#visible ? Verdict.Keep : Verdict.Drop;
     }
+  }
+
+  /** From here on the answer to a shared read cannot be taken back. */
+  #startReply(): void {
+    const read = this.#reads.peek();
+    if (read === undefined || read.started || !this.#visible) return;
+    read.started = true;
+    if (read.held !== undefined) this.#client?.toClient.writeOwned(read.held);
+    read.held = undefined;
+    this.useTable(busyTable);
   }
 
   #onOwnRow(bytes: Buffer, start: number, end: number): Verdict {
@@ -679,15 +777,31 @@ export class ServerChannel extends FrameStream {
   protected emit(bytes: Buffer, start: number, end: number): void {
     if (!this.#visible || this.#client === undefined) return;
     this.traffic.bytesSent += end - start;
+    this.#replyBytes += end - start;
+    const read = this.#sharing ? this.#reads.peek() : undefined;
+    if (read !== undefined && !read.started) {
+      read.hold(Buffer.from(bytes.subarray(start, end)));
+      if (this.#replyBytes > beginningBytesMax) this.#startReply();
+      return;
+    }
     this.#client.toClient.write(bytes, start, end);
   }
 
   protected afterKept(): void {
+    const ended = this.#batchEnded;
+    this.#batchEnded = false;
+    if (ended && this.#sharing) this.#endRead();
     this.#advance();
-    if (this.#batchEnded) {
-      this.#batchEnded = false;
-      this.#afterBatch();
-    }
+    if (ended && !this.#sharing) this.#afterBatch();
+  }
+
+  /** The answer to a shared read has come: what follows is the next one's. */
+  #endRead(): void {
+    const read = this.#reads.shift();
+    assert(read !== undefined, 'a shared server answers reads');
+    this.#readsEnded.push(read);
+    const next = this.#reads.peek();
+    this.#client = next === undefined || next.dropped ? undefined : next.reader.channel;
   }
 
   /** The head's reply is here: the entry goes, its reply to the client or nowhere. */
@@ -734,7 +848,9 @@ export class ServerChannel extends FrameStream {
     }
     const head = this.#owed.peek();
     this.#visible = head?.visible ?? true;
-    this.useTable(head === undefined ? quietTable : head.done === undefined ? busyTable : ownTable);
+    if (head === undefined) this.useTable(quietTable);
+    else if (head.done !== undefined) this.useTable(ownTable);
+    else this.useTable(this.#sharing && this.#reads.peek()?.started === false ? sharedTable : busyTable);
   }
 
   #advanceOrWait(): void {
@@ -788,8 +904,15 @@ export class ServerChannel extends FrameStream {
     this.#batchEnded = true;
     const now = this.#clock.now();
     const traffic = this.traffic;
+    if (this.#sharing) return this.#endSharedBatch(status, now);
     traffic.queries++;
-    if (this.queryStartedMs !== undefined) traffic.queryTime.observe(now - this.queryStartedMs);
+    if (this.queryStartedMs !== undefined) {
+      const ms = now - this.queryStartedMs;
+      traffic.queryTime.observe(ms);
+      if (this.measured !== undefined) this.#host.onReadRun(this.measured, ms, this.#replyBytes, false);
+    }
+    this.measured = undefined;
+    this.#replyBytes = 0;
     if (status === TransactionStatus.Idle) {
       traffic.transactions++;
       if (this.transactionStartedMs !== undefined) traffic.transactionTime.observe(now - this.transactionStartedMs);
@@ -799,6 +922,27 @@ export class ServerChannel extends FrameStream {
       this.idleInTransactionSinceMs = now;
     }
     this.queryStartedMs = undefined;
+    return Verdict.KeepThenCall;
+  }
+
+  /** What is counted is what clients asked, not what was run for nobody. */
+  #endSharedBatch(status: TransactionStatus, now: number): Verdict {
+    if (status !== TransactionStatus.Idle) return this.#doubt('a shared read has begun a transaction');
+    const read = this.#reads.peek();
+    assert(read !== undefined, 'a shared server answers reads');
+    this.#startReply();
+    const ms = now - (this.queryStartedMs ?? now);
+    this.#host.onReadRun(read.shape, ms, this.#replyBytes, true);
+    this.#replyBytes = 0;
+    if (!read.dropped) {
+      this.traffic.queries++;
+      this.traffic.transactions++;
+      this.traffic.queryTime.observe(ms);
+      this.traffic.transactionTime.observe(ms);
+    }
+    const next = this.#reads.at(1);
+    if (next !== undefined) this.traffic.lanes.waitTime.observe(now - next.sentMs);
+    this.queryStartedMs = next === undefined ? undefined : now;
     return Verdict.KeepThenCall;
   }
 
@@ -913,7 +1057,8 @@ export class ServerChannel extends FrameStream {
       this.#visible = this.#client !== undefined;
       this.#host.onError(fields, false);
       this.#host.onFatal(fields);
-      return Verdict.Keep;
+      // Who shares the server and has nothing of an answer yet is served by another one.
+      return this.#sharing && this.#reads.peek()?.started !== true ? Verdict.Drop : Verdict.Keep;
     }
     if (head === undefined) {
       this.#host.onError(fields, this.#client === undefined);
@@ -929,6 +1074,7 @@ export class ServerChannel extends FrameStream {
       }
       return Verdict.Drop;
     }
+    const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, head) : undefined;
     if (fields.sqlstate === changedResult && head.statement !== undefined) {
       this.statements.outdate(head.statement);
       if (this.#runAgain(head.statement)) {
@@ -936,9 +1082,15 @@ export class ServerChannel extends FrameStream {
         return Verdict.Drop;
       }
     }
+    const read = this.#reads.peek();
+    if (rerun !== undefined && read !== undefined) {
+      read.rerun = rerun;
+      this.dropRead(read);
+    }
     this.ladder.onRollback();
     this.emitBefore();
     this.#visible = true;
+    this.#startReply();
     if (this.#copyIn && this.#syncsOverlooked > 0 && (this.#syncsUncertain || !readingCopy.test(fields.where ?? ''))) {
       // Whether the server read the Sync inside the COPY or after its error cannot be told apart.
       return this.#doubt('COPY failed where a Sync may or may not count');
@@ -963,6 +1115,25 @@ export class ServerChannel extends FrameStream {
     if (!replaced) return Verdict.KeepThenCall;
     this.#advance();
     return Verdict.Drop;
+  }
+
+  /** Why a shared read that failed is run once more on a server of its own; undefined where the error is the client's. */
+  #rerunAfter(sqlstate: string, head: Owed): RerunCause | undefined {
+    const read = this.#reads.peek();
+    if (read === undefined || read.started || read.dropped) return undefined;
+    if (sqlstate === readOnlyTransaction) return 'writes';
+    if (sqlstate === canceled && this.cancelSent) return 'cancelled';
+    return sqlstate === changedResult && head.statement !== undefined && this.#asksForColumns() ? 'changed' : undefined;
+  }
+
+  /** Whether the batch that is being answered describes what it returns: a client that remembers it must see the error. */
+  #asksForColumns(): boolean {
+    for (let i = 0; i < this.#owed.length; i++) {
+      const { expect } = this.#owed.at(i) as Owed;
+      if (expect === Expect.Described) return true;
+      if (expect <= Expect.ReadyForQuery) return false;
+    }
+    return false;
   }
 
   /** The error with the name the client knows its statement by, where PostgreSQL tells weir's. */

@@ -1,8 +1,8 @@
 // One server connection from its login to its end: a state, a socket, a channel, health checks, resets and cancels.
 
 import type { Peer, PeerHandler } from '../net/index.js';
-import { type ClientChannel, ServerChannel, type ServerHost, type Traffic } from '../relay/index.js';
-import { isReplayed, ServerStatements, Settings, type StatementRegistry } from '../session/index.js';
+import { type ClientChannel, ServerChannel, type ServerHost, type SharedRead, type Traffic } from '../relay/index.js';
+import { isReplayed, type ReadShape, ServerStatements, Settings, type StatementRegistry } from '../session/index.js';
 import { firstAttempt } from '../tls/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import { cancelRequestMessage, ownQueryMessage, type ServerErrorFields, terminateMessage } from '../wire/index.js';
@@ -30,6 +30,8 @@ export type ServerState =
   /** Ready to be lent. */
   | { readonly kind: 'idle'; readonly sinceMs: number }
   | { readonly kind: 'active'; readonly lessee: Lessee; readonly sinceMs: number }
+  /** Lent to reads of several clients. */
+  | { readonly kind: 'shared'; readonly sinceMs: number }
   /** Being reset, checked or drained; lent to nobody. PgBouncer calls it tested. */
   | { readonly kind: 'tested'; readonly sinceMs: number; readonly what: 'reset' | 'check' | 'drain' }
   /** Only a cancel request on its way keeps it from being lent. */
@@ -43,6 +45,12 @@ export interface ServerOwner {
   onServerError(server: ServerConnection, fields: ServerErrorFields): void;
   /** Its session has something that weir did not believe it to have. */
   onLeak(server: ServerConnection, cause: string, what: string): void;
+  /** A read has run, alone or beside others. */
+  onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void;
+  /** A read on a shared server has been answered, or is to be run again. */
+  onReadEnd(server: ServerConnection, read: SharedRead): void;
+  /** The shared server is lost; these reads had nothing of their answers yet. */
+  onReadsLost(server: ServerConnection, reads: readonly SharedRead[]): void;
   /** What an earlier client left unread has been read. */
   onServerDrained(server: ServerConnection): void;
   /** The state changed from `before`. */
@@ -84,6 +92,8 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   readonly #owner: ServerOwner;
   readonly #clock: Clock;
+  /** The pool's. */
+  readonly #traffic: Traffic;
   readonly #cancelSecret: Buffer;
   #state: ServerState;
   #cancelling: Promise<void> | undefined;
@@ -108,6 +118,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.#cancelSecret = login.cancelSecret;
     this.#owner = owner;
     this.#clock = env.clock;
+    this.#traffic = env.traffic;
     this.connectedMs = env.clock.now();
     this.connectedWallMs = env.clock.wallMs();
     this.requestedWallMs = this.connectedWallMs;
@@ -164,6 +175,27 @@ export class ServerConnection implements PeerHandler, ServerHost {
     const { lessee } = this.#state;
     lessee.channel.server = undefined;
     this.channel.detach();
+    this.#move(
+      this.cancelling
+        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
+        : { kind: 'idle', sinceMs: this.#clock.now() },
+    );
+    this.peer.resume();
+  }
+
+  /** Lends it to reads of several clients, with these settings. */
+  share(settings: Settings): void {
+    assert(this.#state.kind === 'idle' && !this.cancelling, 'only an idle server is shared');
+    this.channel.beginSharing(settings, this.#traffic);
+    this.requestedWallMs = this.#clock.wallMs();
+    this.lent = true;
+    this.#move({ kind: 'shared', sinceMs: this.#clock.now() });
+  }
+
+  /** Takes it back from them: all have been answered. */
+  unshare(): void {
+    assert(this.#state.kind === 'shared', 'a server that is taken back from its readers was shared');
+    this.channel.endSharing();
     this.#move(
       this.cancelling
         ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
@@ -240,13 +272,24 @@ export class ServerConnection implements PeerHandler, ServerHost {
   #closed(error: PoolerError | undefined): void {
     const { lessee } = this;
     const cut = this.channel.midFrame;
+    const reads = this.channel.takeReads('first');
     this.#move({ kind: 'closed' });
     if (lessee !== undefined) lessee.channel.server = undefined;
     this.channel.close();
     this.#owner.onServerClosed(this, error);
+    this.#loseReads(reads, error ?? lost('the pooler closed the server connection'), cut);
     if (lessee !== undefined) {
       lessee.onServerLost(error ?? lost('the pooler closed the server connection'), this.#fatal !== undefined || cut);
     }
+  }
+
+  /** A client that has something of its answer cannot have another one. */
+  #loseReads(reads: readonly SharedRead[], error: PoolerError, cut: boolean): void {
+    const untouched = reads.filter((read) => !read.started);
+    for (const read of reads) {
+      if (read.started) read.reader.onReadLost(error, this.#fatal !== undefined || cut);
+    }
+    if (untouched.length > 0) this.#owner.onReadsLost(this, untouched);
   }
 
   // What the socket says.
@@ -264,6 +307,14 @@ export class ServerConnection implements PeerHandler, ServerHost {
         }),
       );
     }
+  }
+
+  onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void {
+    this.#owner.onReadRun(shape, ms, bytes, shared);
+  }
+
+  onReadEnd(read: SharedRead): void {
+    this.#owner.onReadEnd(this, read);
   }
 
   onPressure(): void {

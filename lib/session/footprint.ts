@@ -1,5 +1,7 @@
 // What a statement may leave behind in the session that runs it, decided once per shape and collected while a lease lasts.
 
+import type { ReadShape } from './read-shape.js';
+
 /** What outlives a transaction, by the names used in configuration, console and metrics. */
 export const hazardNames = [
   'setting',
@@ -95,12 +97,16 @@ export interface Footprint {
   readonly refused: HazardName | undefined;
   /** The statement without its literals, where it is known. */
   readonly example: Buffer | undefined;
+  /** What is known of a read that may share a server with others'. */
+  readonly read: ReadShape | undefined;
   /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
   readonly detailed: boolean;
+  /** Whether it leaves nothing behind and the configuration says nothing about it. */
+  readonly isInert: boolean;
 }
 
 /** Makes a footprint; what is not given is empty. */
-export function footprint(given: Partial<Omit<Footprint, 'detailed'>>): Footprint {
+export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>>): Footprint {
   const full = {
     effects: Effect.None,
     settings: [],
@@ -111,11 +117,13 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed'>>): Footprin
     pins: [],
     refused: undefined,
     example: undefined,
+    read: undefined,
     ...given,
   };
   const { settings, settingParameters, statements, channels, pins } = full;
   const names = settings.length + settingParameters.length + statements.length + channels.length + pins.length;
-  return { ...full, detailed: names > 0 };
+  const isInert = names === 0 && full.effects === Effect.None && full.hazards.length === 0;
+  return { ...full, detailed: names > 0, isInert };
 }
 
 /** Leaves nothing behind. */
@@ -139,7 +147,7 @@ export function withEffects(left: Footprint, effects: number): Footprint {
   }
   let wider = known.get(effects);
   if (wider === undefined) {
-    wider = { ...left, effects: left.effects | effects };
+    wider = footprint({ ...left, effects: left.effects | effects });
     known.set(effects, wider);
   }
   return wider;

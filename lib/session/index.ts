@@ -24,5 +24,6 @@ export {
   probeQuery,
   readProbe,
 } from './probe.js';
-export { isReadBack, isReplayed, isSettingName, isStartupSetting, Settings } from './settings.js';
+export { type ReadBarrier, ReadShape, readBarriers } from './read-shape.js';
+export { isReadBack, isReplayed, isSettingName, isStartupSetting, Settings, troublesome } from './settings.js';
 export { ClientStatements, ServerStatements, Statement, StatementRegistry, type Taken } from './statements.js';

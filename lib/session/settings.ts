@@ -86,6 +86,9 @@ function assignment(name: string, characters: string): string {
 const unparsed =
   /\.|^application_name$|_timeout$|^(log|debug|enable|jit|geqo|vacuum|backend|wal|parallel|track|lock|gin|hash|stats|temp|work|maintenance|logical|plan|commit|effective|cursor|recursive|from|join|constraint|min|max|random|seq|cpu|client_min|client_connection|default_t|default_statistics|default_toast|transaction|idle|tcp|synchronous|bytea_output|extra_float|row_security|password|scram|ssl|zero|ignore|huge|trace|exit|event|createrole|local|dynamic|is_superuser|in_hot|server_|integer_)/;
 
+/** With these a server that is put by ends by itself, or keeps weir's own statements for the next client from being run. */
+export const troublesome = ['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable'] as const;
+
 /** A search_path by which a client's own functions or temporary tables can stand in for what a text seems to name. */
 const shadowing = /pg_temp|pg_catalog/i;
 
@@ -104,6 +107,8 @@ export class Settings {
   readonly shadowsCatalog: boolean;
   /** The setting whose value cannot be carried to another server, if there is one. */
   readonly unportable: string | undefined;
+  /** Whether a server may have them that several clients share. */
+  readonly isShareable: boolean;
   /** The last difference asked for: clients that share a server alternate between few values. */
   #lastFrom: Settings | undefined;
   #lastMessage: Buffer | undefined;
@@ -121,6 +126,8 @@ export class Settings {
       .join('');
     this.shadowsCatalog = shadowing.test(values.get('search_path') ?? '');
     this.unportable = this.#findUnportable();
+    this.isShareable =
+      !this.shadowsCatalog && this.unportable === undefined && !troublesome.some((name) => values.has(name));
   }
 
   #findUnportable(): string | undefined {

@@ -119,12 +119,14 @@ export function isLaneFunction(name: string): boolean {
 
 /** Functions called stable whose answer depends on which server connection is asked, or that take a transaction id. */
 const sessionReaders: ReadonlySet<string> = new Set([
+  'current_setting',
   'pg_backend_pid',
   'pg_cursor',
   'pg_current_xact_id',
   'pg_listening_channels',
   'pg_my_temp_schema',
   'pg_prepared_statement',
+  'pg_show_all_settings',
   'txid_current',
 ]);
 

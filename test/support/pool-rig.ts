@@ -7,8 +7,8 @@ import {
   type PoolClient,
   type PoolEvents,
   type PoolPolicy,
+  type PoolTicket,
   ServerBudget,
-  type Ticket,
 } from '../../lib/pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type ServerChannel } from '../../lib/relay/index.js';
 import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/server/index.js';
@@ -44,7 +44,7 @@ export class TestClient implements PoolClient, ClientHost {
   readonly #pool: Pool;
   readonly #diary: string[];
   server: ServerConnection | undefined;
-  ticket: Ticket<PoolClient> | undefined;
+  ticket: PoolTicket | undefined;
   error: PoolerError | undefined;
   #held: Buffer = Buffer.alloc(0);
 
@@ -236,6 +236,9 @@ export class PoolRig {
         queryWaitNotifyMs: 0,
         statementsMax: 10,
         cancelWaitMs: 0,
+        laneStallMs: 20,
+        laneReplyBytesMax: 16_384,
+        lane: { depthMax: 8, busyMs: 1 },
         ...policy,
       },
       target,

@@ -227,6 +227,10 @@ export class ServerRig implements ServerHost {
 
   onLeak(): void {}
 
+  onReadRun(): void {}
+
+  onReadEnd(): void {}
+
   onDoubt(reason: string): void {
     this.doubts.push(reason);
     this.close();

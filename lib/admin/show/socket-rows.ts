@@ -106,6 +106,7 @@ function clientState(
       };
     case 'idle':
     case 'waiting':
+    case 'reading':
     case 'active': {
       const { session } = state;
       const sinceMs =
@@ -113,13 +114,15 @@ function clientState(
           ? state.ticket.sinceMs
           : state.kind === 'active'
             ? state.server.channel.queryStartedMs
-            : undefined;
+            : state.kind === 'reading'
+              ? state.read.sentMs
+              : undefined;
       return {
         user: session.user,
         database: session.database,
-        state: state.kind,
+        state: state.kind === 'reading' ? 'active' : state.kind,
         ...waited(sinceMs === undefined ? 0 : now - sinceMs),
-        link: state.kind === 'active' ? pointer(state.server.id) : '',
+        link: state.kind === 'active' || state.kind === 'reading' ? pointer(state.server.id) : '',
         application_name: utf8(session.channel.settings.get('application_name') ?? ''),
         prepared_statements: session.channel.statements.size,
         socketState: state.kind === 'waiting' ? 'cl_waiting' : 'cl_active',
@@ -174,6 +177,8 @@ function serverState(pool: Pool, server: ServerConnection, now: number): ServerW
       return state.kind;
     case 'idle':
       return idleWord(pool, state.sinceMs, now);
+    case 'shared':
+      return server.channel.reads > 0 ? 'active' : 'idle';
     case 'closed':
       return undefined;
     default:
