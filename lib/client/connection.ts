@@ -426,8 +426,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     return this.#house.unread;
   }
 
-  preparedBody(text: Buffer, name: string): Buffer | undefined {
-    return this.#house.preparedBody(text, name, this);
+  preparedBody(text: Buffer, name: string, failed: boolean): Buffer | undefined {
+    return this.#house.preparedBody(text, name, failed, this);
   }
 
   onHazards(footprint: Footprint): void {

@@ -75,8 +75,8 @@ export interface House {
   inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint;
   /** What a statement may leave behind that is not read. */
   readonly unread: Footprint;
-  /** The statement that the PREPARE of this name in `text` prepares. */
-  preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined;
+  /** The statement that the PREPARE of this name in `text` has prepared. */
+  preparedBody(text: Buffer, name: string, failed: boolean, connection: ClientConnection): Buffer | undefined;
   /** A statement with hazards runs. */
   hazards(footprint: Footprint, connection: ClientConnection): void;
   /** Who listens for the clients of the pool. */

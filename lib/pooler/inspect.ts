@@ -284,6 +284,17 @@ export function settingsNamedIn(text: string): string[] {
   return [...text.matchAll(namedInCode)].map((match) => (match[1] as string).toLowerCase());
 }
 
+/** Spaces put before a statement, at most. */
+const placeBytesMax = 1024;
+
+/** A part of a text, behind spaces: errors in it tell where in the whole they are. */
+function inPlace(text: Buffer, start: number, end: number): Buffer {
+  if (start > placeBytesMax) return text.subarray(start, end);
+  const part = Buffer.alloc(end, ' ');
+  text.copy(part, start, start, end);
+  return part;
+}
+
 const entriesMax = 10_000;
 const bytesMax = 32 * 1024 * 1024;
 
@@ -363,19 +374,26 @@ export class Inspector {
     return settingsNamedIn(bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax)));
   }
 
-  /** Where in a text the statement lies that its PREPARE of this name prepares; the last one, if there are several. */
+  /** Where in a text the statement lies that its PREPARE of this name prepares; undefined where it cannot be told which of them did. */
   preparedBody(
     text: Buffer,
     name: string,
+    failed: boolean,
     standardConformingStrings: string | undefined,
     encoding: string | undefined,
   ): Buffer | undefined {
     const facts = this.#facts(text, 0, text.length, standardConformingStrings, encoding);
-    for (const hazard of [...facts.hazards].reverse()) {
+    let body: Buffer | undefined;
+    for (const hazard of facts.hazards) {
+      // Behind the first the name is taken: another PREPARE of it fails, unless it was deallocated.
+      if (hazard.kind === 'deallocate' && body !== undefined) {
+        if (failed) return undefined;
+        body = undefined;
+      }
       if (hazard.kind !== 'prepare' || latin1(hazard.name) !== name || hazard.bodyStart < 0) continue;
-      return text.subarray(hazard.bodyStart, hazard.bodyEnd);
+      body ??= inPlace(text, hazard.bodyStart, hazard.bodyEnd);
     }
-    return undefined;
+    return body;
   }
 
   async close(): Promise<void> {

@@ -368,11 +368,12 @@ export class Pooler implements House, PoolEvents {
     return this.#config.weir.track_session_state ? this.#inspector.unread : inert;
   }
 
-  preparedBody(text: Buffer, name: string, connection: ClientConnection): Buffer | undefined {
+  preparedBody(text: Buffer, name: string, failed: boolean, connection: ClientConnection): Buffer | undefined {
     const { settings } = connection.channel;
     return this.#inspector.preparedBody(
       text,
       name,
+      failed,
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );

@@ -382,7 +382,8 @@ export class ClientChannel extends FrameStream {
   /** What the text may leave behind, as the server will read it. */
   #inspect(bytes: Buffer, start: number, end: number): Footprint {
     // What the statements before do to the reading of it is not known yet.
-    const unread = this.server !== undefined && (this.server.ladder.pending & Effect.Lexical) !== 0;
+    const pending = this.server?.ladder.pending ?? Effect.None;
+    const unread = (pending & Effect.Lexical) !== 0 && !isPlain(bytes, start, end);
     const footprint = unread ? this.#host.unread : this.#host.inspect(bytes, start, end);
     if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
     const text = bytes.toString('latin1', start, end); // cold: statements whose effects are not known
@@ -450,8 +451,8 @@ export class ClientChannel extends FrameStream {
     this.#session.onSequenceReader();
   }
 
-  preparedBody(text: string, name: string): Buffer | undefined {
-    return this.#session.preparedBody(Buffer.from(text, 'latin1'), name);
+  preparedBody(text: string, name: string, failed: boolean): Buffer | undefined {
+    return this.#session.preparedBody(Buffer.from(text, 'latin1'), name, failed);
   }
 
   settingNames(): Iterable<string> {
@@ -519,7 +520,15 @@ export class ClientChannel extends FrameStream {
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
-    return this.#query(footprint, forgetsStatements(bytes, start + headerBytes, end) ? 'statements' : 'nothing');
+    const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
+    return this.#query(footprint, forgets ? 'statements' : 'nothing');
+  }
+
+  /** DISCARD ALL in a transaction is refused: what it would have taken stays. */
+  #cannotForget(footprint: Footprint): boolean {
+    const { server } = this;
+    if (server === undefined || server.status === TransactionStatus.Idle || !server.statusStays) return false;
+    return server.status === TransactionStatus.Failed || (footprint.effects & Effect.AllSettings) !== 0;
   }
 
   #query(footprint: Footprint, forgets: 'statements' | 'nothing'): Verdict {
@@ -803,7 +812,8 @@ export class ClientChannel extends FrameStream {
     if (footprint.isInert && !this.settings.shadowsCatalog) return;
     this.#mark(server, footprint);
     // Once it is executed: what is prepared from here on is closed before, whether it is or not.
-    if ((footprint.effects & Effect.ForgetsStatements) !== 0) server.statementsForgotten();
+    if ((footprint.effects & Effect.ForgetsStatements) !== 0 && !this.#cannotForget(footprint))
+      server.statementsForgotten();
     for (const number of footprint.settingParameters) {
       const name = readBindParameter(bytes, from, end, number)?.toLowerCase();
       if (name === 'role' || name === 'session_authorization') server.ladder.effects |= Effect.Role;
@@ -824,6 +834,8 @@ export class ClientChannel extends FrameStream {
     }
     if (parts.nameStart === parts.nameEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
+      const { unnamed } = this;
+      if (unnamed !== undefined && unnamed.footprint.statements.length > 0) this.#readyFor(server, unnamed.footprint);
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
@@ -920,6 +932,15 @@ function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
   const first = bytes[start] as number;
   if (first > 0x20 && first !== 0x44 && first !== 0x64) return false;
   return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
+}
+
+/** Whether a text is read alike in all encodings, and whatever standard_conforming_strings says. */
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] as number;
+    if (byte >= 0x80 || byte === 0x5c) return false;
+  }
+  return true;
 }
 
 /** Whether a text that nobody understands may be about prepared statements. */

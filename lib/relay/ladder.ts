@@ -85,6 +85,8 @@ interface Asked {
   readonly uses: readonly Footprint[];
   readonly settings: ReadonlySet<string>;
   readonly statements: ReadonlySet<string>;
+  /** An error has kept some statements from running, or a ROLLBACK has undone them. */
+  readonly failed: boolean;
   /** The client has run RESET ALL. */
   readonly resetsAll: boolean;
   /** The client has run SET ROLE or the like. */
@@ -108,6 +110,8 @@ export class Ladder {
   #attempts = 0;
   /** A ROLLBACK or an error since the first UNLISTEN that has not been acted upon. */
   #unlistenDoubtful = false;
+  /** A ROLLBACK or an error since the last look. */
+  #failed = false;
   /** Pins that no look can end. */
   readonly #lasting = new Set<HazardName>();
   /** What the client before has left that only the next one need be spared. */
@@ -133,6 +137,16 @@ export class Ladder {
   /** Whether the server is being looked at: what the client sends next has to wait for what is found. */
   get asking(): boolean {
     return this.#asked !== undefined || this.#returning;
+  }
+
+  /** Whether the client has sent a RESET since its last batch ended. */
+  get resets(): boolean {
+    return this.#resets;
+  }
+
+  /** Whether one of them was of this setting. */
+  hasReset(name: string): boolean {
+    return (this.effects & Effect.AllSettings) !== 0 || resetBy(this.#uses, name);
   }
 
   /** Effects that have not been looked at, or are being. */
@@ -312,6 +326,7 @@ export class Ladder {
 
   /** A statement failed, or undid others. */
   onRollback(): void {
+    this.#failed = true;
     if ((this.effects & Effect.Unlistens) !== 0) this.#unlistenDoubtful = true;
   }
 
@@ -429,7 +444,17 @@ export class Ladder {
     const all = (look & Effect.Unknown) !== 0 || compare;
     const resetsAll = (this.effects & Effect.AllSettings) !== 0;
     const actsAs = (this.effects & Effect.Role) !== 0;
-    this.#asked = { effects: look | this.effects, uses: this.#uses, settings, statements, resetsAll, actsAs, compare };
+    this.#asked = {
+      effects: look | this.effects,
+      uses: this.#uses,
+      settings,
+      statements,
+      failed: this.#failed,
+      resetsAll,
+      actsAs,
+      compare,
+    };
+    this.#failed = false;
     this.effects &= Effect.Unseen;
     this.#uses = [];
     this.#attempts = 0;
@@ -571,9 +596,13 @@ export class Ladder {
     if (findings.allStatements) this.namesUnsettled = false;
     const { statements } = this.#server;
     const own = findings.ownStatements;
-    if (own !== undefined && (own < statements.certain || own > statements.size)) {
+    if (own !== undefined && own > statements.size) {
+      // A DISCARD ALL or the like was sent and did not run, or something unknown: they are closed before they are prepared.
+      this.#server.statementsForgotten();
+      this.effects |= Effect.Unseen;
+    } else if (own !== undefined && own < statements.certain) {
       // Something unknown has run DEALLOCATE: which are left, and whose, is not known. The client keeps what it prepared.
-      statements.clear();
+      this.#server.statementsForgotten();
       for (const name of this.#ownNames.keys()) this.#ownNames.set(name, undefined);
       this.unsettled.clear();
       this.effects |= Effect.Unseen;
@@ -581,7 +610,8 @@ export class Ladder {
     }
     if (findings.allStatements) {
       for (const [name, statement] of this.#ownNames) {
-        if (findings.statements.has(name)) continue;
+        // Of those that this lease has named more is known.
+        if (findings.statements.has(name) || asked.statements.has(name)) continue;
         this.#ownNames.delete(name);
         if (statement !== undefined && client.statements.get(name) === statement) client.statements.drop(name);
       }
@@ -603,7 +633,9 @@ export class Ladder {
   }
 
   #carryStatement(name: string, found: FoundStatement, asked: Asked, client: ClientChannel): void {
-    const text = found.fromSql ? client.preparedBody(found.text, name) : Buffer.from(found.text, 'latin1');
+    const text = found.fromSql
+      ? client.preparedBody(found.text, name, asked.failed)
+      : Buffer.from(found.text, 'latin1');
     const onServer = this.#ownNames.get(name);
     if (text !== undefined && onServer !== undefined && isSame(onServer, text, found)) return;
     // The batch that was to close it was skipped, and with it what would have prepared it anew: it is what another one has left.
@@ -665,8 +697,9 @@ export class Ladder {
       if (role.authorization !== authorization) differ('role', role.authorization);
     }
     for (const name of findings.statements.keys()) if (!this.#ownNames.has(name)) differ('statement', name);
-    for (const name of this.#ownNames.keys()) {
-      if (!findings.statements.has(name) && !asked.statements.has(name)) differ('statement', name);
+    for (const [name, statement] of this.#ownNames) {
+      const expected = statement !== undefined && !asked.statements.has(name);
+      if (expected && !findings.statements.has(name)) differ('statement', name);
     }
     if (findings.temp) differ('temp', 'a temporary object');
     if (findings.cursors) differ('cursor', 'a cursor');
@@ -691,6 +724,7 @@ export class Ladder {
     this.#returning = false;
     this.#resets = false;
     this.#uses = [];
+    this.#failed = false;
     this.#unlistenDoubtful = false;
     this.effects &= Effect.Unseen;
   }

@@ -40,8 +40,8 @@ export interface ClientHost {
 
 /** What the ladder asks of a client's session beyond the relay, and tells it. */
 export interface SessionHost {
-  /** The statement within `text` that its PREPARE of this name, bytes as a latin1 string, prepares. */
-  preparedBody(text: Buffer, name: string): Buffer | undefined;
+  /** The statement within `text` that its PREPARE of this name, bytes as a latin1 string, has prepared, although it may have `failed` half way. */
+  preparedBody(text: Buffer, name: string, failed: boolean): Buffer | undefined;
   /** A statement with hazards is about to run. */
   onHazards(footprint: Footprint): void;
   /** Whether notifications on the channels are kept for the client from here on; false: ask again when fed again. */

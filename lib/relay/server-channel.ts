@@ -105,9 +105,15 @@ function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
   return undo;
 }
 
+/** Whether the unnamed slot is what it was before, also where the message was not carried out. */
+function keepsSlot({ expect, visible }: Owed): boolean {
+  return expect > Expect.Parsed && (visible || expect !== Expect.Closed);
+}
+
 const inFailedTransaction = '25P02';
 const readOnlyTransaction = '25006';
 const canceled = '57014';
+const unknownStatement = '26000';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
 
@@ -158,6 +164,8 @@ export class ServerChannel extends FrameStream {
   #forgetting = 0;
   /** What the statements of leases leave behind. */
   readonly ladder: Ladder;
+  /** Why statements could not be prepared under the client's names for the Query that comes: in place of PostgreSQL's "does not exist". */
+  readonly #unprepared = new Map<string, Buffer>();
   /** Run behind a RESET ALL: what the operator has every new connection begin with. */
   readonly restoreQuery: Buffer | undefined;
   /** Who logged in, as the server reported it. */
@@ -190,6 +198,8 @@ export class ServerChannel extends FrameStream {
   #batch = 0;
   /** Entries of the batch that have been answered. */
   #answered = 0;
+  /** The batch has brought its client an error. */
+  #failed = false;
   #ownError: ServerErrorFields | undefined;
   #ownRows: (string | null)[][] = [];
   #ownBytes = 0;
@@ -268,6 +278,15 @@ export class ServerChannel extends FrameStream {
   /** Whether all that was sent will be answered: what is owed ends with a ReadyForQuery. */
   get complete(): boolean {
     return !this.#batchOpen && !this.#ignoring;
+  }
+
+  /** Whether nothing that was sent could begin or end a transaction. */
+  get statusStays(): boolean {
+    for (let i = 0; i < this.#owed.length; i++) {
+      const { expect } = this.#owed.at(i) as Owed;
+      if (expect === Expect.Executed || expect <= Expect.ReadyForQuery) return false;
+    }
+    return true;
   }
 
   /** Whether everything owed has come; the server may be inside a transaction. */
@@ -895,12 +914,15 @@ export class ServerChannel extends FrameStream {
     }
     this.#owed.shift();
     if (head.undo !== undefined) this.#settle(head);
+    if (this.ladder.resets && status !== TransactionStatus.Failed && !this.#failed) this.#tellReset();
+    this.#failed = false;
     return this.#endBatch(status);
   }
 
   #endBatch(status: TransactionStatus): Verdict {
     this.status = status;
     this.#record.forget();
+    if (this.#unprepared.size > 0) this.#unprepared.clear();
     this.#batchEnded = true;
     const now = this.#clock.now();
     const traffic = this.traffic;
@@ -989,6 +1011,22 @@ export class ServerChannel extends FrameStream {
     this.tellReported(client, next);
   }
 
+  /** The same of RESET: nothing changes on a server that had the value it began with. */
+  #tellReset(): void {
+    const client = this.#client;
+    if (client === undefined) return;
+    let next = client.settings;
+    for (const lower of this.#reported.keys()) {
+      const own = client.loginSettings.values.get(lower);
+      const stays = this.settings.values.get(lower) === this.loginSettings.values.get(lower);
+      if (own !== undefined && stays && this.ladder.hasReset(lower)) next = next.with(lower, own);
+    }
+    if (next === client.settings) return;
+    this.emitBefore();
+    this.tellReported(client, next);
+    client.settings = next;
+  }
+
   /** Whether the client has sent anything behind what is answered now. */
   #batchOpenBehind(): boolean {
     return this.#batchOpen && this.#owed.peek()?.expect === Expect.ReadyForQuery;
@@ -1019,7 +1057,7 @@ export class ServerChannel extends FrameStream {
   }
 
   get #isResetting(): boolean {
-    return this.#resetting || (this.ladder.pending & (Effect.ResetSettings | Effect.AllSettings)) !== 0;
+    return this.#resetting || this.ladder.resets;
   }
 
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
@@ -1067,6 +1105,8 @@ export class ServerChannel extends FrameStream {
     if (head.silent) {
       this.#ownError = fields;
       this.#host.onError(fields, true);
+      if (head.undo?.kind === 'own-name' && fields.sqlstate !== inFailedTransaction && end - start <= heldBytesMax)
+        this.#unprepared.set(head.undo.name, Buffer.from(bytes.subarray(start, end)));
       if (head.expect > Expect.ReadyForQuery) {
         this.emitBefore();
         this.#abortBatch(fields.sqlstate);
@@ -1088,6 +1128,7 @@ export class ServerChannel extends FrameStream {
       this.dropRead(read);
     }
     this.ladder.onRollback();
+    this.#failed = true;
     this.emitBefore();
     this.#visible = true;
     this.#startReply();
@@ -1102,13 +1143,14 @@ export class ServerChannel extends FrameStream {
     this.#host.onError(fields, false);
     if (head.expect <= Expect.ReadyForQuery) {
       if (head.undo?.kind === 'client-all') this.#restoreNames(head.undo.names);
-      if (head.bytes === undefined) return Verdict.Keep;
-      this.#client?.toClient.writeOwned(head.bytes);
+      const instead = head.bytes ?? this.#whyUnprepared(fields);
+      if (instead === undefined) return Verdict.Keep;
+      this.#client?.toClient.writeOwned(instead);
       return Verdict.Drop;
     }
     // Where the transaction had failed before, PostgreSQL says so first.
     const own = fields.sqlstate === inFailedTransaction ? undefined : head.bytes;
-    const instead = own ?? this.#withClientsName(head, bytes, start, end);
+    const instead = own ?? this.#whyUnprepared(fields) ?? this.#withClientsName(head, bytes, start, end);
     if (instead !== undefined) this.#client?.toClient.writeOwned(instead);
     const replaced = instead !== undefined;
     this.#abortBatch(fields.sqlstate);
@@ -1136,6 +1178,16 @@ export class ServerChannel extends FrameStream {
     return false;
   }
 
+  /** The error of a statement that could not be prepared before: what PostgreSQL says to an EXECUTE of the one it has. */
+  #whyUnprepared({ sqlstate, message }: ServerErrorFields): Buffer | undefined {
+    if (sqlstate !== unknownStatement && sqlstate !== inFailedTransaction) return undefined;
+    for (const [name, error] of this.#unprepared) {
+      const shown = Buffer.from(name, 'latin1').toString(); // cold: error texts
+      if (sqlstate === inFailedTransaction || message.includes(`"${shown}"`)) return error;
+    }
+    return undefined;
+  }
+
   /** The error with the name the client knows its statement by, where PostgreSQL tells weir's. */
   #withClientsName({ statement, name, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
     const named = statement ?? (undo?.kind === 'client-parse' ? undo.statement : undefined);
@@ -1150,11 +1202,13 @@ export class ServerChannel extends FrameStream {
   #abortBatch(sqlstate: string): void {
     const undone: Undo[] = [];
     let failed = true;
+    let slotTouched = false;
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.ReadyForSync) break;
       if (head.expect === Expect.ReadyForQuery) this.#batchesOwed--;
       const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo, sqlstate) : head.undo;
       if (undo !== undefined) undone.push(undo);
+      slotTouched ||= !keepsSlot(head);
       failed = false;
       this.#owed.shift();
     }
@@ -1162,7 +1216,7 @@ export class ServerChannel extends FrameStream {
       this.#ignoring = true;
       this.#batchOpen = true;
     }
-    this.unnamed = undefined;
+    if (slotTouched) this.unnamed = undefined;
     for (let undo = undone.pop(); undo !== undefined; undo = undone.pop()) this.#undo(undo);
   }
 

@@ -1,6 +1,17 @@
 // Draws the next step of a client: which statements, and by which messages they are sent.
 
-import { drawName, type Kind, type Piece, pieces, protocolPreparable, quote, type Scene, weights } from './pieces.js';
+import {
+  drawName,
+  forgettingName,
+  fragileNames,
+  type Kind,
+  type Piece,
+  pieces,
+  protocolPreparable,
+  quote,
+  type Scene,
+  weights,
+} from './pieces.js';
 import { type Act, type Message, Trace } from './steps.js';
 
 /** What a client's user would remember. */
@@ -57,7 +68,7 @@ export function drawStep(scene: Scene, memory: Memory): Drawn {
       draft.messages.push({ say: 'sync' });
       break;
     case 'named':
-      named(draft, scene, memory);
+      named(draft, scene, memory, 'alone');
       draft.messages.push({ say: 'sync' });
       break;
     case 'portal':
@@ -87,9 +98,11 @@ function drawPiece(scene: Scene): Piece {
 
 /**
  * What goes back to the values the session began with, or lists its statements, is exact from the next message on only: a
- * documented limit. So it comes with no others in one message or batch.
+ * documented limit. So it comes with no others in one message or batch. Neither does what must come before any query: a Parse
+ * that weir answers without a server is none.
  */
-const alone = /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config/i;
+const alone =
+  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation/i;
 
 function drawCompanion(scene: Scene): Piece {
   for (;;) {
@@ -113,7 +126,7 @@ function several(scene: Scene): Piece[] {
 
 /** What does not parse, runs other code, may take a default from a sequence, or comes behind something that may change how it is read. */
 const unclear =
-  /selec |\b(do|call|explain|execute|insert|copy|nextval|setval)\b|\b(f|p|tf)_?\w*\(|\bnames\b|encoding|standard_conforming|end \$\$/i;
+  /selec |into temp|\b(do|call|explain|execute|insert|copy|nextval|setval)\b|\b(f|p|tf)_?\w*\(|\bnames\b|encoding|standard_conforming|end \$\$/i;
 
 function traceOf({ sql, trace = 0 }: Piece): number {
   return unclear.test(sql) ? trace | Trace.Unclear : trace;
@@ -150,9 +163,9 @@ function query(draft: Draft, of: readonly Piece[]): void {
   draft.messages.push({ say: 'query', text: of.map(inlined).join('; ') });
 }
 
-function run(draft: Draft, scene: Scene, name: string, values: readonly string[]): void {
+function run(draft: Draft, scene: Scene, name: string, values: readonly string[], describes = true): void {
   draft.messages.push({ say: 'bind', name, portal: '', values });
-  if (scene.random.oneIn(2)) draft.messages.push({ say: 'describe', of: 'P', name: '' });
+  if (describes && scene.random.oneIn(2)) draft.messages.push({ say: 'describe', of: 'P', name: '' });
   if (scene.random.oneIn(12)) draft.messages.push({ say: 'flush' });
   draft.messages.push({ say: 'execute', portal: '', rows: scene.random.oneIn(10) ? 1 : 0 });
 }
@@ -161,11 +174,14 @@ function unnamed(draft: Draft, scene: Scene, piece: Piece): void {
   note(draft, piece);
   draft.names.push(['', traceOf(piece)]);
   draft.messages.push({ say: 'parse', name: '', text: piece.sql });
-  run(draft, scene, '', piece.values ?? []);
+  // That an EXECUTE names a statement whose table is gone is told when it runs, not when it is described: a documented limit.
+  run(draft, scene, '', piece.values ?? [], !executesFragile.test(piece.sql));
 }
 
+const executesFragile = /execute "f\d"/;
+
 function parse(draft: Draft, scene: Scene, memory: Memory, name: string): void {
-  const piece = protocolPreparable(scene);
+  const piece = protocolPreparable(scene, isFragileName(name));
   const { names, uses } = piece;
   noteNames(draft, { names, uses, makes: undefined, ends: undefined });
   // Weir may count one that cannot be read when it is prepared.
@@ -176,7 +192,12 @@ function parse(draft: Draft, scene: Scene, memory: Memory, name: string): void {
   draft.messages.push({ say: 'parse', name, text: piece.sql });
 }
 
+function isFragileName(name: string): boolean {
+  return (fragileNames as readonly string[]).includes(name);
+}
+
 function valuesFor({ random, has }: Scene, memory: Memory, name: string): readonly string[] {
+  if (isFragileName(name)) return [];
   const values = memory.values.get(name) ?? [];
   return has('mismatch') && random.oneIn(12) ? random.pick([[], ['1'], ['1', '2']]) : values;
 }
@@ -186,10 +207,29 @@ function execute(draft: Draft, scene: Scene, memory: Memory, name: string): void
   run(draft, scene, name, valuesFor(scene, memory, name));
 }
 
-function named(draft: Draft, scene: Scene, memory: Memory): void {
+/** Takes the names of messages behind it as well: in a batch of its own. */
+function forgetting(draft: Draft, scene: Scene): void {
   const { random, believed } = scene;
-  const there = random.oneIn(8) ? '' : drawName(scene, 'there');
-  const free = random.oneIn(8) ? '' : drawName(scene, 'free');
+  if (!believed.has(forgettingName) || random.oneIn(4)) {
+    const text = random.pick(['discard all', 'deallocate all']);
+    draft.names.push([forgettingName, 0]);
+    draft.believed.add(forgettingName);
+    draft.messages.push({ say: 'parse', name: forgettingName, text });
+    if (random.oneIn(2)) return;
+  }
+  noteNames(draft, { names: undefined, uses: [forgettingName], makes: undefined, ends: '*' });
+  run(draft, scene, forgettingName, []);
+}
+
+function named(draft: Draft, scene: Scene, memory: Memory, place: 'alone' | 'pipeline'): void {
+  const { random, believed } = scene;
+  if (place === 'alone' && scene.has('discard') && random.oneIn(12)) {
+    forgetting(draft, scene);
+    return;
+  }
+  const fragile = random.oneIn(4);
+  const there = random.oneIn(8) ? '' : drawName(scene, 'there', fragile);
+  const free = random.oneIn(8) ? '' : drawName(scene, 'free', fragile);
   const [make, use] = there === '' || believed.has(there) ? [1, 3] : [4, 1];
   const way = random.weighted([
     [2 * make, 'parse'],
@@ -231,7 +271,7 @@ function named(draft: Draft, scene: Scene, memory: Memory): void {
 /** A portal lives as long as its transaction: over several Syncs only inside one. */
 function portal(draft: Draft, scene: Scene, memory: Memory): void {
   const { random, has } = scene;
-  const name = drawName(scene, 'there');
+  const name = drawName(scene, 'there', random.oneIn(4));
   const open = has('cursors') && random.oneIn(4) ? random.pick(['h1', 'h2']) : 'p1';
   switch (random.below(5)) {
     case 0:
@@ -255,7 +295,7 @@ function portal(draft: Draft, scene: Scene, memory: Memory): void {
 function pipeline(draft: Draft, scene: Scene, memory: Memory): void {
   const { random, has } = scene;
   for (const piece of several(scene)) {
-    if (has('statements') && random.oneIn(3)) named(draft, scene, memory);
+    if (has('statements') && random.oneIn(3)) named(draft, scene, memory, 'pipeline');
     else unnamed(draft, scene, piece);
     if (has('syncs') && random.oneIn(8)) draft.messages.push({ say: 'sync' });
   }

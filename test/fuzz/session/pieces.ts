@@ -68,6 +68,13 @@ export interface Scene {
 }
 
 export const statementNames = ['s1', 's2', 's3'] as const;
+/**
+ * Of statements that other settings, or the loss of a table, may keep from being prepared anew. They have no parameters: where
+ * PostgreSQL counts those before it looks for the table, weir says that there is no table: a documented limit.
+ */
+export const fragileNames = ['f1', 'f2'] as const;
+/** Of DISCARD ALL and DEALLOCATE ALL. */
+export const forgettingName = 'd1';
 export const schemas = ['public', 'sa', 'sb', 'B c'] as const;
 
 /** What a user may set, with values it may have; those that would show times or disturb the run are not here. */
@@ -517,10 +524,32 @@ const constantsPiece = ({ random }: Scene): Piece => ({
   ]),
 });
 
+/** What is looked up by search_path, or may be gone. */
+const lookedUp = /(?<!public\.)\b(t|tt1|tt2|shadowed|tv|own_\d|secret_a|plain_rows|seq_a|f_\w+|p_\w+|tf)\b/;
+
+function isFragile({ sql }: Piece): boolean {
+  return lookedUp.test(sql);
+}
+
 /** A text to be executed by name later, perhaps often. */
-function preparable(scene: Scene): Piece {
+function preparable(scene: Scene, fragile: boolean): Piece {
+  return fitting(() => anyPreparable(scene), fragile);
+}
+
+function fitting(draw: () => Piece, fragile: boolean): Piece {
+  for (;;) {
+    const piece = draw();
+    // Behind a Parse that weir answers without a server, which takes no snapshot, PostgreSQL would refuse it and the server does not.
+    if (/^set transaction isolation|^(discard|deallocate) all/i.test(piece.sql)) continue;
+    if (isFragile(piece) === fragile && !(fragile && piece.values !== undefined)) return piece;
+  }
+}
+
+function anyPreparable(scene: Scene): Piece {
   const { random, client, incarnation, sequencesPin, has } = scene;
-  const key = (client * 1_000 + incarnation) * 10 + random.below(3);
+  const key = incarnation * 10 + random.below(3);
+  // Whatever value it is given, as one meant for another statement: no other client waits for the lock.
+  const lock = `${(client + 1) * 1_000_000} + $1::bigint`;
   const next = Trace.TakesNext | (sequencesPin ? Trace.HoldsOn : 0);
   return random.weighted<Piece>([
     [4, { sql: 'select v from t' }],
@@ -529,7 +558,7 @@ function preparable(scene: Scene): Piece {
     [2, { sql: "select current_setting('work_mem'), current_user" }],
     [2, { sql: 'values (1), (2), (3), (4)' }],
     [1, { sql: 'select 1/$1::int', values: [String(random.below(2))] }],
-    [2, { sql: 'insert into plain_rows values ($1::int, $2)', values: [String(client), 'p'] }],
+    [2, { sql: 'insert into public.plain_rows values ($1::int, $2)', values: [String(client), 'p'] }],
     [1, { sql: 'select count(*) from plain_rows' }],
     [
       has('setconfig') ? 2 : 0,
@@ -539,14 +568,14 @@ function preparable(scene: Scene): Piece {
       has('setconfig') ? 1 : 0,
       { sql: 'select set_config($1, $2, false)', values: [random.pick(['app.x', 'work_mem']), '5MB'] },
     ],
-    [has('functions') ? 1 : 0, { sql: "select f_set('lock_timeout', $1)", values: [random.pick(['61s', '62s'])] }],
     [
-      has('advisory') ? 1 : 0,
-      { sql: 'select pg_advisory_lock($1::bigint)', values: [String(key)], trace: Trace.Holds },
+      has('functions') ? 1 : 0,
+      { sql: "select public.f_set('lock_timeout', $1)", values: [random.pick(['61s', '62s'])] },
     ],
-    [has('advisory') ? 1 : 0, { sql: 'select pg_advisory_unlock($1::bigint)', values: [String(key)] }],
+    [has('advisory') ? 1 : 0, { sql: `select pg_advisory_lock(${lock})`, values: [String(key)], trace: Trace.Holds }],
+    [has('advisory') ? 1 : 0, { sql: `select pg_advisory_unlock(${lock})`, values: [String(key)] }],
     [has('temp') ? 2 : 0, { sql: 'select count(*), min(v) from tt1' }],
-    [has('temp') ? 1 : 0, { sql: 'insert into tt1 values ($1)', values: ['by name'] }],
+    [has('temp') ? 1 : 0, { sql: "insert into tt1 values ('by name')" }],
     [has('temp') ? 1 : 0, { sql: 'select v from shadowed' }],
     [has('sequences') ? 1 : 0, { sql: "select nextval('seq_a')", trace: next }],
     [has('listen') ? 1 : 0, { sql: "select pg_notify('c1', $1)", values: [`p${payload++}`], trace: Trace.Notifies }],
@@ -555,14 +584,17 @@ function preparable(scene: Scene): Piece {
 }
 
 /** What the protocol can prepare and PREPARE cannot. Nothing that does not parse: weir may say first that the name is taken. */
-export function protocolPreparable(scene: Scene): Piece {
+export function protocolPreparable(scene: Scene, fragile: boolean): Piece {
   const { random, has } = scene;
-  if (!random.oneIn(5)) return preparable(scene);
-  const candidates: (() => Piece)[] = [
-    (): Piece => ({ sql: 'begin' }),
-    (): Piece => ({ sql: random.pick(['commit', 'rollback']) }),
-    (): Piece => ({ sql: '' }),
-  ];
+  if (!random.oneIn(5)) return preparable(scene, fragile);
+  const candidates: (() => Piece)[] = [];
+  if (!fragile) {
+    candidates.push(
+      (): Piece => ({ sql: 'begin' }),
+      (): Piece => ({ sql: random.pick(['commit', 'rollback']) }),
+      (): Piece => ({ sql: '' }),
+    );
+  }
   for (const kind of [
     'settings',
     'role',
@@ -574,28 +606,30 @@ export function protocolPreparable(scene: Scene): Piece {
     'characteristics',
   ] as const)
     if (has(kind)) candidates.push(() => pieces[kind](scene));
-  return random.pick(candidates)();
+  return fitting(() => (candidates.length === 0 ? anyPreparable(scene) : random.pick(candidates)()), fragile);
 }
 
 /** Mostly one that is believed to be there; or not there, to be made. */
-export function drawName({ random, believed }: Scene, wanted: 'there' | 'free'): string {
-  if (random.oneIn(25)) return 'S 4';
-  const fitting = statementNames.filter((name) => believed.has(name) === (wanted === 'there'));
-  return random.pick(fitting.length > 0 && !random.oneIn(8) ? fitting : statementNames);
+export function drawName({ random, believed }: Scene, wanted: 'there' | 'free', fragile: boolean): string {
+  if (!fragile && random.oneIn(25)) return 'S 4';
+  const names = fragile ? fragileNames : statementNames;
+  const fit = names.filter((name) => believed.has(name) === (wanted === 'there'));
+  return random.pick(fit.length > 0 && !random.oneIn(8) ? fit : names);
 }
 
 const preparePiece = (scene: Scene): Piece => {
   const { random, believed } = scene;
-  const found = drawName(scene, 'there');
-  const fresh = drawName(scene, 'free');
+  const fragile = random.oneIn(4);
+  const found = drawName(scene, 'there', fragile);
+  const fresh = drawName(scene, 'free', fragile);
   const [quoted, freshQuoted] = [`"${found}"`, random.oneIn(2) && fresh !== 'S 4' ? fresh : `"${fresh}"`];
-  const { sql, trace = 0, values = [] } = preparable(scene);
-  const [make, use] = statementNames.some((name) => believed.has(name)) ? [2, 3] : [6, 1];
+  const { sql, trace = 0, values = [] } = preparable(scene, fragile);
+  const [make, use] = [...statementNames, ...fragileNames].some((name) => believed.has(name)) ? [2, 3] : [6, 1];
   return random.weighted<Piece>([
     [3 * make, { sql: `prepare ${freshQuoted} as ${sql}`, names: [[fresh, trace]], makes: fresh }],
-    [make, { sql: `prepare ${freshQuoted}(int) as select $1 + 1`, names: [[fresh, 0]], makes: fresh }],
+    [fragile ? 0 : make, { sql: `prepare ${freshQuoted}(int) as select $1 + 1`, names: [[fresh, 0]], makes: fresh }],
     [3 * use, { sql: `execute ${quoted}`, uses: [found] }],
-    [3 * use, { sql: `execute ${quoted}(${random.pick(['1', "'2'", '3', '0'])})`, uses: [found] }],
+    [fragile ? 0 : 3 * use, { sql: `execute ${quoted}(${random.pick(['1', "'2'", '3', '0'])})`, uses: [found] }],
     [values.length === 2 ? use : 0, { sql: `execute ${quoted}('app.x', '7MB')`, uses: [found] }],
     [1, { sql: `explain (costs off) execute ${quoted}`, uses: [found] }],
     [1, { sql: `create temp table tt2 as execute ${quoted}`, uses: [found], trace: Trace.Holds }],

@@ -226,8 +226,12 @@ const inFailedTransaction = / C:25P02 /;
 function isSame(expected: string, found: string | undefined): boolean {
   if (expected === found || inFailedTransaction.test(expected)) return true;
   // How a function is quoted in a context was decided by whoever called it first on the server.
-  if (expected.startsWith('E ') && expected.replaceAll('"', '') === found?.replaceAll('"', '')) return true;
+  if (expected.startsWith('E ') && withoutQuoting(expected) === withoutQuoting(found ?? '')) return true;
   return expected.startsWith('E ') && found !== undefined && inFailedTransaction.test(found);
+}
+
+function withoutQuoting(line: string): string {
+  return line.replaceAll('"', '').replaceAll(/(?<=PL\/pgSQL function )public\./g, '');
 }
 
 function isHolding({ direct, holds, holdsOn }: Client): boolean {

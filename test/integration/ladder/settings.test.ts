@@ -345,6 +345,31 @@ ladder.row('a reported setting is reported to the client that set it, and to no 
   s.t.equal(b.parameters.get('application_name'), 'b');
 });
 
+ladder.row(
+  'RESET reports a value that goes back to the beginning of the client, also where the server had it',
+  async (s) => {
+    const [a] = await s.pair({ parameters: { options: '-c default_transaction_read_only=on -c datestyle=german' } });
+    const told = (): (string | undefined)[] =>
+      ['default_transaction_read_only', 'DateStyle'].map((name) => a.parameters.get(name));
+    const begin = told();
+    const changes = ['set default_transaction_read_only = off', "set datestyle = 'ISO, MDY'"];
+    const ways = [
+      ['reset all'],
+      ['reset default_transaction_read_only', 'set datestyle to default'],
+      ['set default_transaction_read_only = default', "select 1 from set_config('datestyle', null, false)"],
+      ['begin', 'reset all'],
+      ['discard all'],
+    ];
+    for (const statements of ways) {
+      await a.does(...changes);
+      for (const each of statements) await a.query(each);
+      s.t.same(told(), begin, `${statements.join('; ')} ${s.where}`);
+      await a.query('rollback');
+      if (statements[0] === 'begin') s.t.not(told()[0], begin[0], s.where);
+    }
+  },
+);
+
 ladder.row('a client that leaves in the middle of a transaction takes its settings with it', async (s) => {
   const [a, b] = await s.pair();
   await a.does('set enable_sort = off', 'begin', "set work_mem = '5MB'");

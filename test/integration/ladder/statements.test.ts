@@ -428,4 +428,77 @@ ladder.row(
   { weir: { max_prepared_statements: 10 } },
 );
 
+ladder.row('of two PREPAREs of one name in one Query the first one counts', async (s) => {
+  const [a, b] = await s.pair();
+  await a.query("prepare p as select 'first'; prepare p(int) as select $1");
+  await b.query('select 1');
+  s.t.same((await a.bind('p')).rows, [['first']], s.where);
+  await a.query("prepare q as select 1; deallocate q; prepare q as select 'last'");
+  await b.query('select 1');
+  await a.gives('execute q', 'last');
+  await a.query("prepare r as select 'r'; select 1/0; deallocate r; prepare r as select 'never'");
+  await a.gives('execute r', 'r');
+});
+
+ladder.row('an EXECUTE without a name is described by what its statement is now', async (s) => {
+  const [a] = await s.pair();
+  await a.does('prepare p(int) as select $1 as n');
+  await a.parse('', 'execute p(1)');
+  await a.describe('');
+  await a.close('p');
+  await a.describe('');
+});
+
+ladder.row('EXECUTE of a statement whose table is gone, or not in search_path, says so', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does('create temp table gone(v text)');
+  await a.parse('p', 'select v from gone');
+  await a.does('prepare q as select v from gone', 'drop table gone');
+  await b.does('prepare p as select 1', 'prepare q as select 1');
+  await a.fails('execute p', '42P01');
+  await b.gives('execute p', '1');
+  // Where in the text it was prepared with.
+  await a.fails('execute q', '42P01');
+  await a.messages('executed', say.parse({ text: 'execute p' }), say.bind(), say.execute(), say.sync());
+  await a.does('begin');
+  await a.fails('execute p', '42P01');
+  await a.does('rollback');
+  await b.gives('execute q', '1');
+});
+
+ladder.row('DISCARD ALL that fails, or never runs, takes no statement away', async (s) => {
+  const [a, b] = await s.pair();
+  await a.parse('p', 'select 1');
+  for (const never of [
+    () => a.fails('discard all', '25001'),
+    () => a.messages('bound', say.parse({ text: 'DISCARD ALL' }), say.bind(), say.sync()),
+  ]) {
+    await a.does('begin', 'prepare q as select 2');
+    await never();
+    await a.query('commit');
+    await b.query('select 1');
+    s.t.same((await a.bind('q')).rows, [['2']], s.where);
+    await a.gives('execute p', '1');
+    await a.does('deallocate q');
+  }
+});
+
+ladder.row('DEALLOCATE, then an error and what nobody can read', async (s) => {
+  const [a] = await s.pair();
+  await a.parse('p', 'select 1');
+  await a.does('begin', 'deallocate p');
+  await a.query('end $$');
+  await a.query('commit');
+  await a.parse('p', 'select 2');
+  await a.gives('execute p', '2');
+});
+
+ladder.row('the unnamed statement outlives an error of its execution', async (s) => {
+  const [a] = await s.pair();
+  await a.does('begin');
+  await a.messages('fails', say.parse({ text: 'release a' }), say.bind(), say.execute(), say.sync());
+  await a.messages('described', say.describe({ type: 'S' }), say.sync());
+  await a.does('rollback');
+});
+
 ladder.probed();
