@@ -401,14 +401,16 @@ export class ClientChannel extends FrameStream {
     if ((effects & Effect.Listens) !== 0 && !this.#canBeListenedFor) server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
-    this.#hideSequences(server, footprint);
+    this.#hideSequences(server, footprint, 'runs');
     server.ladder.mark(footprint, this);
     for (const name of footprint.settings) if (name.includes('.')) this.#session.onSettingName(name);
   }
 
   /** What another client's nextval has left in the session goes before a statement that may ask for it. */
-  #hideSequences(server: ServerChannel, footprint: Footprint): void {
-    if ((footprint.effects & (Effect.ReadsSequences | Effect.Unknown)) === 0 || !server.complete) return;
+  #hideSequences(server: ServerChannel, footprint: Footprint, when: 'is parsed' | 'runs'): void {
+    // Who is known to ask for values of its own must not find another client's beside them.
+    const asking = Effect.ReadsSequences | Effect.Unknown | (this.readsSequences ? Effect.Sequences : 0);
+    if ((footprint.effects & asking) === 0 || (when === 'is parsed' && !server.complete)) return;
     this.emitBefore();
     server.ladder.forgetSequences(this);
   }
@@ -803,7 +805,7 @@ export class ClientChannel extends FrameStream {
   }
 
   #readyForParse(server: ServerChannel, footprint: Footprint): void {
-    this.#hideSequences(server, footprint);
+    this.#hideSequences(server, footprint, 'is parsed');
     this.#readyFor(server, footprint);
   }
 

@@ -108,6 +108,8 @@ export class Ladder {
   #uses: Footprint[] = [];
   #asked: Asked | undefined;
   #attempts = 0;
+  /** How many of `#uses` belong to batches that have ended without an error. */
+  #usesRun = 0;
   /** A ROLLBACK or an error since the first UNLISTEN that has not been acted upon. */
   #unlistenDoubtful = false;
   /** A ROLLBACK or an error since the last look. */
@@ -193,8 +195,6 @@ export class Ladder {
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
     this.#remember(left);
-    // In a failed transaction no name changes what it stands for; nor was it made to stand for anything.
-    if (this.#server.status === TransactionStatus.Failed) return;
     for (const use of left.statements) {
       if (use.kind !== 'execute') this.unsettled.add(use.name);
       else if (this.unsettled.has(use.name)) this.effects |= Effect.Unknown | Effect.Sequences;
@@ -234,7 +234,7 @@ export class Ladder {
    * @param apart by a batch of weir's own, before a Query; otherwise within the batch that is open
    */
   readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean): void {
-    if (this.#server.status === TransactionStatus.Failed) return;
+    // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, statement: Statement | undefined][] = [];
     for (const { kind, name } of uses) {
       if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
@@ -284,9 +284,9 @@ export class Ladder {
 
   /** Leaves on the server the client's statements alone, under the client's names: it is about to list them. */
   showStatements(client: ClientChannel): void {
-    if (this.#server.status === TransactionStatus.Failed) return;
+    const failed = this.#server.status === TransactionStatus.Failed;
     // What only the server knows of must stay.
-    const all = this.#server.complete && this.unsettled.size === 0 && !this.namesUnsettled;
+    const all = !failed && this.#server.complete && this.unsettled.size === 0 && !this.namesUnsettled;
     this.#server.closeStatements(all ? 'all' : 'one by one');
     if (all) this.#ownNames.clear();
     this.readyAllNames(client);
@@ -310,7 +310,20 @@ export class Ladder {
     if (this.#sequenceOwner === client.id || this.#sequenceOwner === unused) return;
     if ((this.pending & Effect.Sequences) !== 0) return;
     this.#sequenceOwner = unused;
-    if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage('DISCARD SEQUENCES'));
+    const forget = 'DISCARD SEQUENCES';
+    if (!this.#server.complete) this.#server.runWithin(forget, { kind: 'sequences' });
+    else if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage(forget));
+    else {
+      // Only a ROLLBACK that is on its way lets it run, and what follows.
+      this.#server.ask(ownQueryMessage(forget), (error) => {
+        if (error !== undefined) this.keptSequences();
+      });
+    }
+  }
+
+  /** What was to be forgotten within a batch was skipped. */
+  keptSequences(): void {
+    this.#sequenceOwner = nobody;
   }
 
   /** DISCARD ALL has run, and nothing was sent behind it: all is as at the beginning, and known. */
@@ -330,10 +343,18 @@ export class Ladder {
     if ((this.effects & Effect.Unlistens) !== 0) this.#unlistenDoubtful = true;
   }
 
+  /** A COMMIT has run: an error behind it does not undo what the batches before it have done. */
+  onCommit(client: ClientChannel): void {
+    if (this.#unlistenDoubtful || this.#usesRun === 0) return;
+    client.onChannels([], this.#unlistened(this.#uses.slice(0, this.#usesRun)));
+    this.#usesRun = 0;
+  }
+
   // At the end of a batch, inside a transaction
 
   /** RESET goes back to what the server began with: within a transaction the client's own beginning is put in its place. */
   returnToLogin(client: ClientChannel): void {
+    this.#usesRun = this.#uses.length;
     if (!this.#resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
     this.#resets = false;
     const own = new Map<string, string>();
@@ -374,6 +395,7 @@ export class Ladder {
   settle(client: ClientChannel, leakProbeEvery: number): Standing {
     if (this.asking) return 'asking';
     this.#resets = false;
+    this.#usesRun = 0;
     if (this.effects !== Effect.None) {
       this.#settleSequences(client);
       if ((this.effects & Effect.Indelible) !== 0) {
@@ -724,6 +746,7 @@ export class Ladder {
     this.#returning = false;
     this.#resets = false;
     this.#uses = [];
+    this.#usesRun = 0;
     this.#failed = false;
     this.#unlistenDoubtful = false;
     this.effects &= Effect.Unseen;

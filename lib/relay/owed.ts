@@ -32,6 +32,8 @@ export type Undo =
   | { readonly kind: 'server-parse'; readonly statement: Statement; readonly batch: number }
   /** Under the client's own name: the server did not prepare it. */
   | { readonly kind: 'own-name'; readonly name: string }
+  /** The server has not forgotten what nextval answered before. */
+  | { readonly kind: 'sequences' }
   /** The server did not close it. */
   | { readonly kind: 'server-close'; readonly statement: Statement; readonly taken: Taken }
   /** The client did not get the name, nor the server the statement, if it was sent in that batch. */

@@ -17,6 +17,7 @@ import {
   frameTable,
   headerBytes,
   ownQueryMessage,
+  ownStatementWithin,
   parameterStatus,
   parseMessage,
   readDataRow,
@@ -121,6 +122,7 @@ const letterD = 0x44;
 const letterR = 0x52;
 const letterO = 0x4f;
 const reset = Buffer.from('RESET\0');
+const commit = Buffer.from('COMMIT\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
@@ -504,6 +506,16 @@ export class ServerChannel extends FrameStream {
     this.ask(message, this.#onSure);
   }
 
+  /** Runs a statement within the batch that is open, whose answers nobody sees. */
+  runWithin(sql: string, undo: Undo): void {
+    this.owe(owedSkip(Expect.Parsed, undefined));
+    this.owe(owedSkip(Expect.Bound, undefined));
+    this.owe(owedSkip(Expect.Executed, undo));
+    this.owe(owedSkip(Expect.Closed, undefined));
+    this.owe(owedSkip(Expect.Closed, undefined));
+    this.sendOwned(ownStatementWithin(`${this.statements.prefix}within`, sql));
+  }
+
   readonly #onSure = (error: ServerErrorFields | undefined): void => {
     if (error !== undefined) this.#doubt(`the session could not be reset: ${error.sqlstate} ${error.message}`);
   };
@@ -565,11 +577,16 @@ export class ServerChannel extends FrameStream {
       this.#forgetting = 0;
       return;
     }
-    for (const taken of this.statements.takeAll()) {
+    // Before a Query in a batch of its own: an error behind it would keep the Query from being read.
+    const alone = this.complete;
+    const owed = alone ? owedSilent : owedSkip;
+    const all = this.statements.takeAll();
+    for (const taken of all) {
       const { statement } = taken;
-      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement, taken }));
+      this.owe(owed(Expect.Closed, { kind: 'server-close', statement, taken }));
       this.sendOwned(closeStatementMessage(statement.serverName));
     }
+    if (alone && all.length > 0) this.#endOwn();
   }
 
   /** Which of the batches sent so far the next message is in. */
@@ -714,7 +731,8 @@ export class ServerChannel extends FrameStream {
         else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
           if (bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback();
-        }
+        } else if ((this.ladder.effects & Effect.Unlistens) !== 0 && this.#visible)
+          this.#onMaybeCommit(bytes, start, end);
         if (this.#copyIn) this.#endCopyIn();
         return this.onHeader(tag);
       case Backend.ParameterStatus:
@@ -739,6 +757,11 @@ export class ServerChannel extends FrameStream {
     if (read.held !== undefined) this.#client?.toClient.writeOwned(read.held);
     read.held = undefined;
     this.useTable(busyTable);
+  }
+
+  #onMaybeCommit(bytes: Buffer, start: number, end: number): void {
+    if (this.#client !== undefined && commit.equals(bytes.subarray(start + headerBytes, end)))
+      this.ladder.onCommit(this.#client);
   }
 
   #onOwnRow(bytes: Buffer, start: number, end: number): Verdict {
@@ -1227,6 +1250,9 @@ export class ServerChannel extends FrameStream {
         break;
       case 'own-name':
         this.ladder.doubtName(undo.name);
+        break;
+      case 'sequences':
+        this.ladder.keptSequences();
         break;
       case 'server-close':
         this.statements.restore(undo.taken);

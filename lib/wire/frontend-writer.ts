@@ -89,3 +89,14 @@ export function ownParameterisedQuery(sql: string, values: readonly string[]): B
     serialize.sync(),
   ]);
 }
+
+/** Parse, Bind, Execute and the Closes of a statement within a batch that goes on: it and its portal have a name of their own. */
+export function ownStatementWithin(name: string, sql: string): Buffer {
+  return Buffer.concat([
+    serialize.parse({ name, text: sql }),
+    serialize.bind({ statement: name, portal: name }),
+    serialize.execute({ portal: name }),
+    serialize.close({ type: 'P', name }),
+    serialize.close({ type: 'S', name }),
+  ]);
+}

@@ -296,4 +296,13 @@ ladder.weirRow(
   { servers: 2 },
 );
 
+ladder.row('UNLISTEN holds when its COMMIT is followed by an error', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does('listen gone', 'listen stays', 'begin', 'unlisten gone');
+  await a.query('commit; savepoint x');
+  await b.does('notify gone', 'notify stays');
+  await a.query('select 1');
+  await a.hears('stays:');
+});
+
 ladder.probed();

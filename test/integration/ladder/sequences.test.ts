@@ -1,6 +1,7 @@
 // Sequences: currval and lastval answer with the client's own value or not at all, never with another client's.
 
 import t from 'tap';
+import { say } from '../../support/raw-client.js';
 import { type Actor, Ladder, type Scenario } from './rig.js';
 
 const ladder = await Ladder.start(t);
@@ -43,6 +44,28 @@ ladder.row(
     await a.does('commit');
   },
   { setup, servers: 2 },
+);
+
+ladder.row(
+  'nobody else s value is shown in the middle of a pipeline, nor beside one s own',
+  async (s) => {
+    const [a, b] = await s.pair();
+    const asked = (sql: string): Uint8Array[] => [say.parse({ text: sql }), say.bind(), say.execute()];
+    await a.does("select nextval('s')");
+    const mid = [...asked('select 1'), ...asked("select currval('s')"), ...asked('select 2'), say.sync()];
+    const { errors } = await b.messages('in a pipeline', ...mid);
+    s.t.equal(errors[0]?.['C'], '55000', s.where);
+    await b.query('select 1');
+    const own = [...asked('select 1'), ...asked("select nextval('u')"), ...asked('select lastval()'), say.sync()];
+    s.t.same((await b.messages('its own', ...own)).rows, [['1'], ['1000'], ['1000']], s.where);
+    await b.fails("select currval('s')", '55000');
+    await b.end();
+    // A pipeline that fails before anything is forgotten.
+    const c = await s.client('c');
+    await c.messages('fails', say.parse({ text: 'select 1/0' }), say.bind(), say.execute(), ...mid);
+    await c.fails("select currval('s')", '55000');
+  },
+  { setup },
 );
 
 ladder.row(

@@ -493,6 +493,37 @@ ladder.row('DEALLOCATE, then an error and what nobody can read', async (s) => {
   await a.gives('execute p', '2');
 });
 
+ladder.row('a failed transaction, ended in the same write: names are the client s own', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does("prepare p as select 'of a'");
+  await b.does("prepare p as select 'of b'");
+  for (const client of [a, b]) {
+    await client.does('begin');
+    await client.query('select 1/0');
+    const ends = [say.parse({ text: 'rollback' }), say.bind(), say.execute()];
+    const uses = [say.parse({ text: 'execute p' }), say.bind(), say.execute(), say.sync()];
+    s.t.same((await client.messages('in one batch', ...ends, ...uses)).rows, [[`of ${client.name}`]], s.where);
+  }
+  await a.does('deallocate p', 'begin');
+  await a.query('select 1/0');
+  await a.query("rollback; prepare p as select 'new'");
+  await b.gives('execute p', 'of b');
+  await a.gives('execute p', 'new');
+});
+
+ladder.weirRow('behind a ROLLBACK in one Query no other client s statement is found', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does("prepare p as select 'of a'");
+  await b.does("prepare p as select 'of b'");
+  await a.gives('execute p', 'of a');
+  await b.does('begin');
+  await b.query('select 1/0');
+  const { rows } = await b.query(`rollback; ${names}; execute p`);
+  s.t.notOk(rows.flat().includes('of a'), 'not the other one s');
+  await b.query('rollback');
+  await b.gives('execute p', 'of b');
+});
+
 ladder.row('the unnamed statement outlives an error of its execution', async (s) => {
   const [a] = await s.pair();
   await a.does('begin');
