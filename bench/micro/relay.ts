@@ -110,6 +110,7 @@ const limits: ClientChannelLimits = {
   statementsMax: 100,
   frameBytesMax: 1_000_000,
   simpleProtocol: 'allowed',
+  beginMode: 'immediate',
 };
 
 /** One client and one server that is its own again after each batch, as with transaction pooling. */

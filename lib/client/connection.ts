@@ -68,8 +68,8 @@ const ownWaitsMax = 200;
 /** Replies one client may be owed; beyond it the client is not read until half of them have come. */
 const owedMax = 10_000;
 const noBytes: Buffer = Buffer.alloc(0);
-/** A longer batch is not sent on a server that others share: it is kept until it has been answered. */
-const laneRequestBytesMax = 8 * 1024;
+/** A longer batch is not looked at as a whole. On a server that others share it is kept until it has been answered. */
+const wholeBatchBytesMax = 8 * 1024;
 
 /** Why a client's socket is not read. */
 const Pause = {
@@ -83,11 +83,16 @@ const Pause = {
   Owed: 8,
 } as const;
 
-/** One object per configuration, shared by all its clients. */
-const limitsBySettings = new WeakMap<GlobalSettings, ClientChannelLimits>();
+/** One object per configuration and mode, shared by all its clients. */
+const limitsBySettings = new WeakMap<GlobalSettings, Map<PoolSettings['pool_mode'], ClientChannelLimits>>();
 
-function limitsOf(weir: GlobalSettings): ClientChannelLimits {
-  let limits = limitsBySettings.get(weir);
+function limitsOf(weir: GlobalSettings, mode: PoolSettings['pool_mode']): ClientChannelLimits {
+  let byMode = limitsBySettings.get(weir);
+  if (byMode === undefined) {
+    byMode = new Map();
+    limitsBySettings.set(weir, byMode);
+  }
+  let limits = byMode.get(mode);
   if (limits === undefined) {
     limits = {
       inspectBytesMax: weir.inspect_limit,
@@ -95,8 +100,9 @@ function limitsOf(weir: GlobalSettings): ClientChannelLimits {
       statementsMax: weir.max_client_statements,
       frameBytesMax: weir.max_packet_size,
       simpleProtocol: weir.disable_pqexec ? 'refused' : 'allowed',
+      beginMode: mode === 'transaction' && weir.defer_begin ? 'deferred' : 'immediate',
     };
-    limitsBySettings.set(weir, limits);
+    byMode.set(mode, limits);
   }
   return limits;
 }
@@ -231,7 +237,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         toClient: this.peer,
         host: this,
         session: this,
-        limits: limitsOf(this.#house.config.weir),
+        limits: limitsOf(this.#house.config.weir, settings.pool_mode),
         registry: pool.registry,
         traffic: pool.traffic,
         statements: new ClientStatements(pool.registry),
@@ -292,11 +298,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   #feed(session: Session, bytes: Buffer, start: number, end: number): void {
     try {
-      if (
-        this.#state.kind === 'idle' &&
-        session.settings.lanes === 'auto' &&
-        this.#feedRead(session, bytes, start, end)
-      ) {
+      if (this.#state.kind === 'idle' && this.#feedWhole(session, bytes, start, end)) {
+        this.#tell();
         return;
       }
       const taken = session.channel.feed(bytes, start, end);
@@ -308,7 +311,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         this.#ahead = undefined;
         if (channel.quiet) this.onBatchEnd();
         else if (channel.owedCount > owedMax) this.#pause(Pause.Owed);
-      }
+      } else this.#tell();
     } catch (cause) {
       this.fail(
         new PoolerError('internal error in the pooler', {
@@ -320,12 +323,25 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
-  /** Sends a batch that is one read on a shared server, if there is one for it. */
-  #feedRead(session: Session, bytes: Buffer, start: number, end: number): boolean {
-    const shape = end - start > laneRequestBytesMax ? undefined : session.channel.readAhead(bytes, start, end);
-    this.#ahead = shape;
+  /** Takes one whole batch that needs no server, or not one of its own. Answers false where it is none. */
+  #feedWhole(session: Session, bytes: Buffer, start: number, end: number): boolean {
+    const { channel } = session;
+    this.#ahead = undefined;
     this.#aheadBytes = 0;
-    if (shape === undefined || this.#alone || this.peer.pressured) {
+    if (end - start > wholeBatchBytesMax) return false;
+    const footprint = channel.lookAhead(bytes, start, end);
+    if (footprint === undefined) return false;
+    if (footprint.transaction !== undefined) return channel.answerAhead(footprint, bytes, start, end);
+    const { read } = footprint;
+    if (read === undefined || session.settings.lanes === 'off') return false;
+    if (channel.inDeferredTransaction || !channel.settings.isShareable) return false;
+    return this.#feedRead(session, read, bytes, start, end);
+  }
+
+  /** Sends a read on a shared server, if there is one for it. */
+  #feedRead(session: Session, shape: ReadShape, bytes: Buffer, start: number, end: number): boolean {
+    this.#ahead = shape;
+    if (this.#alone || this.peer.pressured) {
       this.#alone = false;
       return false;
     }
@@ -508,7 +524,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const subscription = session?.subscription;
     if (session === undefined || subscription === undefined || !subscription.waiting) return;
     const state = this.#state;
-    const between = state.kind === 'idle' || (state.kind === 'active' && state.server.channel.quiet);
+    const between =
+      (state.kind === 'idle' && !session.channel.inDeferredTransaction) ||
+      (state.kind === 'active' && state.server.channel.quiet);
     if (between && !this.peer.pressured) for (const frame of subscription.take()) this.peer.writeOwned(frame);
     else if (subscription.overflowed) this.fail(overflow());
   }

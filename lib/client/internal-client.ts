@@ -51,6 +51,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
         statementsMax: 1,
         frameBytesMax: answerBytesMax,
         simpleProtocol: 'allowed',
+        beginMode: 'immediate',
       },
       registry: pool.registry,
       traffic: newTraffic(),

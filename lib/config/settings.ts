@@ -495,6 +495,16 @@ function onHazard(what: string, auto: string): Setting<typeof hazardValues, 'wei
   );
 }
 
+const transactions = {
+  defer_begin: setting(
+    ['weir'],
+    bool,
+    true,
+    'Whether weir answers BEGIN itself and sends it along with the statement behind it: one round trip less, and no server is held while the client thinks. The transaction, and `now()`, then begin with that statement.',
+    { origin: 'weir' },
+  ),
+} as const;
+
 const readLanes = {
   lanes: setting(
     ['weir', 'database', 'user'],
@@ -749,6 +759,7 @@ export const groups = {
   Authentication: authentication,
   TLS: tls,
   'Prepared statements and parsing': statements,
+  Transactions: transactions,
   'Read lanes': readLanes,
   'What outlives a transaction': sessionState,
   Logging: logging,
@@ -767,6 +778,7 @@ export const settings = {
   ...authentication,
   ...tls,
   ...statements,
+  ...transactions,
   ...readLanes,
   ...sessionState,
   ...logging,

@@ -12,6 +12,7 @@ import {
   opaque,
   ReadShape,
   type StatementUse,
+  type TransactionTag,
 } from '../session/index.js';
 import {
   type Argument,
@@ -243,7 +244,9 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     if (name.endsWith('pg_prepared_statement')) draft.effects |= Effect.ShowsStatements;
     if (name.endsWith('pg_listening_channels')) draft.effects |= Effect.ShowsChannels;
   }
+  const transaction = transactionOf(facts);
   if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
+    if (transaction !== undefined) return footprint({ transaction });
     return facts.laneCandidate && !facts.tables.some(isOfServer) ? footprint({ read: new ReadShape() }) : inert;
   }
   return withPolicies(
@@ -255,9 +258,23 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       channels: draft.channels,
       hazards: [...draft.hazards],
       example: facts.shape.text,
+      transaction,
     }),
     policies,
   );
+}
+
+const transactionTags: Readonly<Record<string, TransactionTag>> = {
+  begin: 'BEGIN',
+  start: 'START TRANSACTION',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+};
+
+function transactionOf({ kinds, hazards }: StatementFacts): TransactionTag | undefined {
+  const [hazard] = hazards;
+  if (kinds.length !== 1 || hazards.length !== 1 || hazard?.kind !== 'transaction' || hazard.chain) return undefined;
+  return transactionTags[hazard.operation];
 }
 
 /** Tables that may show the one server connection they are read on, or that differ from one to the next. */

@@ -5,18 +5,21 @@ import {
   Effect,
   type Footprint,
   type HazardName,
+  inert,
   opaque,
-  type ReadShape,
   type Settings,
   Statement,
   type StatementRegistry,
+  type TransactionTag,
   unseen,
   withEffects,
 } from '../session/index.js';
 import {
   Action,
+  bindCompleteMessage,
   bindPrefix,
   closeCompleteMessage,
+  commandComplete,
   describeStatementMessage,
   type ErrorFields,
   errorResponse,
@@ -25,6 +28,7 @@ import {
   Frontend,
   frameTable,
   headerBytes,
+  noDataMessage,
   type ParseParts,
   parseCompleteMessage,
   parseMessage,
@@ -72,6 +76,8 @@ export interface ClientChannelLimits {
   readonly frameBytesMax: number;
   /** Whether Query messages are taken at all. */
   readonly simpleProtocol: 'allowed' | 'refused';
+  /** Whether BEGIN waits for what follows it. */
+  readonly beginMode: 'deferred' | 'immediate';
 }
 
 const targetBytesMax = 8192;
@@ -142,6 +148,10 @@ export class ClientChannel extends FrameStream {
   #bound: Owed | undefined;
   #described: Owed | undefined;
   #terminated = false;
+  /** The BEGIN that the client has been told is done. */
+  #deferred: Statement | undefined;
+  /** That transaction was cancelled while it waited for a server. */
+  #aborted = false;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
   #cancelled = false;
 
@@ -182,25 +192,29 @@ export class ClientChannel extends FrameStream {
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
   cancelBatch(error: ErrorFields): void {
     this.#cancelled = true;
+    if (this.#deferred !== undefined) {
+      this.#aborted = true;
+      this.#dropDeferred();
+    }
     this.toClient.writeOwned(errorResponse(error));
   }
 
-  /** What the bytes read, if they are one whole batch of one read that may share a server; nothing of them is taken. */
-  readAhead(bytes: Buffer, start: number, end: number): ReadShape | undefined {
-    if (this.#transparent || this.#terminated || this.#cancelled || this.midMessage || !this.settings.isShareable) {
+  /** Of the bytes, if they are one whole batch of one statement; nothing of them is taken. */
+  lookAhead(bytes: Buffer, start: number, end: number): Footprint | undefined {
+    if (this.#transparent || this.#terminated || this.#cancelled || this.midMessage || this.settings.shadowsCatalog) {
       return undefined;
     }
     if (bytes[start] === Frontend.Query) {
       if (this.#limits.simpleProtocol === 'refused' || frameEnd(bytes, start, end) !== end) return undefined;
       if (end - start > this.#limits.inspectBytesMax) return undefined;
-      return this.#host.inspect(bytes, start + headerBytes, end - 1).read;
+      return this.#host.inspect(bytes, start + headerBytes, end - 1);
     }
-    return this.#readBatchAhead(bytes, start, end);
+    return this.#lookAtBatch(bytes, start, end);
   }
 
   /** Of Parse without a name, Bind, Describe, Execute and Sync, the first and third of which need not be there. */
-  #readBatchAhead(bytes: Buffer, start: number, end: number): ReadShape | undefined {
-    let shape: ReadShape | undefined;
+  #lookAtBatch(bytes: Buffer, start: number, end: number): Footprint | undefined {
+    let found: Footprint | undefined;
     let bound = false;
     for (let at = start; at < end; ) {
       const next = frameEnd(bytes, at, end);
@@ -211,7 +225,7 @@ export class ClientChannel extends FrameStream {
           if (at !== start || bytes[body] !== 0) return undefined;
           const textEnd = bytes.indexOf(0, body + 1);
           if (textEnd < 0 || textEnd >= next) return undefined;
-          shape = this.#host.inspect(bytes, body + 1, textEnd).read;
+          found = this.#host.inspect(bytes, body + 1, textEnd);
           break;
         }
         case Frontend.Bind: {
@@ -220,7 +234,7 @@ export class ClientChannel extends FrameStream {
           bound = true;
           const nameEnd = bytes.indexOf(0, body + 1);
           if (nameEnd < 0 || nameEnd >= next) return undefined;
-          if (at === start) shape = this.#statementOf(bytes, body + 1, nameEnd)?.footprint.read;
+          if (at === start) found = this.#statementOf(bytes, body + 1, nameEnd)?.footprint;
           else if (nameEnd !== body + 1) return undefined;
           break;
         }
@@ -229,14 +243,118 @@ export class ClientChannel extends FrameStream {
           if (!bound) return undefined;
           break;
         case Frontend.Sync:
-          return bound && next === end ? shape : undefined;
+          return bound && next === end ? found : undefined;
         default:
           return undefined;
       }
-      if (shape === undefined) return undefined;
+      if (found === undefined) return undefined;
       at = next;
     }
     return undefined;
+  }
+
+  /** Whether the client is in a transaction that no server knows of yet. */
+  get inDeferredTransaction(): boolean {
+    return this.#deferred !== undefined || this.#aborted;
+  }
+
+  /**
+   * Answers a BEGIN, or the end of a transaction that has only begun, without a server. Answers false where that is not to
+   * be. Of a batch that was looked at ahead.
+   */
+  answerAhead(footprint: Footprint, bytes: Buffer, start: number, end: number): boolean {
+    if (bytes[start] === Frontend.Query) return false;
+    for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
+      if (bytes[at] === Frontend.Describe && bytes[at + headerBytes] !== Target.Portal) return false;
+    }
+    const first = frameEnd(bytes, start, end);
+    const made =
+      bytes[start] === Frontend.Parse
+        ? new Statement('', Buffer.from(bytes.subarray(start + headerBytes + 1, first)), footprint)
+        : this.#statementOf(bytes, start + headerBytes + 1, bytes.indexOf(0, start + headerBytes + 1));
+    if (made === undefined) return false;
+    const tag = this.#turnDeferred(footprint, made.body);
+    if (tag === undefined) return false;
+    if (bytes[start] === Frontend.Parse) this.unnamed = made;
+    for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
+      switch (bytes[at]) {
+        case Frontend.Parse:
+          this.toClient.writeOwned(parseCompleteMessage);
+          break;
+        case Frontend.Bind:
+          this.toClient.writeOwned(bindCompleteMessage);
+          break;
+        case Frontend.Describe:
+          this.toClient.writeOwned(noDataMessage);
+          break;
+        case Frontend.Execute:
+          this.toClient.writeOwned(commandComplete(tag));
+          break;
+        default:
+          this.toClient.writeOwned(readyForQuery(this.#statusAlone));
+      }
+    }
+    return true;
+  }
+
+  /** What a client without a server is told of its transaction. */
+  get #statusAlone(): TransactionStatus {
+    if (this.#aborted) return TransactionStatus.Failed;
+    return this.#deferred === undefined ? TransactionStatus.Idle : TransactionStatus.InTransaction;
+  }
+
+  /**
+   * Puts a BEGIN off, or ends what was put off.
+   * @param body the statement's, of a Parse
+   * @returns what the client is told, or undefined where a server has to be asked
+   */
+  #turnDeferred({ transaction }: Footprint, body: Buffer): TransactionTag | undefined {
+    if (transaction === undefined || this.server !== undefined) return undefined;
+    if (transaction === 'BEGIN' || transaction === 'START TRANSACTION') {
+      if (this.#limits.beginMode === 'immediate' || this.#transparent || this.inDeferredTransaction) return undefined;
+      this.#deferred = this.#registry.hold(body, () => inert);
+      this.#countAlone();
+      return transaction;
+    }
+    if (!this.inDeferredTransaction) return undefined;
+    this.#countAlone();
+    this.traffic.transactions++;
+    this.traffic.transactionTime.observe(0);
+    const tag = this.#aborted ? 'ROLLBACK' : transaction;
+    this.#aborted = false;
+    this.#dropDeferred();
+    return tag;
+  }
+
+  /** A query that no server has seen. */
+  #countAlone(): void {
+    this.traffic.queries++;
+    this.traffic.queryTime.observe(0);
+  }
+
+  #dropDeferred(): void {
+    if (this.#deferred !== undefined) this.#registry.release(this.#deferred);
+    this.#deferred = undefined;
+  }
+
+  /** Begins on the server the transaction the client believes it is in. */
+  #begin(server: ServerChannel, footprint = inert): void {
+    if (this.#deferred === undefined) return;
+    this.emitBefore();
+    server.begin(this.#deferred, (footprint.effects & Effect.ShowsStatements) === 0 ? 'nothing' : 'statements');
+    this.#dropDeferred();
+  }
+
+  /** The transaction has failed before any server knew of it: nothing is done in it but its end. */
+  #refuseAborted(tag: number): Verdict {
+    if (tag === Frontend.Flush) return Verdict.Drop;
+    if (tag !== Frontend.Sync) this.toClient.writeOwned(errorResponse(abortedTransaction));
+    if (tag === Frontend.Sync || tag === Frontend.Query || tag === Frontend.FunctionCall) {
+      this.toClient.writeOwned(readyForQuery(TransactionStatus.Failed));
+    } else {
+      this.#cancelled = true;
+    }
+    return Verdict.Drop;
   }
 
   /** While its server is looked at, what the client has there is not known. */
@@ -248,7 +366,7 @@ export class ClientChannel extends FrameStream {
   #skipCancelled(tag: number): Verdict {
     if (tag === Frontend.Query || tag === Frontend.FunctionCall || tag === Frontend.Sync) {
       this.#cancelled = false;
-      this.toClient.writeOwned(readyForQuery(TransactionStatus.Idle));
+      this.toClient.writeOwned(readyForQuery(this.#statusAlone));
     }
     return Verdict.Drop;
   }
@@ -256,6 +374,7 @@ export class ClientChannel extends FrameStream {
   /** The connection is gone: nothing is fed any more. */
   close(): void {
     this.#terminated = true;
+    this.#dropDeferred();
     this.statements.clear();
     this.unnamed = undefined;
   }
@@ -264,6 +383,7 @@ export class ClientChannel extends FrameStream {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled && tag !== Frontend.Terminate) return this.#skipCancelled(tag);
     if (this.#hasToWait && tag !== Frontend.Terminate) return Verdict.Stop;
+    if (this.#aborted && tag !== Frontend.Terminate) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Execute:
         return this.#forward(owedExecute);
@@ -275,6 +395,7 @@ export class ClientChannel extends FrameStream {
         const { unread } = this.#host;
         if (unread.refused !== undefined && !this.#transparent) {
           const server = this.#lease();
+          if (server !== undefined) this.#begin(server);
           return server === undefined ? Verdict.Stop : this.#refuseQuery(server, refusal(unread.refused));
         }
         const verdict = this.#forward(owedQuery);
@@ -303,6 +424,7 @@ export class ClientChannel extends FrameStream {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait) return Verdict.Stop;
+    if (this.#aborted && tag !== Frontend.Query) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Query:
         return this.#onQuery(bytes, start, end);
@@ -321,6 +443,7 @@ export class ClientChannel extends FrameStream {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait) return Verdict.Stop;
+    if (this.#aborted) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Query:
         return this.#query(this.#transparent ? unseen : this.#host.unread, 'nothing');
@@ -499,6 +622,7 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    this.#begin(server);
     server.owe(owed);
     return Verdict.Keep;
   }
@@ -507,7 +631,7 @@ export class ClientChannel extends FrameStream {
     const server = this.server;
     if (server === undefined) {
       // Nothing of this batch needed a server.
-      this.toClient.writeOwned(readyForQuery(TransactionStatus.Idle));
+      this.toClient.writeOwned(readyForQuery(this.#statusAlone));
       return Verdict.Drop;
     }
     if (server.copyIn && !server.copyDataEnded) server.syncOverlooked();
@@ -522,6 +646,17 @@ export class ClientChannel extends FrameStream {
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
+    if (footprint.transaction !== undefined && this.server === undefined) {
+      const body = statementBody(bytes.subarray(start + headerBytes, end - 1), []);
+      const tag = this.#turnDeferred(footprint, body);
+      if (tag !== undefined) {
+        this.unnamed = undefined;
+        this.toClient.writeOwned(commandComplete(tag));
+        this.toClient.writeOwned(readyForQuery(this.#statusAlone));
+        return Verdict.Drop;
+      }
+    }
+    if (this.#aborted) return this.#refuseAborted(Frontend.Query);
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
     return this.#query(footprint, forgets ? 'statements' : 'nothing');
   }
@@ -550,12 +685,16 @@ export class ClientChannel extends FrameStream {
       server.ladder.mark(unseen, this);
     } else if (!footprint.isInert || this.settings.shadowsCatalog) {
       if (footprint.refused !== undefined) {
+        this.#begin(server);
         this.#session.onHazards(footprint);
         return this.#refuseQuery(server, refusal(footprint.refused));
       }
-      this.#readyFor(server, footprint);
+      // What weir does of its own for the statement comes before the client's transaction.
+      this.#readyForParse(server, footprint);
+      this.#begin(server, footprint);
       this.#mark(server, footprint);
     }
+    this.#begin(server);
     // A Query empties the unnamed slot, unless an error before it makes the server skip it.
     if (forgets === 'statements') {
       server.statementsForgotten();
@@ -594,11 +733,13 @@ export class ClientChannel extends FrameStream {
     const body = bytes.subarray(parts.queryStart, end);
     const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
     if (footprint.refused !== undefined) {
+      this.#begin(server);
       this.#session.onHazards(footprint);
       return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
     if (!footprint.isInert) this.#readyForParse(server, footprint);
+    this.#begin(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
       const made = new Statement('', Buffer.from(body), footprint);
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
@@ -685,6 +826,7 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
+    this.#begin(server);
     if (this.#transparent) {
       server.ladder.mark(unseen, this);
       server.owe(owedParse);
@@ -747,7 +889,8 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.binds++;
-    if (known !== undefined && !known.footprint.isInert) this.#readyFor(server, known.footprint);
+    if (known !== undefined && !known.footprint.isInert) this.#readyForParse(server, known.footprint);
+    this.#begin(server, known?.footprint);
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       if (known !== undefined) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
@@ -830,6 +973,7 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    this.#begin(server);
     if (parts.target === Target.Portal || this.#transparent) {
       server.owe(owedDescribe);
       return Verdict.Keep;
@@ -960,6 +1104,12 @@ function frameEnd(bytes: Buffer, at: number, end: number): number {
   const next = at + 1 + bytes.readUInt32BE(at + 1);
   return next > at + 4 && next <= end ? next : -1;
 }
+
+const abortedTransaction: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
+};
 
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);

@@ -34,6 +34,8 @@ export type Undo =
   | { readonly kind: 'own-name'; readonly name: string }
   /** The server has not forgotten what nextval answered before. */
   | { readonly kind: 'sequences' }
+  /** The client's transaction did not begin, although it was told so. */
+  | { readonly kind: 'begin' }
   /** The server did not close it. */
   | { readonly kind: 'server-close'; readonly statement: Statement; readonly taken: Taken }
   /** The client did not get the name, nor the server the statement, if it was sent in that batch. */

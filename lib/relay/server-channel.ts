@@ -24,6 +24,7 @@ import {
   readErrorFields,
   readParameterStatus,
   replaceInFrame,
+  runStatementMessages,
   type ServerErrorFields,
   syncMessage,
   TransactionStatus,
@@ -32,7 +33,17 @@ import {
 import { BatchRecord } from './batch-record.js';
 import type { ClientChannel } from './client-channel.js';
 import { Ladder } from './ladder.js';
-import { Expect, type Owed, type OwnDone, owedOwn, owedOwnSync, owedSilent, owedSkip, type Undo } from './owed.js';
+import {
+  Expect,
+  type Owed,
+  type OwnDone,
+  owedOwn,
+  owedOwnSync,
+  owedSilent,
+  owedSkip,
+  owedSync,
+  type Undo,
+} from './owed.js';
 import type { Port, ServerHost, Traffic } from './ports.js';
 import type { RerunCause, SharedRead } from './shared-read.js';
 
@@ -506,6 +517,27 @@ export class ServerChannel extends FrameStream {
     this.ask(message, this.#onSure);
   }
 
+  /**
+   * Begins the client's transaction in the batch that its message makes: should it fail, the server skips the message too,
+   * which must not run outside of it.
+   * @param shows what the client's message lists, in which this must not be seen
+   */
+  begin(statement: Statement, shows: 'statements' | 'nothing'): void {
+    const named = shows === 'nothing';
+    const name = named ? statement.serverName : `${this.statements.prefix}within`;
+    if (named) this.prepare(statement);
+    else {
+      this.owe(owedSkip(Expect.Parsed, undefined));
+      this.sendOwned(parseMessage(name, statement.body));
+    }
+    this.owe(owedSkip(Expect.Bound, undefined));
+    this.owe(owedSkip(Expect.Executed, { kind: 'begin' }));
+    this.sendOwned(runStatementMessages(name));
+    if (named) return;
+    this.owe(owedSkip(Expect.Closed, undefined));
+    this.sendOwned(closeStatementMessage(name));
+  }
+
   /** Runs a statement within the batch that is open, whose answers nobody sees. */
   runWithin(sql: string, undo: Undo): void {
     this.owe(owedSkip(Expect.Parsed, undefined));
@@ -626,7 +658,8 @@ export class ServerChannel extends FrameStream {
 
   /** Whether it is prepared on the server for a message of this batch. */
   has(statement: Statement): boolean {
-    return this.statements.use(statement, this.#batch);
+    // A read for which it should be missing after all is run again.
+    return this.statements.use(statement, this.#sharing ? 'any' : this.#batch);
   }
 
   /** Prepares it under its server name; `entry` says whose the answer is. */
@@ -1188,6 +1221,7 @@ export class ServerChannel extends FrameStream {
     if (read === undefined || read.started || read.dropped) return undefined;
     if (sqlstate === readOnlyTransaction) return 'writes';
     if (sqlstate === canceled && this.cancelSent) return 'cancelled';
+    if (sqlstate === unknownStatement && head.statement !== undefined) return 'changed';
     return sqlstate === changedResult && head.statement !== undefined && this.#asksForColumns() ? 'changed' : undefined;
   }
 
@@ -1225,10 +1259,16 @@ export class ServerChannel extends FrameStream {
   #abortBatch(sqlstate: string): void {
     const undone: Undo[] = [];
     let failed = true;
+    let begun = true;
+    let queries = 0;
     let slotTouched = false;
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.ReadyForSync) break;
-      if (head.expect === Expect.ReadyForQuery) this.#batchesOwed--;
+      if (head.expect === Expect.ReadyForQuery) {
+        this.#batchesOwed--;
+        queries++;
+      }
+      if (head.undo?.kind === 'begin') begun = false;
       const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo, sqlstate) : head.undo;
       if (undo !== undefined) undone.push(undo);
       slotTouched ||= !keepsSlot(head);
@@ -1241,6 +1281,17 @@ export class ServerChannel extends FrameStream {
     }
     if (slotTouched) this.unnamed = undefined;
     for (let undo = undone.pop(); undo !== undefined; undo = undone.pop()) this.#undo(undo);
+    if (!begun && queries > 0) this.#endUnbegun(queries);
+  }
+
+  /** A Query is no end of what an error makes the server skip; without the BEGIN it would have been answered. */
+  #endUnbegun(queries: number): void {
+    if (queries > 1 || this.#owed.length > 0) {
+      this.#doubt('several batches behind a BEGIN that failed');
+      return;
+    }
+    this.owe(owedSync);
+    this.toServer.writeOwned(syncMessage);
   }
 
   #undo(undo: Undo): void {
@@ -1250,6 +1301,8 @@ export class ServerChannel extends FrameStream {
         break;
       case 'own-name':
         this.ladder.doubtName(undo.name);
+        break;
+      case 'begin':
         break;
       case 'sequences':
         this.ladder.keptSequences();

@@ -75,6 +75,9 @@ export interface StatementUse {
   readonly name: string;
 }
 
+/** A statement that begins or ends a transaction and does nothing else, by what PostgreSQL says when it has. */
+export type TransactionTag = 'BEGIN' | 'START TRANSACTION' | 'COMMIT' | 'ROLLBACK';
+
 /** `channel` null is all of them. */
 export interface ChannelUse {
   readonly kind: 'listen' | 'unlisten';
@@ -97,6 +100,8 @@ export interface Footprint {
   readonly refused: HazardName | undefined;
   /** The statement without its literals, where it is known. */
   readonly example: Buffer | undefined;
+  /** Set where it is all the text says. */
+  readonly transaction: TransactionTag | undefined;
   /** What is known of a read that may share a server with others'. */
   readonly read: ReadShape | undefined;
   /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
@@ -117,6 +122,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     pins: [],
     refused: undefined,
     example: undefined,
+    transaction: undefined,
     read: undefined,
     ...given,
   };

@@ -13,6 +13,7 @@ export {
   inert,
   opaque,
   type StatementUse,
+  type TransactionTag,
   unseen,
   withEffects,
 } from './footprint.js';

@@ -119,12 +119,12 @@ export class ServerStatements {
 
   /**
    * Whether the server has it, as it is to be; marks it as used. A Parse in an earlier batch counts only when it has been
-   * answered: an error before it may have made the server skip it.
+   * answered, an error before it may have made the server skip it, unless `any` does.
    */
-  use(statement: Statement, batch: number): boolean {
+  use(statement: Statement, batch: number | 'any'): boolean {
     const held = this.#held.get(statement);
     if (held === undefined || held.epoch !== statement.epoch) return false;
-    if (held.batch !== undefined && held.batch !== batch) return false;
+    if (held.batch !== undefined && held.batch !== batch && batch !== 'any') return false;
     if (this.#held.size >= this.max) {
       this.#held.delete(statement);
       this.#held.set(statement, held);

@@ -85,6 +85,8 @@ export function readyForQuery(status: TransactionStatus): Buffer {
 }
 
 export const parseCompleteMessage: Buffer = message(Backend.ParseComplete, Buffer.alloc(0));
+export const bindCompleteMessage: Buffer = message(Backend.BindComplete, Buffer.alloc(0));
+export const noDataMessage: Buffer = message(Backend.NoData, Buffer.alloc(0));
 export const closeCompleteMessage: Buffer = message(Backend.CloseComplete, Buffer.alloc(0));
 export const emptyQueryMessage: Buffer = message(Backend.EmptyQueryResponse, Buffer.alloc(0));
 

@@ -49,6 +49,11 @@ export function bindPrefix(portal: Buffer, statement: string, bodyAfterNames: nu
   return prefix;
 }
 
+/** Bind without parameters and Execute, of a named statement. */
+export function runStatementMessages(name: string): Buffer {
+  return Buffer.concat([serialize.bind({ statement: name }), serialize.execute()]);
+}
+
 export function describeStatementMessage(name: string): Buffer {
   return serialize.describe({ type: 'S', name });
 }

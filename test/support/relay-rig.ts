@@ -66,6 +66,7 @@ export const rigLimits: ClientChannelLimits = {
   statementsMax: 20,
   frameBytesMax: 1_000_000,
   simpleProtocol: 'allowed',
+  beginMode: 'immediate',
 };
 
 /** What the rig's statements may leave behind, by their text. */
