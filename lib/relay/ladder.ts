@@ -232,8 +232,9 @@ export class Ladder {
   /**
    * Makes the names the client's statement uses stand on the server for what they stand for with the client.
    * @param apart by a batch of weir's own, before a Query; otherwise within the batch that is open
+   * @param needed whether what follows fails anyway where one of them cannot be prepared any more
    */
-  readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean): void {
+  readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean, needed = true): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, statement: Statement | undefined][] = [];
     for (const { kind, name } of uses) {
@@ -247,7 +248,7 @@ export class Ladder {
       if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
       changes.push([name, statement]);
     }
-    if (changes.length > 0) this.#server.prepareOwnNames(changes, apart);
+    if (changes.length > 0) this.#server.prepareOwnNames(changes, apart, needed);
     for (const [name, statement] of changes) {
       if (statement === undefined) this.#ownNames.delete(name);
       else this.#ownNames.set(name, statement);
@@ -262,6 +263,7 @@ export class Ladder {
       [...names].map((name) => ({ kind: 'execute', name })),
       client,
       true,
+      false,
     );
   }
 

@@ -582,8 +582,11 @@ export class ServerChannel extends FrameStream {
   prepareOwnNames(
     changes: readonly (readonly [name: string, statement: Statement | undefined])[],
     apart: boolean,
+    needed = true,
   ): void {
     const alone = apart && this.complete;
+    // One that cannot be prepared any more must not make the client's transaction fail. Outside of one these are errors nobody sees.
+    const guarded = alone && !needed && !this.quiet;
     const owed = alone ? owedSilent : owedSkip;
     // Closing what is not there is no error; preparing what is there would be one.
     for (const [name] of changes) {
@@ -593,11 +596,13 @@ export class ServerChannel extends FrameStream {
     if (alone) this.#endOwn();
     for (const [name, statement] of changes) {
       if (statement === undefined) continue;
+      if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_name'), () => {});
       this.traffic.serverParses++;
       this.owe(owed(Expect.Parsed, { kind: 'own-name', name }));
       this.toServer.writeOwned(parseMessage(name, statement.body));
       // Each by itself: one that cannot be prepared any more must not keep the others from it.
       if (alone) this.#endOwn();
+      if (guarded) this.ask(ownQueryMessage('ROLLBACK TO SAVEPOINT weir_name;RELEASE SAVEPOINT weir_name'), () => {});
     }
   }
 
@@ -763,7 +768,7 @@ export class ServerChannel extends FrameStream {
         if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
         else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
-          if (bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback();
+          if (this.#visible && bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback();
         } else if ((this.ladder.effects & Effect.Unlistens) !== 0 && this.#visible)
           this.#onMaybeCommit(bytes, start, end);
         if (this.#copyIn) this.#endCopyIn();

@@ -466,6 +466,18 @@ ladder.row('EXECUTE of a statement whose table is gone, or not in search_path, s
   await b.gives('execute q', '1');
 });
 
+ladder.row('a statement whose table is gone does no harm to a transaction that does not use it', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does('create temp table gone(v text)', 'prepare p as select v from gone', 'drop table gone');
+  await a.does("prepare q as select 'q'");
+  await b.does('prepare p as select 1', 'prepare q as select 1');
+  await a.does('begin', "do $$ begin execute 'set work_mem = ''3MB'''; execute 'execute q'; end $$");
+  await a.shows('work_mem', '3MB');
+  await a.does('commit');
+  await b.gives('execute q', '1');
+  await a.fails('execute p', '42P01');
+});
+
 ladder.row('DISCARD ALL that fails, or never runs, takes no statement away', async (s) => {
   const [a, b] = await s.pair();
   await a.parse('p', 'select 1');
