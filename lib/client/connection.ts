@@ -652,6 +652,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         return;
       }
       if (!server.channel.settled) return;
+      server.channel.ladder.markUnlistens();
       server.channel.ladder.returnToLogin(session.channel);
       if (!server.channel.ladder.asking) this.#goOn(session);
       return;

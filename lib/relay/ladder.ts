@@ -87,6 +87,8 @@ interface Asked {
   readonly statements: ReadonlySet<string>;
   /** An error has kept some statements from running, or a ROLLBACK has undone them. */
   readonly failed: boolean;
+  /** Channels of UNLISTENs that have run. */
+  readonly unlistened: readonly (string | null)[];
   /** The client has run RESET ALL. */
   readonly resetsAll: boolean;
   /** The client has run SET ROLE or the like. */
@@ -108,10 +110,13 @@ export class Ladder {
   #uses: Footprint[] = [];
   #asked: Asked | undefined;
   #attempts = 0;
-  /** How many of `#uses` belong to batches that have ended without an error. */
-  #usesRun = 0;
-  /** A ROLLBACK or an error since the first UNLISTEN that has not been acted upon. */
-  #unlistenDoubtful = false;
+  /** Channels of the UNLISTENs of the batch; null is all. */
+  #unlistens: (string | null)[] = [];
+  /** Whether the first of them has run, and whether an error or a ROLLBACK behind it, or before, has undone them. */
+  #unlistenRan = false;
+  #unlistenUndone = false;
+  /** Those of batches before, in the transaction: where it is committed, the server listens on their marks. */
+  readonly #marked: (string | null)[] = [];
   /** A ROLLBACK or an error since the last look. */
   #failed = false;
   /** Pins that no look can end. */
@@ -195,6 +200,7 @@ export class Ladder {
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
     if (!left.detailed) return;
     this.#remember(left);
+    for (const { kind, channel } of left.channels) if (kind === 'unlisten') this.#unlistens.push(channel);
     for (const use of left.statements) {
       if (use.kind !== 'execute') this.unsettled.add(use.name);
       else if (this.unsettled.has(use.name)) this.effects |= Effect.Unknown | Effect.Sequences;
@@ -340,23 +346,42 @@ export class Ladder {
   }
 
   /** A statement failed, or undid others. */
-  onRollback(): void {
+  onRollback(by: 'error' | 'rollback'): void {
     this.#failed = true;
-    if ((this.effects & Effect.Unlistens) !== 0) this.#unlistenDoubtful = true;
+    if (by === 'error' || this.#unlistenRan) this.#unlistenUndone = true;
   }
 
-  /** A COMMIT has run: an error behind it does not undo what the batches before it have done. */
-  onCommit(client: ClientChannel): void {
-    if (this.#unlistenDoubtful || this.#usesRun === 0) return;
-    client.onChannels([], this.#unlistened(this.#uses.slice(0, this.#usesRun)));
-    this.#usesRun = 0;
+  /** An UNLISTEN has run. */
+  onUnlisten(): void {
+    this.#unlistenRan = true;
   }
 
   // At the end of a batch, inside a transaction
 
+  /**
+   * What becomes of an UNLISTEN no look would show, since the server does not listen for its client: a LISTEN on a channel of
+   * its own, the mark, shares its fate.
+   */
+  markUnlistens(): void {
+    const { status, statements } = this.#server;
+    const unlistened = this.#takeUnlistens();
+    if (unlistened.length === 0 || status !== TransactionStatus.InTransaction) return;
+    const marks = unlistened.map((channel) => `${statements.prefix}${this.#marked.push(channel) - 1}`);
+    this.effects |= Effect.Listens;
+    this.#server.ask(queryMessage(listenTo(marks)), () => {});
+  }
+
+  /** The channels of the batch's UNLISTENs, unless they may have been undone. */
+  #takeUnlistens(): (string | null)[] {
+    const unlistened = this.#unlistenUndone ? [] : this.#unlistens;
+    this.#unlistens = [];
+    this.#unlistenRan = false;
+    this.#unlistenUndone = false;
+    return unlistened;
+  }
+
   /** RESET goes back to what the server began with: within a transaction the client's own beginning is put in its place. */
   returnToLogin(client: ClientChannel): void {
-    this.#usesRun = this.#uses.length;
     if (!this.#resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
     this.#resets = false;
     const own = new Map<string, string>();
@@ -397,7 +422,7 @@ export class Ladder {
   settle(client: ClientChannel, leakProbeEvery: number): Standing {
     if (this.asking) return 'asking';
     this.#resets = false;
-    this.#usesRun = 0;
+    const unlistened = this.#takeUnlistens();
     if (this.effects !== Effect.None) {
       this.#settleSequences(client);
       if ((this.effects & Effect.Indelible) !== 0) {
@@ -407,10 +432,10 @@ export class Ladder {
       for (const use of this.#uses) for (const name of use.pins) this.#pin(name, 'lasting');
       const look = this.#toLookFor();
       if (look !== 0) {
-        this.#ask(client, look, false);
+        this.#ask(client, look, false, unlistened);
         return 'asking';
       }
-      if ((this.effects & Effect.Unlistens) !== 0) client.onChannels([], this.#unlistened(this.#uses));
+      if (unlistened.length > 0) client.onChannels([], unlistened);
       this.effects &= Effect.Unseen;
       this.#uses = [];
     }
@@ -418,7 +443,7 @@ export class Ladder {
     if (leakProbeEvery > 0 && !this.#compared && (this.effects & Effect.Unseen) === 0) {
       this.#compared = true;
       if (++this.#releases % leakProbeEvery === 0) {
-        this.#ask(client, everything, true);
+        this.#ask(client, everything, true, []);
         return 'asking';
       }
     }
@@ -450,7 +475,7 @@ export class Ladder {
     this.#server.traffic.ladder.pins[name]++;
   }
 
-  #ask(client: ClientChannel, look: number, compare: boolean): void {
+  #ask(client: ClientChannel, look: number, compare: boolean, unlistened: readonly (string | null)[]): void {
     const settings = new Set<string>();
     const statements = new Set<string>();
     for (const use of this.#uses) {
@@ -474,6 +499,7 @@ export class Ladder {
       settings,
       statements,
       failed: this.#failed,
+      unlistened,
       resetsAll,
       actsAs,
       compare,
@@ -678,21 +704,16 @@ export class Ladder {
 
   #carryChannels(findings: Findings, asked: Asked, client: ClientChannel): void {
     if ((asked.effects & (Effect.Listens | Effect.Unlistens)) === 0) return;
-    const unlistened = this.#unlistened(asked.uses);
+    const { prefix } = this.#server.statements;
+    const marks = this.#marked.splice(0).map((channel, index) => ({ channel, mark: `${prefix}${index}` }));
+    const unlistened = marks.flatMap(({ channel, mark }) => (findings.channels.includes(mark) ? [channel] : []));
     // A server that is kept for it tells its client itself.
     if (this.pins.has('listen')) return;
-    client.onChannels(findings.channels, unlistened);
-    if (findings.channels.length > 0) this.#server.ask(ownQueryMessage('UNLISTEN *'), () => this.#finished());
-  }
-
-  /** The channels of every UNLISTEN, where none of them can have been undone. */
-  #unlistened(uses: readonly Footprint[]): (string | null)[] {
-    const doubtful = this.#unlistenDoubtful;
-    this.#unlistenDoubtful = false;
-    if (doubtful) return [];
-    return uses.flatMap(({ channels }) =>
-      channels.flatMap(({ kind, channel }) => (kind === 'unlisten' ? [channel] : [])),
+    client.onChannels(
+      findings.channels.filter((channel) => !channel.startsWith(prefix)),
+      [...unlistened, ...asked.unlistened],
     );
+    if (findings.channels.length > 0) this.#server.ask(ownQueryMessage('UNLISTEN *'), () => this.#finished());
   }
 
   /** What the server has and weir did not expect is counted; what follows puts it right. */
@@ -748,9 +769,9 @@ export class Ladder {
     this.#returning = false;
     this.#resets = false;
     this.#uses = [];
-    this.#usesRun = 0;
     this.#failed = false;
-    this.#unlistenDoubtful = false;
+    this.#takeUnlistens();
+    this.#marked.length = 0;
     this.effects &= Effect.Unseen;
   }
 

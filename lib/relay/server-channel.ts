@@ -133,7 +133,7 @@ const letterD = 0x44;
 const letterR = 0x52;
 const letterO = 0x4f;
 const reset = Buffer.from('RESET\0');
-const commit = Buffer.from('COMMIT\0');
+const unlisten = Buffer.from('UNLISTEN\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
@@ -768,9 +768,9 @@ export class ServerChannel extends FrameStream {
         if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
         else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
-          if (this.#visible && bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback();
+          if (this.#visible && bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback('rollback');
         } else if ((this.ladder.effects & Effect.Unlistens) !== 0 && this.#visible)
-          this.#onMaybeCommit(bytes, start, end);
+          if (unlisten.equals(bytes.subarray(start + headerBytes, end))) this.ladder.onUnlisten();
         if (this.#copyIn) this.#endCopyIn();
         return this.onHeader(tag);
       case Backend.ParameterStatus:
@@ -795,11 +795,6 @@ export class ServerChannel extends FrameStream {
     if (read.held !== undefined) this.#client?.toClient.writeOwned(read.held);
     read.held = undefined;
     this.useTable(busyTable);
-  }
-
-  #onMaybeCommit(bytes: Buffer, start: number, end: number): void {
-    if (this.#client !== undefined && commit.equals(bytes.subarray(start + headerBytes, end)))
-      this.ladder.onCommit(this.#client);
   }
 
   #onOwnRow(bytes: Buffer, start: number, end: number): Verdict {
@@ -1188,7 +1183,7 @@ export class ServerChannel extends FrameStream {
       read.rerun = rerun;
       this.dropRead(read);
     }
-    this.ladder.onRollback();
+    this.ladder.onRollback('error');
     this.#failed = true;
     this.emitBefore();
     this.#visible = true;

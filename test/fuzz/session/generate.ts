@@ -235,7 +235,8 @@ function named(draft: Draft, scene: Scene, memory: Memory, place: 'alone' | 'pip
     [2 * make, 'parse'],
     [3 * use, 'execute'],
     [2 * make, 'both'],
-    [1, 'describe'],
+    // PostgreSQL tells the parameters before it looks for the table.
+    [fragile ? 0 : 1, 'describe'],
     [use, 'close'],
     [use, 'anew'],
   ] as const);

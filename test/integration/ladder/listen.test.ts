@@ -305,4 +305,21 @@ ladder.row('UNLISTEN holds when its COMMIT is followed by an error', async (s) =
   await a.hears('stays:');
 });
 
+ladder.row('UNLISTEN holds, or does not, with the savepoint it stands behind', async (s) => {
+  const [a, b] = await s.pair();
+  await a.does('listen before', 'listen behind', 'listen again', 'begin', 'unlisten before', 'unlisten again');
+  await a.does('savepoint x', 'unlisten behind', 'listen again', 'rollback to x', 'commit');
+  await b.does('notify before', 'notify again', 'notify behind');
+  await a.query('select 1');
+  await a.hears('behind:');
+  await a.does('begin', 'unlisten *', 'listen last', 'commit');
+  await b.does('notify behind', 'notify last');
+  await a.query('select 1');
+  await a.hears('last:');
+  await a.query("rollback; notify last, 'never'; unlisten *");
+  await b.does('notify last');
+  await a.does('listen over', 'notify over');
+  await a.hears('over:');
+});
+
 ladder.probed();
