@@ -151,6 +151,11 @@ export class Ladder {
     return this.#resets;
   }
 
+  /** None of them has run. */
+  forgetResets(): void {
+    this.#resets = false;
+  }
+
   /** Whether one of them was of this setting. */
   hasReset(name: string): boolean {
     return (this.effects & Effect.AllSettings) !== 0 || resetBy(this.#uses, name);
@@ -368,7 +373,10 @@ export class Ladder {
     if (unlistened.length === 0 || status !== TransactionStatus.InTransaction) return;
     const marks = unlistened.map((channel) => `${statements.prefix}${this.#marked.push(channel) - 1}`);
     this.effects |= Effect.Listens;
-    this.#server.ask(queryMessage(listenTo(marks)), () => {});
+    // The client may have left by then: its server is taken back once this is answered.
+    this.#server.ask(queryMessage(listenTo(marks)), () => {
+      if (this.#server.settled) this.#server.endBatch();
+    });
   }
 
   /** The channels of the batch's UNLISTENs, unless they may have been undone. */

@@ -970,7 +970,8 @@ export class ServerChannel extends FrameStream {
     }
     this.#owed.shift();
     if (head.undo !== undefined) this.#settle(head);
-    if (this.ladder.resets && status !== TransactionStatus.Failed && !this.#failed) this.#tellReset();
+    if (this.#failed) this.ladder.forgetResets();
+    else if (this.ladder.resets && status !== TransactionStatus.Failed) this.#tellReset();
     this.#failed = false;
     return this.#endBatch(status);
   }

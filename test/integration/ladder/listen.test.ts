@@ -296,6 +296,17 @@ ladder.weirRow(
   { servers: 2 },
 );
 
+ladder.row('a client that leaves behind an UNLISTEN in a transaction leaves nothing', async (s) => {
+  for (let i = 0; i < 5; i++) {
+    const a = await s.client(`a${i}`);
+    await a.does('begin', 'select pg_advisory_lock(77)', 'unlisten gone');
+    await a.vanish();
+    const b = await s.client(`b${i}`);
+    await b.does('select pg_advisory_lock(77)', 'select pg_advisory_unlock(77)');
+    await b.end();
+  }
+});
+
 ladder.row('UNLISTEN holds when its COMMIT is followed by an error', async (s) => {
   const [a, b] = await s.pair();
   await a.does('listen gone', 'listen stays', 'begin', 'unlisten gone');

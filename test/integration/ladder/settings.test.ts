@@ -370,6 +370,14 @@ ladder.row(
   },
 );
 
+ladder.row('a DISCARD ALL that fails in a transaction tells nothing when that is rolled back', async (s) => {
+  const [a] = await s.pair({ parameters: { options: '-c default_transaction_read_only=on' } });
+  await a.does('set session characteristics as transaction read write', 'begin');
+  await a.fails('discard all', '25001');
+  await a.query('rollback');
+  s.t.equal(a.parameters.get('default_transaction_read_only'), 'off', s.where);
+});
+
 ladder.row('a client that leaves in the middle of a transaction takes its settings with it', async (s) => {
   const [a, b] = await s.pair();
   await a.does('set enable_sort = off', 'begin', "set work_mem = '5MB'");
