@@ -22,6 +22,7 @@ import { dnsZones } from './show/dns-zones.js';
 import { fds } from './show/fds.js';
 import { hazards } from './show/hazards.js';
 import { help } from './show/help.js';
+import { lanes } from './show/lanes.js';
 import { lists } from './show/lists.js';
 import { mem } from './show/mem.js';
 import { peerPools } from './show/peer-pools.js';
@@ -61,6 +62,7 @@ export const showCommands: ReadonlyMap<string, ShowCommand> = byName([
   statsTotals,
   statsAverages,
   totals,
+  lanes,
   pins,
   hazards,
 ]);

@@ -5,8 +5,8 @@ import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { TimeHistogram } from '../metrics/index.js';
 import type { Pool } from '../pool/index.js';
 import { type PoolCensus, type Pooler, takeCensus } from '../pooler/index.js';
-import { resetKinds } from '../relay/index.js';
-import { hazardNames } from '../session/index.js';
+import { rerunCauses, resetKinds } from '../relay/index.js';
+import { hazardNames, readBarriers } from '../session/index.js';
 import { counted, histogramSamples, LiveMetric, type MetricType, noLabels, one, type Sample } from './metric.js';
 import { groupPools, type PoolGroup } from './pool-groups.js';
 import { statementMetrics } from './statement-metrics.js';
@@ -151,6 +151,7 @@ export class Metrics {
       ),
       ...this.#poolCounters(),
       ...this.#ladderMetrics(),
+      ...this.#laneMetrics(),
       this.#times('weir_query_duration_seconds', 'From a query to its result.', (pool) => pool.traffic.queryTime),
       this.#times(
         'weir_transaction_duration_seconds',
@@ -233,6 +234,40 @@ export class Metrics {
         'weir_reprepared_total',
         'Prepared statements prepared again and run once more because their tables had changed.',
         ({ traffic }) => traffic.ladder.reprepared,
+      ),
+    ];
+  }
+
+  /** Servers that reads of several clients share. */
+  #laneMetrics(): LiveMetric[] {
+    return [
+      this.#perGroup('gauge', 'weir_lanes', 'Servers that reads of several clients share.', (members) =>
+        sum(members, ({ pool }) => pool.laneDepths().length),
+      ),
+      this.#perGroup('gauge', 'weir_lane_depth', 'Reads sent on lanes and not answered.', (members) =>
+        sum(members, ({ pool }) => sum(pool.laneDepths(), (depth) => depth)),
+      ),
+      this.#summed('counter', 'weir_lane_reads_total', 'Reads sent on lanes.', ({ traffic }) => traffic.lanes.reads),
+      this.#labelled(
+        'counter',
+        'weir_lane_reruns_total',
+        'Reads of lanes that were run again on a server of their own, by cause.',
+        'cause',
+        rerunCauses,
+        ({ pool }, cause) => pool.traffic.lanes.reruns[cause],
+      ),
+      this.#labelled(
+        'counter',
+        'weir_lane_refused_total',
+        'Reads that were not sent on lanes, by what their statement had yet to prove or had shown.',
+        'cause',
+        readBarriers,
+        ({ pool }, cause) => pool.traffic.lanes.refused[cause],
+      ),
+      this.#times(
+        'weir_lane_wait_seconds',
+        'How long reads waited behind others on their lane.',
+        ({ traffic }) => traffic.lanes.waitTime,
       ),
     ];
   }

@@ -223,6 +223,11 @@ export class Pool implements ServerOwner {
     return { idle: idle + unused, active: active + reading, tested, being_canceled, login: this.#connecting };
   }
 
+  /** Of each server that reads share, how many it has been sent and not answered. */
+  laneDepths(): number[] {
+    return [...this.#lanes].map(({ depth }) => depth);
+  }
+
   /** Servers that will be closed when their client is done. */
   get retiring(): number {
     let count = 0;

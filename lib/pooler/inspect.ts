@@ -89,11 +89,20 @@ class Draft {
     if (lexical.has(lower)) this.effects |= Effect.Lexical;
   }
 
+  /** Nothing of it outlives the transaction; until then the value is the one the client's session began with. */
+  #localReset(name: string): void {
+    const lower = name.toLowerCase();
+    if (!isSettingName(lower) || !isReadBack(lower)) return;
+    this.settings.add(lower);
+    this.effects |= Effect.Settings | Effect.LocalResets;
+  }
+
   hazard(hazard: Hazard): void {
     switch (hazard.kind) {
       case 'set':
         if (hazard.name === 'search_path') this.#searchPath(hazard.values ?? []);
         if (!hazard.local) this.setting(hazard.name, hazard.values === null ? 'reset' : 'set');
+        else if (hazard.values === null) this.#localReset(hazard.name);
         break;
       case 'reset':
         this.setting(hazard.name, 'reset');
@@ -392,11 +401,18 @@ export class Inspector {
   }
 
   /** Where in a text the statement lies that its PREPARE of this name prepares; undefined where it cannot be told which of them did. */
-  preparedBody(
+  preparedBody(text: Buffer, name: string, failed: boolean, encoding: string | undefined): Buffer | undefined {
+    // Which of the two held when it was prepared is not known: the same lease may have changed it since.
+    const [on, off] = ['on', 'off'].map((strings) => this.#preparedBody(text, name, failed, strings, encoding));
+    if (on === undefined || off === undefined) return on ?? off;
+    return on.equals(off) ? on : undefined;
+  }
+
+  #preparedBody(
     text: Buffer,
     name: string,
     failed: boolean,
-    standardConformingStrings: string | undefined,
+    standardConformingStrings: string,
     encoding: string | undefined,
   ): Buffer | undefined {
     const facts = this.#facts(text, 0, text.length, standardConformingStrings, encoding);

@@ -370,13 +370,7 @@ export class Pooler implements House, PoolEvents {
 
   preparedBody(text: Buffer, name: string, failed: boolean, connection: ClientConnection): Buffer | undefined {
     const { settings } = connection.channel;
-    return this.#inspector.preparedBody(
-      text,
-      name,
-      failed,
-      settings.values.get('standard_conforming_strings'),
-      settings.values.get('client_encoding'),
-    );
+    return this.#inspector.preparedBody(text, name, failed, settings.values.get('client_encoding'));
   }
 
   hazards(footprint: Footprint, connection: ClientConnection): void {

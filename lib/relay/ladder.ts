@@ -132,6 +132,8 @@ export class Ladder {
   readonly #ownNames = new Map<string, Statement | undefined>();
   /** Something was RESET since it was last made sure where it went back to. */
   #resets = false;
+  /** The same, for the rest of a transaction. */
+  #localResets = false;
   /** It is being made sure. */
   #returning = false;
   #releases = 0;
@@ -148,12 +150,18 @@ export class Ladder {
 
   /** Whether the client has sent a RESET since its last batch ended. */
   get resets(): boolean {
-    return this.#resets;
+    return this.#resets || this.#localResets;
+  }
+
+  /** Whether all of them were for the rest of the transaction: what the client already has is not reported again. */
+  get resetsLocally(): boolean {
+    return this.#localResets && !this.#resets;
   }
 
   /** None of them has run. */
   forgetResets(): void {
     this.#resets = false;
+    this.#localResets = false;
   }
 
   /** Whether one of them was of this setting. */
@@ -203,6 +211,7 @@ export class Ladder {
     this.effects |= left.effects;
     if ((left.effects & Effect.NamesStatements) !== 0) this.namesUnsettled = true;
     if ((left.effects & (Effect.ResetSettings | Effect.AllSettings)) !== 0) this.#resets = true;
+    if ((left.effects & Effect.LocalResets) !== 0) this.#localResets = true;
     if (!left.detailed) return;
     this.#remember(left);
     for (const { kind, channel } of left.channels) if (kind === 'unlisten') this.#unlistens.push(channel);
@@ -390,8 +399,10 @@ export class Ladder {
 
   /** RESET goes back to what the server began with: within a transaction the client's own beginning is put in its place. */
   returnToLogin(client: ClientChannel): void {
-    if (!this.#resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
+    if (!this.resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
+    const local = !this.#resets;
     this.#resets = false;
+    this.#localResets = false;
     const own = new Map<string, string>();
     for (const [name, value] of client.loginSettings.values) {
       const named = (this.effects & Effect.AllSettings) !== 0 || namedBy(this.#uses, name);
@@ -413,7 +424,9 @@ export class Ladder {
         const isReset = found?.source === 'reset' || (name.includes('.') && found?.value === '');
         if (!isReset) own.delete(name);
       }
-      const message = error === undefined ? new Settings(own).replayMessage(Settings.empty) : undefined;
+      const begun = new Settings(own);
+      const back = local ? begun.localMessage() : begun.replayMessage(Settings.empty);
+      const message = error === undefined ? back : undefined;
       if (message === undefined) this.#returned();
       else this.#server.ask(message, () => this.#returned());
     });
@@ -430,6 +443,7 @@ export class Ladder {
   settle(client: ClientChannel, leakProbeEvery: number): Standing {
     if (this.asking) return 'asking';
     this.#resets = false;
+    this.#localResets = false;
     const unlistened = this.#takeUnlistens();
     if (this.effects !== Effect.None) {
       this.#settleSequences(client);
@@ -776,6 +790,7 @@ export class Ladder {
     this.#asked = undefined;
     this.#returning = false;
     this.#resets = false;
+    this.#localResets = false;
     this.#uses = [];
     this.#failed = false;
     this.#takeUnlistens();

@@ -1131,7 +1131,9 @@ export class ServerChannel extends FrameStream {
       if (client !== undefined && this.#isResetting && this.loginSettings.get(parameter.name) === parameter.value) {
         const own = client.loginSettings.get(parameter.name);
         if (own !== undefined && own !== parameter.value) {
-          client.settings = client.settings.with(parameter.name, own);
+          const before = client.settings;
+          client.settings = before.with(parameter.name, own);
+          if (client.settings === before && this.ladder.resetsLocally) return Verdict.Drop;
           this.emitBefore();
           client.toClient.writeOwned(parameterStatus(parameter.name, own));
           return Verdict.Drop;

@@ -67,6 +67,8 @@ export const Effect = {
   ForgetsStatements: 1 << 24,
   /** RESET ROLE: back to the one the session began with. */
   ResetsRole: 1 << 25,
+  /** Some of the settings went back to the value of the login until the transaction ends. */
+  LocalResets: 1 << 26,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

@@ -74,9 +74,11 @@ function quoted(name: string): string {
     .join('.');
 }
 
-function assignment(name: string, characters: string): string {
-  if (nameLists.has(name)) return `SELECT pg_catalog.set_config('${name}', ${asciiLiteral(characters)}, false)`;
-  return `SET ${quoted(name)} = ${asciiLiteral(characters)}`;
+function assignment(name: string, characters: string, scope: 'session' | 'transaction'): string {
+  const value = asciiLiteral(characters);
+  if (nameLists.has(name))
+    return `SELECT pg_catalog.set_config('${name}', ${value}, ${String(scope === 'transaction')})`;
+  return `SET ${scope === 'transaction' ? 'LOCAL ' : ''}${quoted(name)} = ${value}`;
 }
 
 /**
@@ -197,12 +199,23 @@ export class Settings {
     for (const [name, value] of this.values) {
       if (identity.has(name)) continue;
       const characters = this.#characters(value);
-      if (from.values.get(name) !== value && characters !== undefined) parts.push(assignment(name, characters));
+      if (from.values.get(name) !== value && characters !== undefined)
+        parts.push(assignment(name, characters, 'session'));
     }
     for (const name of from.values.keys()) {
       if (!this.values.has(name) && !identity.has(name)) parts.push(`RESET ${quoted(name)}`);
     }
     parts.push(...acting);
+    return parts.length === 0 ? undefined : queryMessage(parts.join(';'));
+  }
+
+  /** One Query message that sets all of them until the transaction ends. */
+  localMessage(): Buffer | undefined {
+    const parts: string[] = [];
+    for (const [name, value] of this.values) {
+      const characters = this.#characters(value);
+      if (characters !== undefined) parts.push(assignment(name, characters, 'transaction'));
+    }
     return parts.length === 0 ? undefined : queryMessage(parts.join(';'));
   }
 

@@ -64,6 +64,7 @@ async function play(t: Test, kind: TargetKind, stepsMax: number): Promise<void> 
   t.equal(failures, 0, `${done} steps looked the same`);
   t.ok(lines > done, `${lines} messages were compared`);
   await playground.stop();
+  t.comment(`${playground.reads} reads on lanes`);
 }
 
 t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, { timeout }, (t) =>

@@ -329,6 +329,20 @@ void t.test('KILL_CLIENT in mid-query cuts one client, and its server is not len
   t.same((await other.query('select 7 as seven')).rows, [{ seven: 7 }]);
 });
 
+void t.test('reads that share a server are in SHOW LANES and /metrics', async (t) => {
+  const { client, show, metrics } = await stage(t);
+  const alice = await client('app');
+  for (let i = 0; i < 8; i++) await alice.query(`select ${i} as lane`);
+  const row = (await show('LANES')).find((one) => one['database'] === 'app');
+  t.match(row, { user: 'alice', lanes: 1, depth: 0, depth_max: 0, reads: '3', refused_new: '5', rerun_stalled: '0' });
+  const families = await metrics();
+  t.equal(readingOf(families, 'weir_lanes', labels), 1);
+  t.equal(readingOf(families, 'weir_lane_depth', labels), 0);
+  t.equal(readingOf(families, 'weir_lane_reads_total', labels), 3);
+  t.equal(readingOf(families, 'weir_lane_refused_total', { ...labels, cause: 'new' }), 5);
+  t.equal(readingOf(families, 'weir_lane_reruns_total', { ...labels, cause: 'lost' }), 0);
+});
+
 void t.test(
   'a client that keeps a server is in SHOW PINS, SHOW CLIENTS and /metrics, until nothing keeps it',
   async (t) => {

@@ -61,6 +61,8 @@ export class Playground {
   readonly kind: TargetKind;
   readonly #admins: RawClient[] = [];
   readonly #weirs = new Map<string, TestWeir>();
+  /** Reads that shared a server, of weirs that are gone. */
+  reads = 0;
 
   private constructor(server: TestPostgres, kind: TargetKind) {
     this.#server = server;
@@ -112,6 +114,7 @@ export class Playground {
   async renew(): Promise<void> {
     const weirs = [...this.#weirs.values()];
     this.#weirs.clear();
+    for (const { pooler } of weirs) for (const pool of pooler.pools) this.reads += pool.traffic.lanes.reads;
     await Promise.all(weirs.map((weir) => weir.stop()));
   }
 
@@ -129,6 +132,9 @@ export class Playground {
         default_pool_size: poolSize,
         pool_mode: 'transaction',
         leak_probe_every: 1,
+        // What is sent early, late or along with others' is to look no different.
+        lanes: process.env['LANES'] === 'off' ? 'off' : 'auto',
+        defer_begin: process.env['DEFER'] !== 'off',
         'on_hazard.sequence': sequencesPin ? 'pin' : 'auto',
       };
       weir = await startWeir({

@@ -419,6 +419,25 @@ ladder.weirRow('settings of a transaction that died with its server are nobody e
   await b.shows('enable_sort', 'on');
 });
 
+ladder.row(
+  'SET LOCAL TO DEFAULT goes back to what the session began with, for the rest of the transaction',
+  async (s) => {
+    const a = await s.client('a', { parameters: { options: '-c work_mem=5MB', TimeZone: 'Asia/Tokyo' } });
+    const b = await s.client('b');
+    await a.does("set timezone = 'Asia/Seoul'");
+    await b.does("set work_mem = '7MB'");
+    await a.does('begin', 'set local timezone to default', 'set local work_mem to default');
+    await a.shows('timezone', 'Asia/Tokyo');
+    await a.shows('work_mem', '5MB');
+    s.t.equal(a.parameters.get('TimeZone'), 'Asia/Tokyo');
+    await a.does('commit');
+    s.t.equal(a.parameters.get('TimeZone'), 'Asia/Seoul');
+    await b.shows('work_mem', '7MB');
+    await a.shows('timezone', 'Asia/Seoul');
+    await a.shows('work_mem', '5MB');
+  },
+);
+
 const shadows = [
   'create schema evil',
   'create table evil.log (what text)',
