@@ -263,10 +263,7 @@ export class ClientChannel extends FrameStream {
    * be. Of a batch that was looked at ahead.
    */
   answerAhead(footprint: Footprint, bytes: Buffer, start: number, end: number): boolean {
-    if (bytes[start] === Frontend.Query) return false;
-    for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
-      if (bytes[at] === Frontend.Describe && bytes[at + headerBytes] !== Target.Portal) return false;
-    }
+    if (bytes[start] === Frontend.Query || !runsOnce(bytes, start, end)) return false;
     const first = frameEnd(bytes, start, end);
     const made =
       bytes[start] === Frontend.Parse
@@ -1103,6 +1100,24 @@ function frameEnd(bytes: Buffer, at: number, end: number): number {
   if (end - at < headerBytes) return -1;
   const next = at + 1 + bytes.readUInt32BE(at + 1);
   return next > at + 4 && next <= end ? next : -1;
+}
+
+/** Whether a batch of one statement without parameters does nothing but run it to its end. */
+function runsOnce(bytes: Buffer, start: number, end: number): boolean {
+  let runs = 0;
+  for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
+    const body = at + headerBytes;
+    if (bytes[at] === Frontend.Bind) {
+      const values = bytes.indexOf(0, body + 1) + 1;
+      if (bytes.readUInt32BE(values) !== 0) return false;
+    } else if (bytes[at] === Frontend.Describe) {
+      if (bytes[body] !== Target.Portal || bytes[body + 1] !== 0) return false;
+    } else if (bytes[at] === Frontend.Execute) {
+      if (bytes[body] !== 0) return false;
+      runs++;
+    }
+  }
+  return runs === 1;
 }
 
 const abortedTransaction: ErrorFields = {

@@ -8,14 +8,13 @@ import {
   type FoundStatement,
   footprint,
   type HazardName,
-  inert,
   isReadBack,
   listenTo,
   lookedFor,
   probeQuery,
   readProbe,
   Settings,
-  Statement,
+  type Statement,
   type StatementUse,
   troublesome,
 } from '../session/index.js';
@@ -75,9 +74,6 @@ const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
   cursor: Effect.Cursors,
   advisory_lock: Effect.Locks,
 };
-
-/** Stands on a server for a statement of the client's that is not about to run. */
-const placeholder = new Statement('', statementBody(Buffer.alloc(0), []), inert);
 
 /** The part of a lease that is being looked at. */
 interface Asked {
@@ -257,14 +253,9 @@ export class Ladder {
   readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean, needed = true): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, statement: Statement | undefined][] = [];
-    for (const { kind, name } of uses) {
+    for (const { name } of uses) {
       if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
-      let statement = client.statements.get(name);
-      if (statement !== undefined && kind !== 'execute') {
-        // That the name is taken is all that counts: the statement itself might not be prepared any more.
-        if (this.#ownNames.get(name) !== undefined) continue;
-        statement = placeholder;
-      }
+      const statement = client.statements.get(name);
       if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
       changes.push([name, statement]);
     }

@@ -189,6 +189,11 @@ const programs: Readonly<Record<string, readonly Step[]>> = {
   'statements that were prepared': [
     [say.parse({ name: 'b', text: 'begin' }), say.parse({ name: 'c', text: 'commit' }), say.sync()],
     [say.parse({ name: 'q', text: 'select 8' }), say.sync()],
+    [say.bind({ statement: 'b', values: ['1', '2'] }), say.execute(), say.sync()],
+    [say.bind({ statement: 'b' }), say.sync()],
+    [say.bind({ statement: 'b' }), say.execute(), say.execute(), say.sync()],
+    [say.bind({ statement: 'b', portal: 'p' }), say.execute({ portal: 'p' }), say.sync()],
+    'rollback',
     run('b'),
     run('q'),
     run('c'),

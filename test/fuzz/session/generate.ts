@@ -99,10 +99,11 @@ function drawPiece(scene: Scene): Piece {
 /**
  * What goes back to the values the session began with, or lists its statements, is exact from the next message on only: a
  * documented limit. So it comes with no others in one message or batch. Neither does what must come before any query: a Parse
- * that weir answers without a server is none.
+ * that weir answers without a server is none; nor EXECUTE in code nobody reads, for which all names have to stand for what they
+ * are, also those that cannot be prepared any more.
  */
 const alone =
-  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation/i;
+  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation|^do .*execute/i;
 
 function drawCompanion(scene: Scene): Piece {
   for (;;) {
@@ -236,7 +237,8 @@ function named(draft: Draft, scene: Scene, memory: Memory, place: 'alone' | 'pip
     [3 * use, 'execute'],
     [2 * make, 'both'],
     // PostgreSQL tells the parameters before it looks for the table.
-    [fragile ? 0 : 1, 'describe'],
+    // An unnamed BEGIN that weir has put off is prepared when it is described, which a failed transaction does not allow.
+    [fragile || (there === '' && scene.status === 'E') ? 0 : 1, 'describe'],
     [use, 'close'],
     [use, 'anew'],
   ] as const);

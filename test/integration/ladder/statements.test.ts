@@ -536,6 +536,19 @@ ladder.weirRow('behind a ROLLBACK in one Query no other client s statement is fo
   await b.gives('execute p', 'of b');
 });
 
+ladder.row('a name that PREPARE was refused stands for what it did', async (s) => {
+  const [a, b] = await s.pair();
+  await b.does("prepare p as select 'of b' || $1::text");
+  await a.messages('prepared', say.parse({ name: 'p', text: "select 'of a' || $1::text" }), say.sync());
+  await a.does('begin');
+  await a.query('prepare p as select 2');
+  await a.query('rollback and chain');
+  const used = [say.bind({ statement: 'p', values: ['!'] }), say.execute(), say.sync()];
+  s.t.same((await a.messages('bound', ...used)).rows, [['of a!']], s.where);
+  await a.does('rollback');
+  await b.gives("execute p ('?')", 'of b?');
+});
+
 ladder.row('the unnamed statement outlives an error of its execution', async (s) => {
   const [a] = await s.pair();
   await a.does('begin');
