@@ -8,13 +8,14 @@ import {
   type FoundStatement,
   footprint,
   type HazardName,
+  inert,
   isReadBack,
   listenTo,
   lookedFor,
   probeQuery,
   readProbe,
   Settings,
-  type Statement,
+  Statement,
   type StatementUse,
   troublesome,
 } from '../session/index.js';
@@ -74,6 +75,9 @@ const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
   cursor: Effect.Cursors,
   advisory_lock: Effect.Locks,
 };
+
+/** Stands on a server for a statement of the client's that is not about to run. */
+const placeholder = new Statement('', statementBody(Buffer.alloc(0), []), inert);
 
 /** The part of a lease that is being looked at. */
 interface Asked {
@@ -212,6 +216,8 @@ export class Ladder {
     this.#remember(left);
     for (const { kind, channel } of left.channels) if (kind === 'unlisten') this.#unlistens.push(channel);
     for (const use of left.statements) {
+      // PREPARE of a name that the client has is refused: what stands there on the server must not be taken for it.
+      if (use.kind === 'prepare' && !this.namesUnsettled && client.statements.get(use.name) !== undefined) continue;
       if (use.kind !== 'execute') this.unsettled.add(use.name);
       else if (this.unsettled.has(use.name)) this.effects |= Effect.Unknown | Effect.Sequences;
       else {
@@ -253,9 +259,14 @@ export class Ladder {
   readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean, needed = true): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, statement: Statement | undefined][] = [];
-    for (const { name } of uses) {
+    for (const { kind, name } of uses) {
       if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
-      const statement = client.statements.get(name);
+      let statement = client.statements.get(name);
+      if (statement !== undefined && kind !== 'execute') {
+        // That the name is taken is all that counts: the statement itself might not be prepared any more.
+        if (this.#ownNames.get(name) !== undefined) continue;
+        statement = placeholder;
+      }
       if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
       changes.push([name, statement]);
     }
