@@ -5,11 +5,14 @@ import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
 import { newTraffic, type Reader, type RerunCause, type SharedRead, smartReset, type Traffic } from '../relay/index.js';
 import {
+  askOnce,
   type Dialler,
   dial,
   type Lessee,
+  type LoggedIn,
   ServerConnection,
   type ServerOwner,
+  ServerRefusal,
   type ServerState,
   type ServerTarget,
 } from '../server/index.js';
@@ -68,6 +71,8 @@ export interface PoolPolicy {
   /** Answers that are often longer are not for shared servers. */
   readonly laneReplyBytesMax: number;
   readonly lane: LaneLimits;
+  /** Whether a server is asked for functions that have names of PostgreSQL's. */
+  readonly findsOverloads: boolean;
 }
 
 /** What a pool says to the rest of the process. */
@@ -103,6 +108,14 @@ const connectsInFlightMax = 4;
 const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
+
+/** How long what was seen of a database's functions holds. */
+const overloadsMs = 60_000;
+/** C functions are extensions' own. */
+const overloadsQuery = `SELECT pg_catalog.json_agg(DISTINCT own.proname) FROM pg_catalog.pg_proc own
+  WHERE own.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid AND own.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
+  AND EXISTS (SELECT FROM pg_catalog.pg_proc built
+    WHERE built.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND built.proname OPERATOR(pg_catalog.=) own.proname)`;
 
 /** A shared server that nobody has used for this long is one like any other again. */
 const laneIdleMs = 1_000;
@@ -142,6 +155,9 @@ export class Pool implements ServerOwner {
   readonly registry: StatementRegistry;
   /** Names of settings with a dot that its clients have used. */
   readonly settingNames = new Set<string>();
+  /** Functions of the database's own that have names of PostgreSQL's, as last seen. */
+  readonly overloads = new Set<string>();
+  #overloadsSeenMs: number | undefined;
   /** Applications that ask for what nextval answered. */
   readonly sequenceReaders = new Set<string>();
   assignments = 0;
@@ -738,6 +754,7 @@ export class Pool implements ServerOwner {
     try {
       const { clock } = this.#context;
       const login = await dial(this.target, this.#context.dialler, this.#turn++);
+      await this.#findOverloads(login);
       return new ServerConnection(
         this.#context.nextId(),
         generation,
@@ -753,6 +770,26 @@ export class Pool implements ServerOwner {
           : new PoolerError('a server connection could not be made', { sqlstate: '08006', cause }),
       );
       return { server: undefined };
+    }
+  }
+
+  /** Not at every connection: what clients make themselves is seen in their statements. */
+  async #findOverloads(login: LoggedIn): Promise<void> {
+    const now = this.#context.clock.now();
+    if (!this.policy.findsOverloads) return;
+    if (this.#overloadsSeenMs !== undefined && now - this.#overloadsSeenMs < overloadsMs) return;
+    this.#overloadsSeenMs = now;
+    try {
+      const found = await askOnce(login, overloadsQuery, this.policy.serverConnectMs);
+      this.overloads.clear();
+      for (const name of namesIn(found)) this.overloads.add(name);
+    } catch (error) {
+      this.#overloadsSeenMs = undefined;
+      this.#context.dialler.warn('functions with names of PostgreSQL could not be looked for', error);
+      if (!(error instanceof ServerRefusal)) {
+        login.peer.destroy();
+        throw error;
+      }
     }
   }
 
@@ -1059,6 +1096,13 @@ export class Pool implements ServerOwner {
       ticket.client.onWaitFailed(error);
     }
   }
+}
+
+/** Of a JSON array of texts. */
+function namesIn(json: string | undefined): string[] {
+  if (json?.startsWith('[') !== true) return [];
+  const names: unknown = JSON.parse(json);
+  return Array.isArray(names) ? names.map(String) : [];
 }
 
 function endedAtOnce(cause?: PoolerError): PoolerError {

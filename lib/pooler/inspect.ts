@@ -18,6 +18,7 @@ import {
   type Argument,
   createStatementCatalog,
   type Hazard,
+  isCatalogFunction,
   isSafeEncoding,
   type StatementCatalog,
   type StatementFacts,
@@ -254,9 +255,11 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     if (name.endsWith('pg_listening_channels')) draft.effects |= Effect.ShowsChannels;
   }
   const transaction = transactionOf(facts);
+  const calls = facts.functions.filter((name) => isCatalogFunction(name));
   if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
     if (transaction !== undefined) return footprint({ transaction });
-    return facts.laneCandidate && !facts.tables.some(isOfServer) ? footprint({ read: new ReadShape() }) : inert;
+    const read = facts.laneCandidate && !facts.tables.some(isOfServer) ? new ReadShape() : undefined;
+    return read === undefined && calls.length === 0 ? inert : footprint({ calls, read });
   }
   return withPolicies(
     footprint({
@@ -267,6 +270,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       channels: draft.channels,
       hazards: [...draft.hazards],
       example: facts.shape.text,
+      calls,
       transaction,
     }),
     policies,
@@ -289,6 +293,13 @@ function transactionOf({ kinds, hazards }: StatementFacts): TransactionTag | und
 /** Tables that may show the one server connection they are read on, or that differ from one to the next. */
 function isOfServer({ schema, name }: StatementFacts['tables'][number]): boolean {
   return name.startsWith('pg_') || schema === 'information_schema';
+}
+
+const made = /\bfunction\s+(?:"?[\w$]+"?\s*\.\s*)?"?([\w$]+)"?\s*\(/gi;
+
+/** Functions of PostgreSQL's names that the text seems to make or change: too many do no harm. */
+export function overloadsNamedIn(text: string): string[] {
+  return [...text.matchAll(made)].map((match) => (match[1] as string).toLowerCase()).filter(isCatalogFunction);
 }
 
 /** Writes that may call nextval are no hazard of their own, but they are what `sequence = pin` is about. */
@@ -334,6 +345,7 @@ export class Inspector {
   #unread: Footprint = opaque;
   /** By the identity of the facts, which the catalog keeps with the shape. */
   #footprints = new WeakMap<StatementFacts, Footprint>();
+  #overloaded = new WeakMap<Footprint, Footprint>();
 
   private constructor(catalog: StatementCatalog) {
     this.#catalog = catalog;
@@ -364,6 +376,7 @@ export class Inspector {
     this.#policies = policies;
     this.#unread = withPolicies(opaque, policies);
     this.#footprints = new WeakMap();
+    this.#overloaded = new WeakMap();
   }
 
   #facts(
@@ -395,9 +408,29 @@ export class Inspector {
     return found;
   }
 
-  /** Names of settings in the code that a text holds. */
-  settingsIn(bytes: Buffer, start: number, end: number): string[] {
-    return settingsNamedIn(bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax)));
+  /** Names of settings in the code that a text holds, and of functions it makes. */
+  namedIn(bytes: Buffer, start: number, end: number): { readonly settings: string[]; readonly overloads: string[] } {
+    const text = bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax));
+    return { settings: settingsNamedIn(text), overloads: overloadsNamedIn(text) };
+  }
+
+  /** The footprint where one of the functions it calls is not PostgreSQL's, or not only. */
+  overloaded(found: Footprint): Footprint {
+    let wider = this.#overloaded.get(found);
+    if (wider === undefined) {
+      const { effects, hazards } = found;
+      wider = withPolicies(
+        footprint({
+          ...found,
+          effects: effects | opaque.effects,
+          hazards: [...new Set([...hazards, ...opaque.hazards])],
+          read: undefined,
+        }),
+        this.#policies,
+      );
+      this.#overloaded.set(found, wider);
+    }
+    return wider;
   }
 
   /** Where in a text the statement lies that its PREPARE of this name prepares; undefined where it cannot be told which of them did. */

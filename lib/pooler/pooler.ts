@@ -358,10 +358,14 @@ export class Pooler implements House, PoolEvents {
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );
+    const overloads = connection.session?.pool.overloads;
     if ((footprint.effects & Effect.HoldsCode) !== 0) {
-      for (const name of this.#inspector.settingsIn(bytes, start, end)) connection.onSettingName(name);
+      const named = this.#inspector.namedIn(bytes, start, end);
+      for (const name of named.settings) connection.onSettingName(name);
+      for (const name of named.overloads) overloads?.add(name);
     }
-    return footprint;
+    if (overloads === undefined || overloads.size === 0 || footprint.calls.length === 0) return footprint;
+    return footprint.calls.some((name) => overloads.has(name)) ? this.#inspector.overloaded(footprint) : footprint;
   }
 
   get unread(): Footprint {
@@ -991,6 +995,7 @@ function policyOf(config: Config): PoolPolicy {
     cancelWaitMs: weir.cancel_wait_timeout * 1_000,
     laneStallMs: weir.lane_stall_ms,
     laneReplyBytesMax: weir.lane_reply_limit,
+    findsOverloads: weir.track_session_state,
     lane: { depthMax: weir.lane_depth, busyMs: weir.lane_busy_us / 1_000 },
   };
 }

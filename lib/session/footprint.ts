@@ -102,6 +102,8 @@ export interface Footprint {
   readonly refused: HazardName | undefined;
   /** The statement without its literals, where it is known. */
   readonly example: Buffer | undefined;
+  /** Functions it calls by names of PostgreSQL's own, without a schema: in some database they may be others. */
+  readonly calls: readonly string[];
   /** Set where it is all the text says. */
   readonly transaction: TransactionTag | undefined;
   /** What is known of a read that may share a server with others'. */
@@ -124,6 +126,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     pins: [],
     refused: undefined,
     example: undefined,
+    calls: [],
     transaction: undefined,
     read: undefined,
     ...given,

@@ -111,6 +111,11 @@ export function functionEffect(name: string): FunctionEffect {
   return catalogFunctions.has(name) ? 'harmless' : 'unknown';
 }
 
+/** Whether pg_catalog has a function of this name, as one would write it without a schema. */
+export function isCatalogFunction(name: string): boolean {
+  return catalogFunctions.has(name);
+}
+
 /** True when a read lane may run it: it writes nothing, waits for nothing and tells nothing of the session it runs in. */
 export function isLaneFunction(name: string): boolean {
   const isVolatile = catalogFunctions.get(name);

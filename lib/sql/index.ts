@@ -13,6 +13,7 @@ export type {
   UnknownReason,
 } from './facts.js';
 export { UNKNOWN } from './facts.js';
+export { isCatalogFunction } from './function-effects.js';
 export type { Argument, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
 export type {

@@ -13,6 +13,8 @@ const server = await startPostgres({
     'create schema evil',
     `create function evil.now() returns timestamptz language plpgsql as
       $$ begin perform set_config('statement_timeout', '12345', false); return pg_catalog.now(); end $$`,
+    `create function public.upper(i int) returns text language plpgsql as
+      $$ begin perform set_config('statement_timeout', '777', false); return 'own'; end $$`,
   ],
 });
 t.teardown(() => server.stop());
@@ -53,6 +55,22 @@ t.test('a function that stands in for a built-in one leaves nothing behind', asy
   await pair({ search_path: 'evil, pg_catalog' }, {}, async (a, b) => {
     t.same((await a.query('select now()')).errors, []);
     t.equal(await b.value('show statement_timeout'), '0');
+  });
+});
+
+t.test('nor does one of the client s own with the name of a built-in one and other arguments', async (t) => {
+  await pair({}, {}, async (a, b) => {
+    const make = `create function public.lower(i int) returns text language plpgsql as
+      $$ begin perform set_config('statement_timeout', '888', false); return 'own'; end $$`;
+    t.same((await a.query(make)).errors, []);
+    for (let i = 0; i < 8; i++) {
+      for (const sql of ['select upper(1)', 'select lower(1)', "select 'x' where upper(2) = 'own'"]) {
+        t.same((await a.query(sql)).errors, []);
+        t.equal(await b.value('show statement_timeout'), '0', sql);
+      }
+      t.equal(await a.value("select upper('built in')"), 'BUILT IN');
+    }
+    await a.query('drop function public.lower(int)');
   });
 });
 

@@ -239,6 +239,7 @@ export class PoolRig {
         laneStallMs: 20,
         laneReplyBytesMax: 16_384,
         lane: { depthMax: 8, busyMs: 1 },
+        findsOverloads: false,
         ...policy,
       },
       target,

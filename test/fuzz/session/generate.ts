@@ -100,10 +100,10 @@ function drawPiece(scene: Scene): Piece {
  * What goes back to the values the session began with, or lists its statements, is exact from the next message on only: a
  * documented limit. So it comes with no others in one message or batch. Neither does what must come before any query: a Parse
  * that weir answers without a server is none; nor EXECUTE in code nobody reads, for which all names have to stand for what they
- * are, also those that cannot be prepared any more.
+ * are, also those that cannot be prepared any more; nor a table that takes the place of one that such a statement reads.
  */
 const alone =
-  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation|^do .*execute/i;
+  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation|^do .*execute|\bshadowed\b/i;
 
 function drawCompanion(scene: Scene): Piece {
   for (;;) {

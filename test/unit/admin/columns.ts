@@ -55,6 +55,11 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   // Weir's own.
   ['pins', 'client_id user database application_name server_id reasons age idle', 'isssisqq'],
   ['hazards', 'user database application_name hazard count transaction_mode example', 'ssssqss'],
+  [
+    'lanes',
+    'database user lanes depth depth_max reads wait_us rerun_stalled rerun_cancelled rerun_lost rerun_writes rerun_changed rerun_pressure refused_new refused_slow refused_large refused_writes',
+    'ssiiiqqqqqqqqqqqq',
+  ],
 ];
 
 /** Rows of SHOW LISTS. */
