@@ -301,6 +301,11 @@ export class Ladder {
     this.#ownNames.set(name, undefined);
   }
 
+  /** What the client was to do with it has been skipped too: it is what it was, with the client. */
+  skipName(name: string): void {
+    this.unsettled.delete(name);
+  }
+
   /** All prepared statements of the server are gone. */
   forgetNames(): void {
     this.#ownNames.clear();

@@ -31,7 +31,7 @@ export type Undo =
   /** The server did not prepare it. */
   | { readonly kind: 'server-parse'; readonly statement: Statement; readonly batch: number }
   /** Under the client's own name: the server did not prepare it. */
-  | { readonly kind: 'own-name'; readonly name: string }
+  | { readonly kind: 'own-name'; readonly name: string; readonly batch: 'client' | 'own' }
   /** The server has not forgotten what nextval answered before. */
   | { readonly kind: 'sequences' }
   /** The client's transaction did not begin, although it was told so. */

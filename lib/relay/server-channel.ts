@@ -588,9 +588,10 @@ export class ServerChannel extends FrameStream {
     // One that cannot be prepared any more must not make the client's transaction fail. Outside of one these are errors nobody sees.
     const guarded = alone && !needed && !this.quiet;
     const owed = alone ? owedSilent : owedSkip;
+    const batch = alone ? 'own' : 'client';
     // Closing what is not there is no error; preparing what is there would be one.
     for (const [name] of changes) {
-      this.owe(owed(Expect.Closed, { kind: 'own-name', name }));
+      this.owe(owed(Expect.Closed, { kind: 'own-name', name, batch }));
       this.toServer.writeOwned(closeStatementMessage(name));
     }
     if (alone) this.#endOwn();
@@ -598,7 +599,7 @@ export class ServerChannel extends FrameStream {
       if (statement === undefined) continue;
       if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_name'), () => {});
       this.traffic.serverParses++;
-      this.owe(owed(Expect.Parsed, { kind: 'own-name', name }));
+      this.owe(owed(Expect.Parsed, { kind: 'own-name', name, batch }));
       this.toServer.writeOwned(parseMessage(name, statement.body));
       // Each by itself: one that cannot be prepared any more must not keep the others from it.
       if (alone) this.#endOwn();
@@ -1304,6 +1305,7 @@ export class ServerChannel extends FrameStream {
         break;
       case 'own-name':
         this.ladder.doubtName(undo.name);
+        if (undo.batch === 'client') this.ladder.skipName(undo.name);
         break;
       case 'begin':
         break;

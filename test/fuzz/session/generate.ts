@@ -119,6 +119,8 @@ function several(scene: Scene): Piece[] {
     const piece = drawCompanion(scene);
     const trace = piece.trace ?? 0;
     if (took && !scene.sequencesPin && (trace & Trace.Asks) !== 0) continue;
+    // What is committed in the same Query before the LISTEN is heard already.
+    if (/\blisten\b/i.test(piece.sql) && drawn.some(({ sql }) => /^(commit|end)\b/i.test(sql))) continue;
     took ||= (trace & Trace.TakesNext) !== 0;
     drawn.push(piece);
   }

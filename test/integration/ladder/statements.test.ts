@@ -536,6 +536,27 @@ ladder.weirRow('behind a ROLLBACK in one Query no other client s statement is fo
   await b.gives('execute p', 'of b');
 });
 
+ladder.row('a PREPARE that was skipped leaves the name free, whatever it stands for with others', async (s) => {
+  const [a, b] = await s.pair();
+  await b.does("prepare p as select 'of b'", 'execute p');
+  await a.does('begin');
+  await a.messages(
+    'skipped',
+    ...[say.parse({ text: 'execute missing' }), say.bind(), say.execute()],
+    ...[say.parse({ text: "prepare p as select 'of a'" }), say.bind(), say.execute(), say.sync()],
+  );
+  await a.query('rollback and chain');
+  const used = [
+    say.parse({ name: 'p', text: "select 'new'" }),
+    say.bind({ statement: 'p' }),
+    say.execute(),
+    say.sync(),
+  ];
+  s.t.same((await a.messages('parsed', ...used)).rows, [['new']], s.where);
+  await a.does('commit');
+  await b.gives('execute p', 'of b');
+});
+
 ladder.row('a name that PREPARE was refused stands for what it did', async (s) => {
   const [a, b] = await s.pair();
   await b.does("prepare p as select 'of b' || $1::text");
