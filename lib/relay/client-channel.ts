@@ -992,6 +992,14 @@ export class ClientChannel extends FrameStream {
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
+    // In a failed transaction nothing can be prepared: what SQL has prepared is described where it is.
+    const failed = server.status === TransactionStatus.Failed;
+    if (failed && known !== undefined && !server.has(known)) {
+      if (server.ladder.hasOwn(nameOf(bytes, parts.nameStart, parts.nameEnd), known)) {
+        server.owe(owedDescribe);
+        return Verdict.Keep;
+      }
+    }
     const statement = this.#readyNamed(server, bytes, parts.nameStart, parts.nameEnd);
     if (statement === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));

@@ -301,6 +301,11 @@ export class Ladder {
     this.#ownNames.set(name, undefined);
   }
 
+  /** Whether the client's statement stands on the server under the client's own name. */
+  hasOwn(name: string, statement: Statement): boolean {
+    return this.#ownNames.get(name) === statement;
+  }
+
   /** What the client was to do with it has been skipped too: it is what it was, with the client. */
   skipName(name: string): void {
     this.unsettled.delete(name);

@@ -103,7 +103,7 @@ function drawPiece(scene: Scene): Piece {
  * are, also those that cannot be prepared any more; nor a table that takes the place of one that such a statement reads.
  */
 const alone =
-  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation|^do .*execute|\bshadowed\b/i;
+  /\b(reset|discard all|deallocate|default|pg_prepared_statements|schema|search_path)\b|set_config|^(set|start) transaction isolation|^do .*execute|^execute "?f\d|\bshadowed\b/i;
 
 function drawCompanion(scene: Scene): Piece {
   for (;;) {
