@@ -197,6 +197,8 @@ class Pair implements ClientHost, ServerHost {
 
   onReadEnd(): void {}
 
+  onSharedChanged(): void {}
+
   onDoubt(reason: string): never {
     throw new Error(reason);
   }

@@ -107,6 +107,14 @@ function limitsOf(weir: GlobalSettings, mode: PoolSettings['pool_mode']): Client
   return limits;
 }
 
+function outOfStep(): PoolerError {
+  return new PoolerError('internal error in the pooler', {
+    sqlstate: 'XX000',
+    detail: 'A read was not sent as a whole.',
+    hint: 'Please report it with the log.',
+  });
+}
+
 export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolReader {
   readonly kind = 'client';
   readonly id: number;
@@ -367,12 +375,18 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const read = new SharedRead(this, Buffer.from(bytes.subarray(start, end)), shape, this.activeMs);
     this.#ahead = undefined;
     this.#state = { kind: 'reading', session, server, read };
+    const owed = server.channel.owedCount;
     server.channel.share(read);
     channel.server = server.channel;
-    const taken = channel.feed(bytes, start, end);
-    channel.server = undefined;
-    assert(taken === end - start && !channel.midMessage, 'a read that shares a server is sent as a whole');
-    assert(server.channel.complete, 'a read that shares a server ends with what is answered by ReadyForQuery');
+    let taken = 0;
+    try {
+      taken = channel.feed(bytes, start, end);
+    } finally {
+      channel.server = undefined;
+      const whole = taken === end - start && server.channel.complete && server.channel.owedCount > owed;
+      // A read of which less or more has been sent than is answered would put all behind it out of step.
+      if (!whole || channel.midMessage || this.#state.kind !== 'reading') server.destroy(outOfStep());
+    }
   }
 
   #hold(bytes: Buffer, start: number, end: number): void {
@@ -738,8 +752,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       if (this.#state.kind === 'active' && this.#state.server === server) await state.session.pool.cancel(server);
     } else if (state.kind === 'reading') {
       const { session, server, read } = state;
-      // Its answer is on the way, and short.
-      if (read.started) return;
+      if (read.started) {
+        await session.pool.cancelRead(server, read);
+        return;
+      }
       // A read has done nothing that would have to be undone: its answer is dropped, and the server cancelled only if it is slow.
       session.pool.dropRead(server, read);
       this.#state = { kind: 'idle', session };

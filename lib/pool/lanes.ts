@@ -24,6 +24,8 @@ export class Lane {
   /** Takes no more: somebody needs its server, or it is not fit to be shared now. */
   closing = false;
   usedMs: number;
+  /** Its server is not read, because the client whose read it answers does not read either. */
+  held = false;
 
   constructor(server: ServerConnection, settings: Settings, nowMs: number) {
     this.server = server;
@@ -94,6 +96,7 @@ export class Lanes {
       const lane = this.#lanes[i] as Lane;
       if (lane.closing || lane.depth >= limits.depthMax || !lane.settings.equals(settings)) continue;
       if (lane.server.peer.pressured || !lane.server.channel.complete) continue;
+      if (!lane.server.channel.settings.equals(lane.serverSettings)) continue;
       if (lane.expectedMs < limits.busyMs) return lane;
       if (anyway && (best === undefined || lane.expectedMs < best.expectedMs)) best = lane;
     }

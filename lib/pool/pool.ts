@@ -429,8 +429,9 @@ export class Pool implements ServerOwner {
     if (lane === undefined) return undefined;
     this.#lanes.remove(lane);
     lane.server.unshare();
-    // A cancel may be on its way, or something troublesome in its settings.
-    if (lane.server.state.kind !== 'idle' || this.#resetPlan(lane.server) !== 'nothing') {
+    // A cancel may be on its way, something troublesome in its settings, half a message nobody asked for.
+    const retired = this.#retired(lane.server, this.#context.clock.now());
+    if (retired || lane.server.state.kind !== 'idle' || this.#resetPlan(lane.server) !== 'nothing') {
       this.#free(lane.server);
       return this.#takeIdle();
     }
@@ -452,12 +453,17 @@ export class Pool implements ServerOwner {
   onReadEnd(server: ServerConnection, read: SharedRead): void {
     const lane = this.#lanes.of(server);
     lane?.remove(read.shape);
-    if (read.rerun === 'writes') read.shape.barWrites();
+    if (lane?.held === true) {
+      lane.held = false;
+      server.peer.resume();
+    }
     if (read.rerun !== undefined) this.#rerun(read, read.rerun);
     else if (!read.dropped) read.reader.onReadDone();
     // What it did may have ended the lane, or sent another read.
     if (lane === undefined || this.#lanes.of(server) !== lane) return;
     if (lane.empty && (lane.closing || this.#waiters.alone > 0)) this.#endLane(lane);
+    // The one that is next may be slow, and wanted by nobody any more.
+    else if (lane.depth > 0) this.#watchStalls();
     this.#serveReads();
   }
 
@@ -488,7 +494,22 @@ export class Pool implements ServerOwner {
     const lane = this.#lanes.of(server);
     if (lane === undefined || server.channel.firstRead !== read) return;
     this.#isolate(lane, 'pressure');
+    lane.held = true;
     server.peer.pause();
+  }
+
+  onSharedChanged(server: ServerConnection): void {
+    const lane = this.#lanes.of(server);
+    if (lane !== undefined) this.#isolate(lane, 'changed');
+  }
+
+  /** Cancels a read part of which its client has; nobody else's is on its way there any more when the request is. */
+  async cancelRead(server: ServerConnection, read: SharedRead): Promise<void> {
+    const lane = this.#lanes.of(server);
+    if (lane === undefined || server.channel.firstRead !== read) return;
+    this.#isolate(lane, 'cancelled');
+    server.channel.cancelSent = true;
+    await this.cancel(server);
   }
 
   /** One timer while there is anything to watch, none per read. */
@@ -674,6 +695,7 @@ export class Pool implements ServerOwner {
     if (read !== undefined && read.shape.barrier === undefined) {
       this.#makeLane(server, client.channel.settings);
       this.#serveReads();
+      this.#closeLanes();
       return;
     }
     this.#waiters.leave(ticket);
@@ -992,6 +1014,8 @@ export class Pool implements ServerOwner {
     lane.closing ||= this.#retired(server, now);
     if (lane.empty) {
       if (lane.closing || now - lane.usedMs >= laneIdleMs) this.#endLane(lane);
+    } else if (firstRead?.dropped === true && now - (queryStartedMs ?? now) >= drainMsMax) {
+      server.destroy(new PoolerError('the server did not finish in time', { sqlstate: '08006' }));
     } else if (queryStartedMs !== undefined && query_timeout > 0 && now - queryStartedMs >= query_timeout * 1_000) {
       if (firstRead?.dropped === false) {
         (firstRead.reader as PoolReader).onTimedOut(

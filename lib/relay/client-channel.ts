@@ -81,6 +81,8 @@ export interface ClientChannelLimits {
 }
 
 const targetBytesMax = 8192;
+/** A longer BEGIN is not kept prepared on servers. */
+const keptBeginBytesMax = 80;
 
 /** By limits, which clients share: a table of its own would be a sixth of an idle client's memory. */
 const tables = new WeakMap<ClientChannelLimits, FrameTable>();
@@ -223,22 +225,25 @@ export class ClientChannel extends FrameStream {
       switch (bytes[at]) {
         case Frontend.Parse: {
           if (at !== start || bytes[body] !== 0) return undefined;
-          const textEnd = bytes.indexOf(0, body + 1);
-          if (textEnd < 0 || textEnd >= next) return undefined;
-          found = this.#host.inspect(bytes, body + 1, textEnd);
+          const parts = readParse(bytes, at, next);
+          if (parts === undefined) return undefined;
+          found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
           break;
         }
         case Frontend.Bind: {
           // One portal, without a name.
           if (bound || bytes[body] !== 0) return undefined;
           bound = true;
-          const nameEnd = bytes.indexOf(0, body + 1);
-          if (nameEnd < 0 || nameEnd >= next) return undefined;
-          if (at === start) found = this.#statementOf(bytes, body + 1, nameEnd)?.footprint;
-          else if (nameEnd !== body + 1) return undefined;
+          const parts = readBind(bytes, at, next);
+          if (parts === undefined) return undefined;
+          const { statementStart, statementEnd } = parts;
+          if (at === start) found = this.#statementOf(bytes, statementStart, statementEnd)?.footprint;
+          else if (statementStart !== statementEnd) return undefined;
           break;
         }
         case Frontend.Describe:
+          if (!bound || readTarget(bytes, at, next) === undefined) return undefined;
+          break;
         case Frontend.Execute:
           if (!bound) return undefined;
           break;
@@ -338,7 +343,10 @@ export class ClientChannel extends FrameStream {
   #begin(server: ServerChannel, footprint = inert): void {
     if (this.#deferred === undefined) return;
     this.emitBefore();
-    server.begin(this.#deferred, (footprint.effects & Effect.ShowsStatements) === 0 ? 'nothing' : 'statements');
+    // One that is written anew each time, with a comment of its own, is not worth a place among the server's statements.
+    const passing =
+      (footprint.effects & Effect.ShowsStatements) !== 0 || this.#deferred.body.length > keptBeginBytesMax;
+    server.begin(this.#deferred, passing ? 'passing' : 'kept');
     this.#dropDeferred();
   }
 

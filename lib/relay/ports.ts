@@ -86,6 +86,8 @@ export interface ServerHost {
   onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void;
   /** A shared read has been answered, or is to be run again. */
   onReadEnd(read: SharedRead): void;
+  /** A shared server is not any more as the clients of its reads expect it. */
+  onSharedChanged(): void;
   /** The stream makes no sense any more: both sides must be closed and the server never used again. */
   onDoubt(reason: string): void;
 }

@@ -520,10 +520,10 @@ export class ServerChannel extends FrameStream {
   /**
    * Begins the client's transaction in the batch that its message makes: should it fail, the server skips the message too,
    * which must not run outside of it.
-   * @param shows what the client's message lists, in which this must not be seen
+   * @param how whether it stays prepared
    */
-  begin(statement: Statement, shows: 'statements' | 'nothing'): void {
-    const named = shows === 'nothing';
+  begin(statement: Statement, how: 'kept' | 'passing'): void {
+    const named = how === 'kept';
     const name = named ? statement.serverName : `${this.statements.prefix}within`;
     if (named) this.prepare(statement);
     else {
@@ -1125,6 +1125,8 @@ export class ServerChannel extends FrameStream {
       // Whatever changed it, known or not: the client's role is asked for.
       if (this.#visible) this.ladder.effects |= Effect.Role;
     }
+    // What it was to be for all of them it is no more: those behind must not be answered under it.
+    if (this.#sharing && this.#visible) this.#host.onSharedChanged();
     if (isReplayed(parameter.name)) {
       const client = this.#visible ? this.#client : undefined;
       const agreed = client?.settings === this.settings;
@@ -1222,7 +1224,9 @@ export class ServerChannel extends FrameStream {
   /** Why a shared read that failed is run once more on a server of its own; undefined where the error is the client's. */
   #rerunAfter(sqlstate: string, head: Owed): RerunCause | undefined {
     const read = this.#reads.peek();
-    if (read === undefined || read.started || read.dropped) return undefined;
+    if (read === undefined) return undefined;
+    if (sqlstate === readOnlyTransaction) read.shape.barWrites();
+    if (read.started || read.dropped) return undefined;
     if (sqlstate === readOnlyTransaction) return 'writes';
     if (sqlstate === canceled && this.cancelSent) return 'cancelled';
     if (sqlstate === unknownStatement && head.statement !== undefined) return 'changed';

@@ -49,6 +49,8 @@ export interface ServerOwner {
   onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void;
   /** A read on a shared server has been answered, or is to be run again. */
   onReadEnd(server: ServerConnection, read: SharedRead): void;
+  /** A shared server is not any more as the clients of its reads expect it. */
+  onSharedChanged(server: ServerConnection): void;
   /** The shared server is lost; these reads had nothing of their answers yet. */
   onReadsLost(server: ServerConnection, reads: readonly SharedRead[]): void;
   /** What an earlier client left unread has been read. */
@@ -315,6 +317,10 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   onReadEnd(read: SharedRead): void {
     this.#owner.onReadEnd(this, read);
+  }
+
+  onSharedChanged(): void {
+    this.#owner.onSharedChanged(this);
   }
 
   onPressure(): void {

@@ -14,8 +14,13 @@ const server = await startPostgres({
     `create function bump() returns int language plpgsql as
       $$ begin if (select armed from knobs) then insert into log values (1); end if; return 7; end $$`,
     'create view bumping as select bump() as n',
+    'create view bumping_late as select case when i > 3000 then bump() else i end as n from generate_series(1, 4000) i',
     'create view slow as select pg_sleep(seconds)::text as slept from knobs',
     "create view mode as select current_setting('transaction_read_only') as read_only",
+    'create view halting as select i, case when i > 1500 then pg_sleep(seconds)::text end as slept from generate_series(1, 2000) i, knobs',
+    `create function turn() returns int language plpgsql as
+      $$ begin if (select armed from knobs) then perform set_config('TimeZone', 'Asia/Tokyo', false); end if; return 1; end $$`,
+    'create view turning as select turn() as n',
     'create view who as select pg_backend_pid() as pid',
   ],
 });
@@ -144,7 +149,7 @@ t.test('what is not a proven read of its own never shares', async (t) => {
 });
 
 t.test('what writes all the same is refused by PostgreSQL, runs once, alone, and does not share again', async (t) => {
-  const weir = await start(t);
+  const weir = await start(t, { lane_reply_limit: 1_000_000 });
   const [client, other] = (await clientsOf(t, weir, 2)) as [RawClient, RawClient];
   await server.query('delete from log');
   await earn(client, 'select n from bumping');
@@ -159,6 +164,14 @@ t.test('what writes all the same is refused by PostgreSQL, runs once, alone, and
   t.equal(lanes.refused.writes, 1);
   const extended = await other.execute('select n from bumping');
   t.same(values([extended]), ['7']);
+
+  await knob('armed = false');
+  await earn(client, 'select n from bumping_late');
+  const shared = lanes.reads;
+  await knob('armed = true');
+  t.match((await client.query('select n from bumping_late')).errors[0], { C: '25006' }, 'behind its first row');
+  t.same((await client.query('select n from bumping_late')).errors, [], 'but only once');
+  t.equal(lanes.reads, shared + 1);
 });
 
 t.test('nobody sees that a lane is read-only, nor what others have set', async (t) => {
@@ -321,6 +334,96 @@ t.test('who needs a server of his own gets one although reads never end', async 
   }
   running = false;
   for (const count of await Promise.all(loops)) t.ok(count > 5, `each reader went on: ${count}`);
+});
+
+t.test('a client that breaks the protocol in the middle of a read puts nobody out of step', async (t) => {
+  const weir = await start(t, { default_pool_size: 2, lane_stall_ms: 10_000 });
+  const clients = await clientsOf(t, weir, 8);
+  const [first] = clients as [RawClient];
+  const sql = 'select word from pairs where id = $1';
+  for (let i = 0; i < 6; i++) await first.execute(sql, ['3']);
+  const frame = (tag: string, body: Buffer): Buffer => {
+    const header = Buffer.alloc(5);
+    header.write(tag, 'latin1');
+    header.writeInt32BE(body.length + 4, 1);
+    return Buffer.concat([header, body]);
+  };
+  const parsed = say.parse({ text: sql });
+  const bound = say.bind({ values: ['1'] });
+  const tail = [say.execute(), say.sync()];
+  const broken: Uint8Array[][] = [
+    [frame('P', Buffer.from(`\0${sql}\0\0`)), bound, ...tail],
+    [parsed, bound, frame('D', Buffer.from('X\0')), ...tail],
+    [parsed, bound, frame('D', Buffer.alloc(0)), ...tail],
+    [parsed, bound, frame('D', Buffer.from('Pabc')), ...tail],
+    [parsed, frame('B', Buffer.from('\0\0\0')), ...tail],
+    [parsed, bound, frame('E', Buffer.alloc(0)), ...tail],
+    [frame('Q', Buffer.from('select word from pairs where id = 1'))],
+  ];
+  for (const messages of broken) {
+    const [evil] = (await clientsOf(t, weir, 1)) as [RawClient];
+    evil.write(...messages);
+    const replies = clients.map((client, i) => client.execute(sql, [String(100 + i)]));
+    t.same(
+      values(await Promise.all(replies)),
+      clients.map((_, i) => `word ${100 + i}`),
+    );
+    await evil.vanish();
+  }
+  const pool = weir.pool();
+  await eventually(() => [...pool.servers].every(({ channel }) => channel.reads === 0 && channel.quiet));
+  t.equal((await first.query('insert into log values (1)')).commands[0], 'INSERT 0 1');
+});
+
+t.test('a cancel also ends a read part of which has come', async (t) => {
+  const weir = await start(t, { lane_reply_limit: 1_000_000 });
+  const [client, other] = (await clientsOf(t, weir, 2)) as [RawClient, RawClient];
+  await earn(client, 'select word from pairs where id = 1');
+  const sql = 'select i, slept from halting';
+  await earn(client, sql);
+  await knob('seconds = 30');
+  const asked = client.query(sql);
+  await eventually(() => [...weir.pool().servers].some(({ channel }) => channel.firstRead?.started === true));
+  const behind = other.query('select word from pairs where id = 4');
+  await client.cancel(weir);
+  t.match((await asked).errors[0], { C: '57014' });
+  t.same(values([await behind]), ['word 4']);
+  t.equal(await client.value('select word from pairs where id = 5'), 'word 5');
+});
+
+t.test('a setting that a read changes, which PostgreSQL reports, changes nobody else s answer', async (t) => {
+  const weir = await start(t, { default_pool_size: 2 });
+  const [changer, ...others] = (await clientsOf(t, weir, 4, { TimeZone: 'UTC' })) as [RawClient, ...RawClient[]];
+  const sql = "select to_char('2020-01-01 00:00+00'::timestamptz, 'HH24')";
+  await earn(changer, sql);
+  await earn(changer, 'select n from turning');
+  await knob('armed = true');
+  for (let i = 0; i < 3; i++) {
+    const turned = changer.query('select n from turning');
+    const asked = others.map((client) => client.query(sql));
+    t.same(values([await turned]), ['1']);
+    t.same(values(await Promise.all(asked)), ['00', '00', '00']);
+  }
+});
+
+t.test('a writer behind many readers that all wait is served', async (t) => {
+  const weir = await start(t, { default_pool_size: 1, query_wait_timeout: 5 });
+  const readers = await clientsOf(t, weir, 12);
+  const [holder, writer] = (await clientsOf(t, weir, 2)) as [RawClient, RawClient];
+  const sql = 'select count(*) from pairs a, pairs b where b.id < 30';
+  await earn(holder, sql);
+  await holder.query('begin; select 1');
+  let running = true;
+  const loops = readers.map(async (client) => {
+    while (running) t.equal(await client.value(sql), '30000');
+  });
+  await eventually(() => weir.pool().waiting === 12);
+  const written = writer.query('insert into log values (1)');
+  await eventually(() => weir.pool().waiting === 13);
+  await holder.query('commit');
+  t.equal((await written).commands[0], 'INSERT 0 1');
+  running = false;
+  await Promise.all(loops);
 });
 
 t.test('lanes can be switched off, for all, a database or a user', async (t) => {

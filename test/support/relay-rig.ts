@@ -232,6 +232,8 @@ export class ServerRig implements ServerHost {
 
   onReadEnd(): void {}
 
+  onSharedChanged(): void {}
+
   onDoubt(reason: string): void {
     this.doubts.push(reason);
     this.close();

@@ -90,6 +90,10 @@ class Lane implements ServerHost {
     this.diary.push('a batch ended that was none of a reader');
   }
 
+  onSharedChanged(): void {
+    this.diary.push('changed');
+  }
+
   onError(): void {}
   onFatal(): void {
     this.diary.push('fatal');
