@@ -530,6 +530,13 @@ const readLanes = {
     'A read that takes longer keeps its lane for itself: those behind it are sent again elsewhere. A statement that often does so is not sent on lanes.',
     { origin: 'weir' },
   ),
+  lane_views: setting(
+    ['weir'],
+    bool,
+    false,
+    'Whether statements that read views, foreign tables, or tables with row security or rules may be sent on lanes: these may run functions that no statement names. What such a function changes of the session, other clients may meet; what it does outside of the transaction (NOTIFY, dblink) may be done twice.',
+    { origin: 'weir' },
+  ),
   lane_reply_limit: setting(
     ['weir'],
     int(0, 1_000_000_000, 'bytes'),

@@ -70,9 +70,11 @@ export interface PoolPolicy {
   readonly laneStallMs: number;
   /** Answers that are often longer are not for shared servers. */
   readonly laneReplyBytesMax: number;
+  /** Whether what may run code by being read may be read on shared servers. */
+  readonly laneViews: boolean;
   readonly lane: LaneLimits;
-  /** Whether a server is asked for functions that have names of PostgreSQL's. */
-  readonly findsOverloads: boolean;
+  /** Whether a server is asked for functions that have names of PostgreSQL's, and for views. */
+  readonly readsCatalog: boolean;
 }
 
 /** What a pool says to the rest of the process. */
@@ -109,13 +111,17 @@ const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
-/** How long what was seen of a database's functions holds. */
-const overloadsMs = 60_000;
+/** How long what was seen of a database's catalog holds. */
+const catalogMs = 60_000;
 /** C functions are extensions' own. */
 const overloadsQuery = `SELECT pg_catalog.json_agg(DISTINCT own.proname) FROM pg_catalog.pg_proc own
   WHERE own.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid AND own.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
   AND EXISTS (SELECT FROM pg_catalog.pg_proc built
     WHERE built.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND built.proname OPERATOR(pg_catalog.=) own.proname)`;
+/** Of those with names that no lane reads anyway, only pg_catalog's are left out. */
+const viewsQuery = `SELECT pg_catalog.json_agg(DISTINCT relname) FROM pg_catalog.pg_class
+  WHERE relnamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
+  AND (relkind OPERATOR(pg_catalog.=) ANY ('{v,f}'::pg_catalog."char"[]) OR relrowsecurity OR relhasrules)`;
 
 /** A shared server that nobody has used for this long is one like any other again. */
 const laneIdleMs = 1_000;
@@ -157,7 +163,9 @@ export class Pool implements ServerOwner {
   readonly settingNames = new Set<string>();
   /** Functions of the database's own that have names of PostgreSQL's, as last seen. */
   readonly overloads = new Set<string>();
-  #overloadsSeenMs: number | undefined;
+  /** Relations of any schema that may run code by being read. */
+  readonly views = new Set<string>();
+  #catalogSeenMs: number | undefined;
   /** Applications that ask for what nextval answered. */
   readonly sequenceReaders = new Set<string>();
   assignments = 0;
@@ -372,7 +380,7 @@ export class Pool implements ServerOwner {
 
   /** The server on which the read is to be sent at once, beside others; undefined: it needs one of its own. */
   share(client: PoolReader, shape: ReadShape): ServerConnection | undefined {
-    const { barrier } = shape;
+    const barrier = shape.barrier ?? (this.#readsViews(shape) ? 'view' : undefined);
     if (barrier !== undefined) {
       this.traffic.lanes.refused[barrier]++;
       return undefined;
@@ -388,6 +396,12 @@ export class Pool implements ServerOwner {
       this.#grow(1);
     }
     return this.#sendOn(lane, shape, 0);
+  }
+
+  #readsViews({ tables }: ReadShape): boolean {
+    if (this.policy.laneViews || this.views.size === 0) return false;
+    for (let i = 0; i < tables.length; i++) if (this.views.has(tables[i] as string)) return true;
+    return false;
   }
 
   #sendOn(lane: Lane, shape: ReadShape, waitedMs: number): ServerConnection {
@@ -692,7 +706,7 @@ export class Pool implements ServerOwner {
 
   #serve(ticket: PoolTicket, server: ServerConnection): void {
     const { client, read } = ticket;
-    if (read !== undefined && read.shape.barrier === undefined) {
+    if (read !== undefined && read.shape.barrier === undefined && !this.#readsViews(read.shape)) {
       this.#makeLane(server, client.channel.settings);
       this.#serveReads();
       this.#closeLanes();
@@ -776,7 +790,7 @@ export class Pool implements ServerOwner {
     try {
       const { clock } = this.#context;
       const login = await dial(this.target, this.#context.dialler, this.#turn++);
-      await this.#findOverloads(login);
+      await this.#readCatalog(login);
       return new ServerConnection(
         this.#context.nextId(),
         generation,
@@ -796,18 +810,23 @@ export class Pool implements ServerOwner {
   }
 
   /** Not at every connection: what clients make themselves is seen in their statements. */
-  async #findOverloads(login: LoggedIn): Promise<void> {
+  async #readCatalog(login: LoggedIn): Promise<void> {
     const now = this.#context.clock.now();
-    if (!this.policy.findsOverloads) return;
-    if (this.#overloadsSeenMs !== undefined && now - this.#overloadsSeenMs < overloadsMs) return;
-    this.#overloadsSeenMs = now;
+    if (!this.policy.readsCatalog) return;
+    if (this.#catalogSeenMs !== undefined && now - this.#catalogSeenMs < catalogMs) return;
+    this.#catalogSeenMs = now;
     try {
-      const found = await askOnce(login, overloadsQuery, this.policy.serverConnectMs);
-      this.overloads.clear();
-      for (const name of namesIn(found)) this.overloads.add(name);
+      for (const [query, names] of [
+        [overloadsQuery, this.overloads],
+        [viewsQuery, this.views],
+      ] as const) {
+        const found = namesIn(await askOnce(login, query, this.policy.serverConnectMs));
+        names.clear();
+        for (const name of found) names.add(name);
+      }
     } catch (error) {
-      this.#overloadsSeenMs = undefined;
-      this.#context.dialler.warn('functions with names of PostgreSQL could not be looked for', error);
+      this.#catalogSeenMs = undefined;
+      this.#context.dialler.warn('what the catalog has of functions and views could not be read', error);
       if (!(error instanceof ServerRefusal)) {
         login.peer.destroy();
         throw error;

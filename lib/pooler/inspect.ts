@@ -45,6 +45,17 @@ const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'other']);
 /** Those that do so only with another one inside. */
 const mayContain = new Set<StatementKind>(['select', 'explain']);
 
+/** What may give a relation code that runs when it is read. */
+const changesRelations = new Set([
+  'ViewStmt',
+  'CreateForeignTableStmt',
+  'RuleStmt',
+  'AlterTableStmt',
+  'RenameStmt',
+  'AlterObjectSchemaStmt',
+  'CreateSchemaStmt',
+]);
+
 /** Built-ins that run a statement or cursor they are given; of the others that change a session nothing undoes what they do. */
 const runsText = /_to_xml|^ts_/;
 
@@ -179,6 +190,7 @@ class Draft {
       case 'ddl':
         if (hazard.node === 'DropOwnedStmt') this.effects |= Effect.Ends;
         if (hazard.node === 'CreateFunctionStmt') this.effects |= Effect.HoldsCode;
+        if (changesRelations.has(hazard.node)) this.effects |= Effect.ChangesRelations;
         break;
       case 'transaction':
         if (hazard.operation === 'commit') this.effects |= Effect.Commits;
@@ -258,7 +270,8 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   const calls = facts.functions.filter((name) => isCatalogFunction(name));
   if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
     if (transaction !== undefined) return footprint({ transaction });
-    const read = facts.laneCandidate && !facts.tables.some(isOfServer) ? new ReadShape() : undefined;
+    const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
+    const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
     return read === undefined && calls.length === 0 ? inert : footprint({ calls, read });
   }
   return withPolicies(
@@ -300,6 +313,13 @@ const made = /\bfunction\s+(?:"?[\w$]+"?\s*\.\s*)?"?([\w$]+)"?\s*\(/gi;
 /** Functions of PostgreSQL's names that the text seems to make or change: too many do no harm. */
 export function overloadsNamedIn(text: string): string[] {
   return [...text.matchAll(made)].map((match) => (match[1] as string).toLowerCase()).filter(isCatalogFunction);
+}
+
+const relations = /\b(?:view|table|to)\s+(?:(?:if\s+(?:not\s+)?exists|only)\s+)*(?:"?[\w$]+"?\s*\.\s*)?"?([\w$]+)"?/gi;
+
+/** Views and tables that the text seems to make or change: too many do no harm. */
+export function relationsNamedIn(text: string): string[] {
+  return [...text.matchAll(relations)].flatMap(([, name]) => (name === undefined ? [] : [name, name.toLowerCase()]));
 }
 
 /** Writes that may call nextval are no hazard of their own, but they are what `sequence = pin` is about. */
@@ -412,6 +432,11 @@ export class Inspector {
   namedIn(bytes: Buffer, start: number, end: number): { readonly settings: string[]; readonly overloads: string[] } {
     const text = bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax));
     return { settings: settingsNamedIn(text), overloads: overloadsNamedIn(text) };
+  }
+
+  /** Names of views and tables that a text makes or changes. */
+  relationsIn(bytes: Buffer, start: number, end: number): string[] {
+    return relationsNamedIn(bytes.toString('utf8', start, Math.min(end, start + searchedBytesMax)));
   }
 
   /** The footprint where one of the functions it calls is not PostgreSQL's, or not only. */

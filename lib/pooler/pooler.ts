@@ -358,7 +358,11 @@ export class Pooler implements House, PoolEvents {
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );
-    const overloads = connection.session?.pool.overloads;
+    const pool = connection.session?.pool;
+    const overloads = pool?.overloads;
+    if ((footprint.effects & (Effect.ChangesRelations | Effect.HoldsCode)) !== 0) {
+      for (const name of this.#inspector.relationsIn(bytes, start, end)) pool?.views.add(name);
+    }
     if ((footprint.effects & Effect.HoldsCode) !== 0) {
       const named = this.#inspector.namedIn(bytes, start, end);
       for (const name of named.settings) connection.onSettingName(name);
@@ -995,7 +999,8 @@ function policyOf(config: Config): PoolPolicy {
     cancelWaitMs: weir.cancel_wait_timeout * 1_000,
     laneStallMs: weir.lane_stall_ms,
     laneReplyBytesMax: weir.lane_reply_limit,
-    findsOverloads: weir.track_session_state,
+    laneViews: weir.lane_views,
+    readsCatalog: weir.track_session_state,
     lane: { depthMax: weir.lane_depth, busyMs: weir.lane_busy_us / 1_000 },
   };
 }

@@ -69,6 +69,8 @@ export const Effect = {
   ResetsRole: 1 << 25,
   /** Some of the settings went back to the value of the login until the transaction ends. */
   LocalResets: 1 << 26,
+  /** May give views, or code that runs when they are read, to the relations that its text names. */
+  ChangesRelations: 1 << 27,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

@@ -1,7 +1,7 @@
 // What a read has shown of itself, per shape: whether it may share a server with the reads of other clients.
 
 /** Why a shape that could share a server does not. */
-export const readBarriers = ['new', 'slow', 'large', 'writes'] as const;
+export const readBarriers = ['new', 'slow', 'large', 'writes', 'view'] as const;
 export type ReadBarrier = (typeof readBarriers)[number];
 
 /** Runs of a shape before it may share a server. */
@@ -13,12 +13,18 @@ const strikesMax = 2 * strikeWeight;
 const meanShare = 1 / 16;
 
 export class ReadShape {
+  /** Tables it names, without their schemas. */
+  readonly tables: readonly string[];
   /** Of its times, in milliseconds; the newest count most. */
   meanMs = 0;
   #runs = 0;
   #slow = 0;
   #large = 0;
   #writes = false;
+
+  constructor(tables: readonly string[] = []) {
+    this.tables = tables;
+  }
 
   /** A run is over. */
   observe(ms: number, slow: boolean, large: boolean): void {

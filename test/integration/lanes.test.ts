@@ -33,7 +33,7 @@ async function start(
 ): Promise<TestWeir & { readonly pool: () => Pool }> {
   const made = await startWeir({
     server,
-    weir: { auth_type: 'trust', default_pool_size: 2, lane_busy_us: 1_000_000, ...weir },
+    weir: { auth_type: 'trust', default_pool_size: 2, lane_busy_us: 1_000_000, lane_views: true, ...weir },
     users: { postgres: server.admin.password },
     ...(config === undefined ? {} : { config }),
   });
@@ -424,6 +424,25 @@ t.test('a writer behind many readers that all wait is served', async (t) => {
   t.equal((await written).commands[0], 'INSERT 0 1');
   running = false;
   await Promise.all(loops);
+});
+
+t.test('what may run code by being read is read alone, unless the operator says otherwise', async (t) => {
+  const weir = await start(t, { lane_views: false });
+  const [client] = (await clientsOf(t, weir, 1)) as [RawClient];
+  const { lanes } = weir.pool().traffic;
+  await earn(client, 'select read_only from mode');
+  t.same([lanes.reads, lanes.refused.view], [0, 1]);
+  await earn(client, 'select id from pairs where id = 3');
+  t.equal(lanes.reads, 1);
+  await client.query('create view public.words as select word from pairs');
+  await earn(client, 'select word from words limit 1');
+  await client.query('create table guarded (n int)');
+  await earn(client, 'select n from guarded');
+  t.same([lanes.reads, lanes.refused.view], [2, 2], 'also a view that is new');
+  await client.query('alter table guarded enable row level security');
+  await client.query('select n from guarded');
+  t.equal(lanes.refused.view, 3, 'and a table that has got row security');
+  await client.query('drop view words; drop table guarded');
 });
 
 t.test('lanes can be switched off, for all, a database or a user', async (t) => {

@@ -22,6 +22,7 @@ const columns = {
   refused_slow: 'int8',
   refused_large: 'int8',
   refused_writes: 'int8',
+  refused_view: 'int8',
 } as const;
 
 export const lanes = show('lanes', columns, ({ pooler }) =>

@@ -57,8 +57,8 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ['hazards', 'user database application_name hazard count transaction_mode example', 'ssssqss'],
   [
     'lanes',
-    'database user lanes depth depth_max reads wait_us rerun_stalled rerun_cancelled rerun_lost rerun_writes rerun_changed rerun_pressure refused_new refused_slow refused_large refused_writes',
-    'ssiiiqqqqqqqqqqqq',
+    'database user lanes depth depth_max reads wait_us rerun_stalled rerun_cancelled rerun_lost rerun_writes rerun_changed rerun_pressure refused_new refused_slow refused_large refused_writes refused_view',
+    'ssiiiqqqqqqqqqqqqq',
   ],
 ];
 
