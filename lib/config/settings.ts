@@ -554,6 +554,13 @@ const sessionState = {
     'Whether transaction mode keeps what clients leave in their sessions apart. `false` is for comparison only: what one client sets or leaves behind, the next one meets.',
     { origin: 'weir' },
   ),
+  read_catalog: setting(
+    ['weir'],
+    bool,
+    true,
+    'Whether a new server is asked, once a minute for each pool, which functions have names that PostgreSQL uses itself, and which relations are views: so that none is taken for harmless.',
+    { origin: 'weir' },
+  ),
   trusted_functions: setting(
     ['weir'],
     list,

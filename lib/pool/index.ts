@@ -3,6 +3,7 @@
 export { type BudgetLimits, ServerBudget } from './budget.js';
 export type { Lane } from './lanes.js';
 export {
+  idleInTransaction,
   Pool,
   type PoolClient,
   type PoolContext,
@@ -11,5 +12,6 @@ export {
   type PoolPolicy,
   type PoolReader,
   type PoolTicket,
+  transactionTooLong,
   type WaitingRead,
 } from './pool.js';

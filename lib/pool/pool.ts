@@ -1052,13 +1052,9 @@ export class Pool implements ServerOwner {
     if (passed(channel.queryStartedMs, query_timeout)) {
       client.onTimedOut(timedOut('query_timeout', '57014', 'Make the query faster, or raise query_timeout.'));
     } else if (passed(channel.idleInTransactionSinceMs, idle_transaction_timeout)) {
-      client.onTimedOut(
-        timedOut('idle transaction timeout', '25P03', 'End transactions sooner, or raise idle_transaction_timeout.'),
-      );
+      client.onTimedOut(idleInTransaction());
     } else if (passed(channel.transactionStartedMs, transaction_timeout)) {
-      client.onTimedOut(
-        timedOut('transaction timeout', '25P04', 'End transactions sooner, or raise transaction_timeout.'),
-      );
+      client.onTimedOut(transactionTooLong());
     } else if (
       this.policy.serverFastClose &&
       this.settings.pool_mode === 'session' &&
@@ -1166,6 +1162,16 @@ function cached(error: PoolerError): PoolerError {
     ...(error.detail === undefined ? {} : { detail: error.detail }),
     hint: error.hint ?? 'Check the server and its log; weir tries again by itself after server_login_retry.',
   });
+}
+
+/** Of a client that has said nothing for `idle_transaction_timeout` in a transaction. */
+export function idleInTransaction(): PoolerError {
+  return timedOut('idle transaction timeout', '25P03', 'End transactions sooner, or raise idle_transaction_timeout.');
+}
+
+/** Of a transaction that has lasted for `transaction_timeout`. */
+export function transactionTooLong(): PoolerError {
+  return timedOut('transaction timeout', '25P04', 'End transactions sooner, or raise transaction_timeout.');
 }
 
 function timedOut(message: string, sqlstate: string, hint: string): PoolerError {

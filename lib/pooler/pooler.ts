@@ -35,7 +35,14 @@ import {
   type UserList,
 } from '../config/index.js';
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
-import { Pool, type PoolEvents, type PoolPolicy, ServerBudget } from '../pool/index.js';
+import {
+  idleInTransaction,
+  Pool,
+  type PoolEvents,
+  type PoolPolicy,
+  ServerBudget,
+  transactionTooLong,
+} from '../pool/index.js';
 import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
@@ -868,6 +875,14 @@ export class Pooler implements House, PoolEvents {
     if (state.kind === 'login') {
       const { client_login_timeout } = this.#config.weir;
       if (client_login_timeout > 0 && now - client.connectedMs >= client_login_timeout * 1_000) client.loginTimedOut();
+    } else if (state.kind === 'idle' && client.channel.inDeferredTransaction) {
+      // It has said BEGIN and nothing since: no server knows of it.
+      const { idle_transaction_timeout, transaction_timeout } = state.session.settings;
+      const idleMs = now - client.activeMs;
+      if (idle_transaction_timeout > 0 && idleMs >= idle_transaction_timeout * 1_000)
+        client.onTimedOut(idleInTransaction());
+      else if (transaction_timeout > 0 && idleMs >= transaction_timeout * 1_000)
+        client.onTimedOut(transactionTooLong());
     } else if (state.kind === 'idle' || (state.kind === 'active' && state.server.channel.quiet)) {
       const { client_idle_timeout } = state.session.settings;
       if (client_idle_timeout > 0 && now - client.activeMs >= client_idle_timeout * 1_000) {
@@ -1000,7 +1015,7 @@ function policyOf(config: Config): PoolPolicy {
     laneStallMs: weir.lane_stall_ms,
     laneReplyBytesMax: weir.lane_reply_limit,
     laneViews: weir.lane_views,
-    readsCatalog: weir.track_session_state,
+    readsCatalog: weir.track_session_state && weir.read_catalog,
     lane: { depthMax: weir.lane_depth, busyMs: weir.lane_busy_us / 1_000 },
   };
 }

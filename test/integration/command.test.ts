@@ -377,7 +377,7 @@ t.test('SIGINT waits for transactions, not for clients', async (t) => {
   const port = await weir.port();
   const [idle, busy] = [await connect(t, port), await connect(t, port)];
   await one(idle);
-  await busy.query('begin');
+  await busy.query('begin; select 1');
   weir.signal('SIGINT');
   await eventually(() => weir.stdout.includes('shutting down'));
   t.equal(await one(busy), 1, 'a transaction goes on');

@@ -25,7 +25,8 @@ t.teardown(() => server.stop());
 async function start(t: Test, weir: WeirOptions['weir'] = {}, more: Partial<WeirOptions> = {}): Promise<TestWeir> {
   const started = await startWeir({
     server,
-    weir: { auth_type: 'trust', server_login_retry: 0.2, ...weir },
+    // A BEGIN is to take a server here.
+    weir: { auth_type: 'trust', server_login_retry: 0.2, defer_begin: false, ...weir },
     users: { postgres: server.admin.password, app: 'app', other: 'other' },
     ...more,
   });
@@ -609,15 +610,17 @@ t.test('query_timeout, transaction_timeout, idle_transaction_timeout and query_w
     ['idle_transaction_timeout', ['begin'], { S: 'FATAL', C: '25P03', M: 'idle transaction timeout' }],
   ];
   await Promise.all(
-    cases.map(async ([key, statements, told]) => {
-      const weir = await start(t, { default_pool_size: 1, [key]: 0.5 });
-      const a = await RawClient.connect(weir, { parameters: { application_name: key } });
+    [...cases, ...cases].map(async ([key, statements, told], index) => {
+      const defer_begin = index >= cases.length;
+      const weir = await start(t, { default_pool_size: 1, [key]: 0.5, defer_begin });
+      const name = `${key} ${String(defer_begin)}`;
+      const a = await RawClient.connect(weir, { parameters: { application_name: name } });
       const b = await RawClient.connect(weir);
       for (const sql of statements.slice(0, -1)) await a.query(sql);
       a.write(say.query(statements.at(-1) ?? ''));
-      t.match(await a.fatal(), told, key);
-      t.equal(await b.value('select 1'), '1', `${key}: the server is free for the next`);
-      t.equal(await server.connectionCount(key), 0, `${key}: and is not in the transaction any more`);
+      t.match(await a.fatal(), told, name);
+      t.equal(await b.value('select 1'), '1', `${name}: the server is free for the next`);
+      t.equal(await server.connectionCount(name), 0, `${name}: and is not in the transaction any more`);
       // Below the limit nothing happens.
       for (let n = 0; n < 5; n++) t.equal((await b.query('select pg_sleep(0.15)')).errors.length, 0);
       await b.end();

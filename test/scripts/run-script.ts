@@ -19,6 +19,9 @@ const settings: ReadonlyMap<string, string> = new Map([
   ['default_pool_size', '1'],
   ['server_tls_sslmode', 'disable'],
   ['server_login_retry', '0'],
+  // The peers play what the script says and nothing else.
+  ['read_catalog', 'false'],
+  ['defer_begin', 'false'],
 ]);
 
 /** A step that did not hold. */

@@ -184,7 +184,9 @@ function unnamed(draft: Draft, scene: Scene, piece: Piece): void {
 const executesFragile = /execute "f\d"/;
 
 function parse(draft: Draft, scene: Scene, memory: Memory, name: string): void {
-  const piece = protocolPreparable(scene, isFragileName(name));
+  let piece = protocolPreparable(scene, isFragileName(name));
+  // It may be run in one batch with others later.
+  while (!isFragileName(name) && alone.test(piece.sql)) piece = protocolPreparable(scene, false);
   const { names, uses } = piece;
   noteNames(draft, { names, uses, makes: undefined, ends: undefined });
   // Weir may count one that cannot be read when it is prepared.
