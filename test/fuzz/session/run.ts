@@ -185,8 +185,9 @@ export class Run {
    * Who is in a transaction gets it at its end.
    */
   async #settleDirect(client: Client): Promise<void> {
-    if (!client.notifies || client.direct?.status !== 'I') return;
-    client.notifies = false;
+    if (!client.notifies) return;
+    // COMMIT AND CHAIN tells them too, and leaves it in a transaction.
+    if (client.direct?.status === 'I') client.notifies = false;
     for (const { direct, listens } of this.#clients) {
       if (direct === undefined || !listens || direct.status !== 'I') continue;
       await direct.run({ kind: 'send', messages: [{ say: 'sync' }] }, 20_000);
