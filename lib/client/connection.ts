@@ -433,7 +433,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const { session } = state;
     this.requestedWallMs = this.#house.clock.wallMs();
     const shape = this.#ahead;
-    const mayShare = shape !== undefined && this.#aheadBytes > 0 && shape.barrier === undefined;
+    const mayShare = shape !== undefined && this.#aheadBytes > 0;
     const answer = session.pool.lease(this, mayShare ? { reader: this, shape } : undefined);
     if (answer instanceof PoolerError) {
       this.fail(answer);

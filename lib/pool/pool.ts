@@ -5,7 +5,6 @@ import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
 import { newTraffic, type Reader, type RerunCause, type SharedRead, smartReset, type Traffic } from '../relay/index.js';
 import {
-  askOnce,
   type Dialler,
   dial,
   type Lessee,
@@ -16,10 +15,11 @@ import {
   type ServerState,
   type ServerTarget,
 } from '../server/index.js';
-import { type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
+import { type ReadBarrier, type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import type { ServerBudget } from './budget.js';
+import { Catalog } from './catalog.js';
 import { Lane, type LaneLimits, Lanes } from './lanes.js';
 import { type Ticket, Waiters } from './waiters.js';
 
@@ -111,18 +111,6 @@ const resetMsUsual = 100;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
-/** How long what was seen of a database's catalog holds. */
-const catalogMs = 60_000;
-/** C functions are extensions' own. */
-const overloadsQuery = `SELECT pg_catalog.json_agg(DISTINCT own.proname) FROM pg_catalog.pg_proc own
-  WHERE own.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid AND own.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
-  AND EXISTS (SELECT FROM pg_catalog.pg_proc built
-    WHERE built.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND built.proname OPERATOR(pg_catalog.=) own.proname)`;
-/** Of those with names that no lane reads anyway, only pg_catalog's are left out. */
-const viewsQuery = `SELECT pg_catalog.json_agg(DISTINCT relname) FROM pg_catalog.pg_class
-  WHERE relnamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
-  AND (relkind OPERATOR(pg_catalog.=) ANY ('{v,f}'::pg_catalog."char"[]) OR relrowsecurity OR relhasrules)`;
-
 /** A shared server that nobody has used for this long is one like any other again. */
 const laneIdleMs = 1_000;
 
@@ -161,11 +149,7 @@ export class Pool implements ServerOwner {
   readonly registry: StatementRegistry;
   /** Names of settings with a dot that its clients have used. */
   readonly settingNames = new Set<string>();
-  /** Functions of the database's own that have names of PostgreSQL's, as last seen. */
-  readonly overloads = new Set<string>();
-  /** Relations of any schema that may run code by being read. */
-  readonly views = new Set<string>();
-  #catalogSeenMs: number | undefined;
+  readonly catalog = new Catalog();
   /** Applications that ask for what nextval answered. */
   readonly sequenceReaders = new Set<string>();
   assignments = 0;
@@ -312,7 +296,8 @@ export class Pool implements ServerOwner {
     }
     const refusal = this.#refusal();
     if (refusal !== undefined) return refusal;
-    const ticket = this.#waiters.enter(client, this.#context.clock.now(), read);
+    const shared = read !== undefined && this.#barrierOf(read.shape) === undefined ? read : undefined;
+    const ticket = this.#waiters.enter(client, this.#context.clock.now(), shared);
     this.#grow();
     this.#closeLanes();
     return ticket;
@@ -380,7 +365,7 @@ export class Pool implements ServerOwner {
 
   /** The server on which the read is to be sent at once, beside others; undefined: it needs one of its own. */
   share(client: PoolReader, shape: ReadShape): ServerConnection | undefined {
-    const barrier = shape.barrier ?? (this.#readsViews(shape) ? 'view' : undefined);
+    const barrier = this.#barrierOf(shape);
     if (barrier !== undefined) {
       this.traffic.lanes.refused[barrier]++;
       return undefined;
@@ -398,10 +383,9 @@ export class Pool implements ServerOwner {
     return this.#sendOn(lane, shape, 0);
   }
 
-  #readsViews({ tables }: ReadShape): boolean {
-    if (this.policy.laneViews || this.views.size === 0) return false;
-    for (let i = 0; i < tables.length; i++) if (this.views.has(tables[i] as string)) return true;
-    return false;
+  /** What keeps the read from sharing a server here and now. */
+  #barrierOf(shape: ReadShape): ReadBarrier | undefined {
+    return shape.barrier ?? (!this.policy.laneViews && this.catalog.hasViewOf(shape.tables) ? 'view' : undefined);
   }
 
   #sendOn(lane: Lane, shape: ReadShape, waitedMs: number): ServerConnection {
@@ -521,9 +505,14 @@ export class Pool implements ServerOwner {
   async cancelRead(server: ServerConnection, read: SharedRead): Promise<void> {
     const lane = this.#lanes.of(server);
     if (lane === undefined || server.channel.firstRead !== read) return;
+    await this.#cancelFirst(lane);
+  }
+
+  /** Cancels what a lane is at. Whoever is behind it is served elsewhere, since the request may arrive too late for the first. */
+  #cancelFirst(lane: Lane): Promise<void> {
     this.#isolate(lane, 'cancelled');
-    server.channel.cancelSent = true;
-    await this.cancel(server);
+    lane.server.channel.cancelSent = true;
+    return this.cancel(lane.server);
   }
 
   /** One timer while there is anything to watch, none per read. */
@@ -544,18 +533,16 @@ export class Pool implements ServerOwner {
       const { channel } = lane.server;
       const first = channel.firstRead;
       if (first === undefined) continue;
-      const stalled = now - (channel.queryStartedMs ?? now) >= this.policy.laneStallMs;
-      if (stalled && !first.stalled) {
+      if (now - (channel.queryStartedMs ?? now) < this.policy.laneStallMs) {
+        watch = true;
+        continue;
+      }
+      if (!first.stalled) {
         first.stalled = true;
         first.shape.stalled();
       }
-      if (stalled && (channel.reads > 1 || !lane.closing)) this.#isolate(lane, 'stalled');
-      if (stalled && first.dropped && !channel.cancelSent) {
-        this.#isolate(lane, 'cancelled');
-        channel.cancelSent = true;
-        void this.cancel(lane.server);
-      }
-      watch ||= !stalled || (first.dropped && !channel.cancelSent);
+      if (channel.reads > 1 || !lane.closing) this.#isolate(lane, 'stalled');
+      if (first.dropped && !channel.cancelSent) void this.#cancelFirst(lane);
     }
     if (watch) this.#watchStalls();
   }
@@ -706,7 +693,7 @@ export class Pool implements ServerOwner {
 
   #serve(ticket: PoolTicket, server: ServerConnection): void {
     const { client, read } = ticket;
-    if (read !== undefined && read.shape.barrier === undefined && !this.#readsViews(read.shape)) {
+    if (read !== undefined && this.#barrierOf(read.shape) === undefined) {
       this.#makeLane(server, client.channel.settings);
       this.#serveReads();
       this.#closeLanes();
@@ -809,23 +796,11 @@ export class Pool implements ServerOwner {
     }
   }
 
-  /** Not at every connection: what clients make themselves is seen in their statements. */
   async #readCatalog(login: LoggedIn): Promise<void> {
-    const now = this.#context.clock.now();
     if (!this.policy.readsCatalog) return;
-    if (this.#catalogSeenMs !== undefined && now - this.#catalogSeenMs < catalogMs) return;
-    this.#catalogSeenMs = now;
     try {
-      for (const [query, names] of [
-        [overloadsQuery, this.overloads],
-        [viewsQuery, this.views],
-      ] as const) {
-        const found = namesIn(await askOnce(login, query, this.policy.serverConnectMs));
-        names.clear();
-        for (const name of found) names.add(name);
-      }
+      await this.catalog.read(login, this.#context.clock.now(), this.policy.serverConnectMs);
     } catch (error) {
-      this.#catalogSeenMs = undefined;
       this.#context.dialler.warn('what the catalog has of functions and views could not be read', error);
       if (!(error instanceof ServerRefusal)) {
         login.peer.destroy();
@@ -1135,13 +1110,6 @@ export class Pool implements ServerOwner {
       ticket.client.onWaitFailed(error);
     }
   }
-}
-
-/** Of a JSON array of texts. */
-function namesIn(json: string | undefined): string[] {
-  if (json?.startsWith('[') !== true) return [];
-  const names: unknown = JSON.parse(json);
-  return Array.isArray(names) ? names.map(String) : [];
 }
 
 function endedAtOnce(cause?: PoolerError): PoolerError {

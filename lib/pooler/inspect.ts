@@ -317,8 +317,11 @@ export function overloadsNamedIn(text: string): string[] {
 
 const relations = /\b(?:view|table|to)\s+(?:(?:if\s+(?:not\s+)?exists|only)\s+)*(?:"?[\w$]+"?\s*\.\s*)?"?([\w$]+)"?/gi;
 
+const defines = /\b(?:create|alter)\b/i;
+
 /** Views and tables that the text seems to make or change: too many do no harm. */
 export function relationsNamedIn(text: string): string[] {
+  if (!defines.test(text)) return [];
   return [...text.matchAll(relations)].flatMap(([, name]) => (name === undefined ? [] : [name, name.toLowerCase()]));
 }
 
@@ -350,6 +353,12 @@ function inPlace(text: Buffer, start: number, end: number): Buffer {
   const part = Buffer.alloc(end, ' ');
   text.copy(part, start, start, end);
   return part;
+}
+
+interface NamedInCode {
+  readonly settings: readonly string[];
+  readonly overloads: readonly string[];
+  readonly relations: readonly string[];
 }
 
 const entriesMax = 10_000;
@@ -428,15 +437,14 @@ export class Inspector {
     return found;
   }
 
-  /** Names of settings in the code that a text holds, and of functions it makes. */
-  namedIn(bytes: Buffer, start: number, end: number): { readonly settings: string[]; readonly overloads: string[] } {
-    const text = bytes.toString('latin1', start, Math.min(end, start + searchedBytesMax));
-    return { settings: settingsNamedIn(text), overloads: overloadsNamedIn(text) };
-  }
-
-  /** Names of views and tables that a text makes or changes. */
-  relationsIn(bytes: Buffer, start: number, end: number): string[] {
-    return relationsNamedIn(bytes.toString('utf8', start, Math.min(end, start + searchedBytesMax)));
+  /** Names in the code that a text holds: of settings, and of functions and relations that it makes or changes. */
+  namedIn(bytes: Buffer, start: number, end: number): NamedInCode {
+    const text = bytes.toString('utf8', start, Math.min(end, start + searchedBytesMax));
+    return {
+      settings: settingsNamedIn(text),
+      overloads: overloadsNamedIn(text),
+      relations: relationsNamedIn(text),
+    };
   }
 
   /** The footprint where one of the functions it calls is not PostgreSQL's, or not only. */

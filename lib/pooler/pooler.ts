@@ -365,18 +365,14 @@ export class Pooler implements House, PoolEvents {
       settings.values.get('standard_conforming_strings'),
       settings.values.get('client_encoding'),
     );
-    const pool = connection.session?.pool;
-    const overloads = pool?.overloads;
+    const catalog = connection.session?.pool.catalog;
     if ((footprint.effects & (Effect.ChangesRelations | Effect.HoldsCode)) !== 0) {
-      for (const name of this.#inspector.relationsIn(bytes, start, end)) pool?.views.add(name);
-    }
-    if ((footprint.effects & Effect.HoldsCode) !== 0) {
       const named = this.#inspector.namedIn(bytes, start, end);
       for (const name of named.settings) connection.onSettingName(name);
-      for (const name of named.overloads) overloads?.add(name);
+      catalog?.noteOverloads(named.overloads);
+      catalog?.noteRelations(named.relations);
     }
-    if (overloads === undefined || overloads.size === 0 || footprint.calls.length === 0) return footprint;
-    return footprint.calls.some((name) => overloads.has(name)) ? this.#inspector.overloaded(footprint) : footprint;
+    return catalog?.hasFunctionOf(footprint.calls) === true ? this.#inspector.overloaded(footprint) : footprint;
   }
 
   get unread(): Footprint {

@@ -149,7 +149,7 @@ t.test('what is not a proven read of its own never shares', async (t) => {
 });
 
 t.test('what writes all the same is refused by PostgreSQL, runs once, alone, and does not share again', async (t) => {
-  const weir = await start(t, { lane_reply_limit: 1_000_000 });
+  const weir = await start(t, { lane_reply_limit: 1_000_000, lane_stall_ms: 10_000 });
   const [client, other] = (await clientsOf(t, weir, 2)) as [RawClient, RawClient];
   await server.query('delete from log');
   await earn(client, 'select n from bumping');
@@ -376,7 +376,7 @@ t.test('a client that breaks the protocol in the middle of a read puts nobody ou
 });
 
 t.test('a cancel also ends a read part of which has come', async (t) => {
-  const weir = await start(t, { lane_reply_limit: 1_000_000 });
+  const weir = await start(t, { lane_reply_limit: 1_000_000, lane_stall_ms: 10_000 });
   const [client, other] = (await clientsOf(t, weir, 2)) as [RawClient, RawClient];
   await earn(client, 'select word from pairs where id = 1');
   const sql = 'select i, slept from halting';
@@ -443,6 +443,33 @@ t.test('what may run code by being read is read alone, unless the operator says 
   await client.query('select n from guarded');
   t.equal(lanes.refused.view, 3, 'and a table that has got row security');
   await client.query('drop view words; drop table guarded');
+});
+
+t.test('what is read alone is so also when it has waited among reads that share', async (t) => {
+  const weir = await start(t, { lane_views: false, default_pool_size: 1 });
+  const [holder, plain, view, more] = (await clientsOf(t, weir, 4)) as [RawClient, RawClient, RawClient, RawClient];
+  await earn(holder, 'select read_only from mode');
+  await earn(holder, 'select word from pairs where id = 1');
+  await holder.query('begin; select 1');
+  const asked = [plain.query('select word from pairs where id = 1'), view.query('select read_only from mode')];
+  asked.push(more.query('select word from pairs where id = 2'));
+  await eventually(() => weir.pool().waiting === 3);
+  await holder.query('commit');
+  t.same(values(await Promise.all(asked)), ['word 1', 'off', 'word 2']);
+});
+
+t.test('clients that name relations without end make weir read all of them alone, and remember no more', async (t) => {
+  const weir = await start(t, { lane_views: false });
+  const [client] = (await clientsOf(t, weir, 1)) as [RawClient];
+  await earn(client, 'select word from pairs where id = 1');
+  const { lanes } = weir.pool().traffic;
+  t.equal(lanes.reads, 1);
+  for (let i = 0; i < 12; i++) {
+    const names = Array.from({ length: 1_000 }, (_, n) => `alter table missing_${i}_${n} rename to x;`);
+    await client.query(names.join(' '));
+  }
+  await client.value('select word from pairs where id = 1');
+  t.same([lanes.reads, lanes.refused.view], [1, 1]);
 });
 
 t.test('lanes can be switched off, for all, a database or a user', async (t) => {
