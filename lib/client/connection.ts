@@ -15,7 +15,7 @@ import {
 } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type ChannelUse, ClientStatements, type Footprint, type ReadShape } from '../session/index.js';
-import { assert, PoolerError } from '../util/index.js';
+import { assert, internalError, PoolerError } from '../util/index.js';
 import {
   type ErrorFields,
   errorResponse,
@@ -105,14 +105,6 @@ function limitsOf(weir: GlobalSettings, mode: PoolSettings['pool_mode']): Client
     byMode.set(mode, limits);
   }
   return limits;
-}
-
-function outOfStep(): PoolerError {
-  return new PoolerError('internal error in the pooler', {
-    sqlstate: 'XX000',
-    detail: 'A read was not sent as a whole.',
-    hint: 'Please report it with the log.',
-  });
 }
 
 export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolReader {
@@ -321,27 +313,22 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         else if (channel.owedCount > owedMax) this.#pause(Pause.Owed);
       } else this.#tell();
     } catch (cause) {
-      this.fail(
-        new PoolerError('internal error in the pooler', {
-          sqlstate: 'XX000',
-          hint: 'Please report it with the log.',
-          cause,
-        }),
-      );
+      this.fail(internalError(cause));
     }
   }
 
   /** Takes one whole batch that needs no server, or not one of its own. Answers false where it is none. */
   #feedWhole(session: Session, bytes: Buffer, start: number, end: number): boolean {
     const { channel } = session;
+    const lanes = session.settings.lanes === 'auto';
     this.#ahead = undefined;
     this.#aheadBytes = 0;
-    if (end - start > wholeBatchBytesMax) return false;
+    if (end - start > wholeBatchBytesMax || !(lanes || channel.defersBegin)) return false;
     const footprint = channel.lookAhead(bytes, start, end);
     if (footprint === undefined) return false;
     if (footprint.transaction !== undefined) return channel.answerAhead(footprint, bytes, start, end);
     const { read } = footprint;
-    if (read === undefined || session.settings.lanes === 'off') return false;
+    if (read === undefined || !lanes) return false;
     if (channel.inDeferredTransaction || !channel.settings.isShareable) return false;
     return this.#feedRead(session, read, bytes, start, end);
   }
@@ -385,7 +372,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       channel.server = undefined;
       const whole = taken === end - start && server.channel.complete && server.channel.owedCount > owed;
       // A read of which less or more has been sent than is answered would put all behind it out of step.
-      if (!whole || channel.midMessage || this.#state.kind !== 'reading') server.destroy(outOfStep());
+      if (!whole || channel.midMessage || this.#state.kind !== 'reading')
+        server.destroy(internalError(undefined, 'A read was not sent as a whole.'));
     }
   }
 

@@ -258,6 +258,11 @@ export class ClientChannel extends FrameStream {
     return undefined;
   }
 
+  /** Whether a BEGIN is answered before a server knows of it. */
+  get defersBegin(): boolean {
+    return this.#limits.beginMode === 'deferred' && !this.#transparent;
+  }
+
   /** Whether the client is in a transaction that no server knows of yet. */
   get inDeferredTransaction(): boolean {
     return this.#deferred !== undefined || this.#aborted;
@@ -313,7 +318,7 @@ export class ClientChannel extends FrameStream {
   #turnDeferred({ transaction }: Footprint, body: Buffer): TransactionTag | undefined {
     if (transaction === undefined || this.server !== undefined) return undefined;
     if (transaction === 'BEGIN' || transaction === 'START TRANSACTION') {
-      if (this.#limits.beginMode === 'immediate' || this.#transparent || this.inDeferredTransaction) return undefined;
+      if (!this.defersBegin || this.inDeferredTransaction) return undefined;
       this.#deferred = this.#registry.hold(body, () => inert);
       this.#countAlone();
       return transaction;

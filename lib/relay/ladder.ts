@@ -158,7 +158,7 @@ export class Ladder {
     return this.#localResets && !this.#resets;
   }
 
-  /** None of them has run. */
+  /** None of them counts any more. */
   forgetResets(): void {
     this.#resets = false;
     this.#localResets = false;
@@ -345,7 +345,7 @@ export class Ladder {
     if ((this.pending & Effect.Sequences) !== 0) return;
     this.#sequenceOwner = unused;
     const forget = 'DISCARD SEQUENCES';
-    if (!this.#server.complete) this.#server.runWithin(forget, { kind: 'sequences' });
+    if (!this.#server.complete) this.#server.runWithin(statementBody(Buffer.from(forget), []), { kind: 'sequences' });
     else if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage(forget));
     else {
       // Only a ROLLBACK that is on its way lets it run, and what follows.
@@ -413,8 +413,7 @@ export class Ladder {
   returnToLogin(client: ClientChannel): void {
     if (!this.resets || this.#returning || this.#server.status !== TransactionStatus.InTransaction) return;
     const local = !this.#resets;
-    this.#resets = false;
-    this.#localResets = false;
+    this.forgetResets();
     const own = new Map<string, string>();
     for (const [name, value] of client.loginSettings.values) {
       const named = (this.effects & Effect.AllSettings) !== 0 || namedBy(this.#uses, name);
@@ -454,8 +453,7 @@ export class Ladder {
   /** @param leakProbeEvery how many leases end before one is compared with the server's real state; 0 is never */
   settle(client: ClientChannel, leakProbeEvery: number): Standing {
     if (this.asking) return 'asking';
-    this.#resets = false;
-    this.#localResets = false;
+    this.forgetResets();
     const unlistened = this.#takeUnlistens();
     if (this.effects !== Effect.None) {
       this.#settleSequences(client);
@@ -801,8 +799,7 @@ export class Ladder {
     this.namesUnsettled = false;
     this.#asked = undefined;
     this.#returning = false;
-    this.#resets = false;
-    this.#localResets = false;
+    this.forgetResets();
     this.#uses = [];
     this.#failed = false;
     this.#takeUnlistens();

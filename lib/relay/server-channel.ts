@@ -523,29 +523,27 @@ export class ServerChannel extends FrameStream {
    * @param how whether it stays prepared
    */
   begin(statement: Statement, how: 'kept' | 'passing'): void {
-    const named = how === 'kept';
-    const name = named ? statement.serverName : `${this.statements.prefix}within`;
-    if (named) this.prepare(statement);
-    else {
-      this.owe(owedSkip(Expect.Parsed, undefined));
-      this.sendOwned(parseMessage(name, statement.body));
+    if (how === 'passing') {
+      this.runWithin(statement.body, { kind: 'begin' });
+      return;
     }
+    this.prepare(statement);
     this.owe(owedSkip(Expect.Bound, undefined));
     this.owe(owedSkip(Expect.Executed, { kind: 'begin' }));
-    this.sendOwned(runStatementMessages(name));
-    if (named) return;
-    this.owe(owedSkip(Expect.Closed, undefined));
-    this.sendOwned(closeStatementMessage(name));
+    this.sendOwned(runStatementMessages(statement.serverName));
   }
 
-  /** Runs a statement within the batch that is open, whose answers nobody sees. */
-  runWithin(sql: string, undo: Undo): void {
+  /**
+   * Runs a statement within the batch that is open, whose answers nobody sees.
+   * @param body of a Parse behind the name
+   */
+  runWithin(body: Buffer, undo: Undo): void {
     this.owe(owedSkip(Expect.Parsed, undefined));
     this.owe(owedSkip(Expect.Bound, undefined));
     this.owe(owedSkip(Expect.Executed, undo));
     this.owe(owedSkip(Expect.Closed, undefined));
     this.owe(owedSkip(Expect.Closed, undefined));
-    this.sendOwned(ownStatementWithin(`${this.statements.prefix}within`, sql));
+    this.sendOwned(ownStatementWithin(`${this.statements.prefix}within`, body));
   }
 
   readonly #onSure = (error: ServerErrorFields | undefined): void => {
@@ -1058,31 +1056,28 @@ export class ServerChannel extends FrameStream {
 
   /** The server reports what DISCARD ALL changes there: not what stays there, and goes back to something else for the client. */
   #tellDiscarded(client: ClientChannel): void {
-    let next = client.settings;
-    for (const lower of this.#reported.keys()) {
-      const own = client.loginSettings.values.get(lower);
-      const stays = this.settings.values.get(lower) === this.loginSettings.values.get(lower);
-      if (own !== undefined && stays) next = next.with(lower, own);
-    }
-    if (next === client.settings) return;
-    this.emitBefore();
-    this.tellReported(client, next);
+    this.#tellBeginning(client, () => true);
   }
 
   /** The same of RESET: nothing changes on a server that had the value it began with. */
   #tellReset(): void {
     const client = this.#client;
-    if (client === undefined) return;
+    if (client !== undefined) client.settings = this.#tellBeginning(client, (name) => this.ladder.hasReset(name));
+  }
+
+  /** Tells what went back to the client's own beginning, of reported settings whose value the server had not changed. */
+  #tellBeginning(client: ClientChannel, wentBack: (name: string) => boolean): Settings {
     let next = client.settings;
     for (const lower of this.#reported.keys()) {
       const own = client.loginSettings.values.get(lower);
       const stays = this.settings.values.get(lower) === this.loginSettings.values.get(lower);
-      if (own !== undefined && stays && this.ladder.hasReset(lower)) next = next.with(lower, own);
+      if (own !== undefined && stays && wentBack(lower)) next = next.with(lower, own);
     }
-    if (next === client.settings) return;
-    this.emitBefore();
-    this.tellReported(client, next);
-    client.settings = next;
+    if (next !== client.settings) {
+      this.emitBefore();
+      this.tellReported(client, next);
+    }
+    return next;
   }
 
   /** Whether the client has sent anything behind what is answered now. */

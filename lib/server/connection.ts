@@ -4,7 +4,7 @@ import type { Peer, PeerHandler } from '../net/index.js';
 import { type ClientChannel, ServerChannel, type ServerHost, type SharedRead, type Traffic } from '../relay/index.js';
 import { isReplayed, type ReadShape, ServerStatements, Settings, type StatementRegistry } from '../session/index.js';
 import { firstAttempt } from '../tls/index.js';
-import { assert, type Clock, PoolerError } from '../util/index.js';
+import { assert, type Clock, internalError, PoolerError } from '../util/index.js';
 import { cancelRequestMessage, ownQueryMessage, type ServerErrorFields, terminateMessage } from '../wire/index.js';
 import { askOnce, type LoggedIn, logIn, ServerRefusal, sendCancel } from './login.js';
 import type { Resolver } from './resolver.js';
@@ -160,6 +160,11 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.#owner.onServerState(this, before);
   }
 
+  /** Nobody has it; it may be lent once no cancel request for it is on its way. */
+  #rest(): void {
+    this.#move({ kind: this.cancelling ? 'being_canceled' : 'idle', sinceMs: this.#clock.now() });
+  }
+
   /** Lends it. */
   lend(lessee: Lessee): void {
     assert(this.#state.kind === 'idle', 'only an idle server is lent');
@@ -177,11 +182,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
     const { lessee } = this.#state;
     lessee.channel.server = undefined;
     this.channel.detach();
-    this.#move(
-      this.cancelling
-        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
-        : { kind: 'idle', sinceMs: this.#clock.now() },
-    );
+    this.#rest();
     this.peer.resume();
   }
 
@@ -198,11 +199,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
   unshare(): void {
     assert(this.#state.kind === 'shared', 'a server that is taken back from its readers was shared');
     this.channel.endSharing();
-    this.#move(
-      this.cancelling
-        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
-        : { kind: 'idle', sinceMs: this.#clock.now() },
-    );
+    this.#rest();
     this.peer.resume();
   }
 
@@ -223,11 +220,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
 
   endTest(): void {
     if (this.#state.kind !== 'tested') return;
-    this.#move(
-      this.cancelling
-        ? { kind: 'being_canceled', sinceMs: this.#clock.now() }
-        : { kind: 'idle', sinceMs: this.#clock.now() },
-    );
+    this.#rest();
   }
 
   /**
@@ -279,18 +272,16 @@ export class ServerConnection implements PeerHandler, ServerHost {
     if (lessee !== undefined) lessee.channel.server = undefined;
     this.channel.close();
     this.#owner.onServerClosed(this, error);
-    this.#loseReads(reads, error ?? lost('the pooler closed the server connection'), cut);
-    if (lessee !== undefined) {
-      lessee.onServerLost(error ?? lost('the pooler closed the server connection'), this.#fatal !== undefined || cut);
-    }
+    const cause = error ?? lost('the pooler closed the server connection');
+    const told = this.#fatal !== undefined || cut;
+    this.#loseReads(reads, cause, told);
+    lessee?.onServerLost(cause, told);
   }
 
   /** A client that has something of its answer cannot have another one. */
-  #loseReads(reads: readonly SharedRead[], error: PoolerError, cut: boolean): void {
+  #loseReads(reads: readonly SharedRead[], error: PoolerError, told: boolean): void {
     const untouched = reads.filter((read) => !read.started);
-    for (const read of reads) {
-      if (read.started) read.reader.onReadLost(error, this.#fatal !== undefined || cut);
-    }
+    for (const read of reads) if (read.started) read.reader.onReadLost(error, told);
     if (untouched.length > 0) this.#owner.onReadsLost(this, untouched);
   }
 
@@ -301,13 +292,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
       this.channel.receive(bytes, start, end);
       this.lessee?.onServerRead();
     } catch (cause) {
-      this.destroy(
-        new PoolerError('internal error in the pooler', {
-          sqlstate: 'XX000',
-          hint: 'Please report it with the log.',
-          cause,
-        }),
-      );
+      this.destroy(internalError(cause));
     }
   }
 

@@ -4,6 +4,6 @@ export { AssertionFailure, assert } from './assert.js';
 export type { Clock } from './clock.js';
 export { systemClock } from './clock.js';
 export type { PoolerErrorFields } from './pooler-error.js';
-export { PoolerError } from './pooler-error.js';
+export { internalError, PoolerError } from './pooler-error.js';
 export { Ring } from './ring.js';
 export { Secret } from './secret.js';

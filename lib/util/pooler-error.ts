@@ -23,3 +23,13 @@ export class PoolerError extends Error {
     this.hint = fields.hint;
   }
 }
+
+/** A defect of weir's: what made it notice is for the log, the rest for whoever meets it. */
+export function internalError(cause: unknown, detail?: string): PoolerError {
+  return new PoolerError('internal error in the pooler', {
+    sqlstate: 'XX000',
+    hint: 'Please report it with the log.',
+    cause,
+    ...(detail === undefined ? {} : { detail }),
+  });
+}

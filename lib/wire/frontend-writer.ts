@@ -96,9 +96,9 @@ export function ownParameterisedQuery(sql: string, values: readonly string[]): B
 }
 
 /** Parse, Bind, Execute and the Closes of a statement within a batch that goes on: it and its portal have a name of their own. */
-export function ownStatementWithin(name: string, sql: string): Buffer {
+export function ownStatementWithin(name: string, body: Buffer): Buffer {
   return Buffer.concat([
-    serialize.parse({ name, text: sql }),
+    parseMessage(name, body),
     serialize.bind({ statement: name, portal: name }),
     serialize.execute({ portal: name }),
     serialize.close({ type: 'P', name }),
