@@ -1,17 +1,16 @@
 // What a command of the console is: its name, who may run it, and what it answers.
 
-import type { ClientConnection } from '../client/index.js';
 import type { Pooler } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
 import { type Column, commandComplete, dataRow, rowDescription } from '../wire/index.js';
+import { joined, type Merge } from './merge.js';
 
 /** `stats` may look, `admin` may also act. */
 export type Role = 'admin' | 'stats';
 
 export interface Context {
   readonly pooler: Pooler;
-  readonly client: ClientConnection;
-  /** Commands the console was given so far, this one included. */
+  /** Commands the console of this process was given so far, this one included. */
   readonly commands: number;
 }
 
@@ -21,8 +20,12 @@ export interface ShowCommand {
   readonly role: Role;
   /** In order; none for what answers without rows. */
   readonly columns: Columns;
-  /** Complete messages, the CommandComplete last. @throws PoolerError */
-  answer(context: Context): readonly Buffer[];
+  /** What this process has to say. @throws PoolerError */
+  rows(context: Context): readonly AnyRow[];
+  /** Of the rows of several processes those of all. */
+  merge(parts: readonly (readonly AnyRow[])[]): readonly AnyRow[];
+  /** Complete messages, the CommandComplete last. */
+  answer(rows: readonly AnyRow[]): readonly Buffer[];
 }
 
 /** `NAME [argument]`, which changes something. */
@@ -41,6 +44,7 @@ export type ColumnType = 'text' | 'int4' | 'int8' | 'numeric';
 export type Columns = Readonly<Record<string, ColumnType>>;
 export type Value = string | number | null;
 export type Row<C extends Columns> = { readonly [K in keyof C]: Value };
+export type AnyRow = Readonly<Record<string, Value>>;
 
 const oids: Readonly<Record<ColumnType, { readonly typeOid: number; readonly typeSize: number }>> = {
   text: { typeOid: 25, typeSize: -1 },
@@ -51,13 +55,21 @@ const oids: Readonly<Record<ColumnType, { readonly typeOid: number; readonly typ
 
 const int4Max = 2_147_483_647;
 
-/** A command whose answer is a table. */
+/** A command whose answer is a table; where several processes answer, one below the other unless `merge` says otherwise. */
 export function show<const C extends Columns>(
   name: string,
   columns: C,
   rows: (context: Context) => Iterable<Row<C>>,
+  merge: Merge<C> = joined,
 ): ShowCommand {
-  return { name, role: 'stats', columns, answer: (context) => table(columns, rows(context)) };
+  return {
+    name,
+    role: 'stats',
+    columns,
+    rows: (context) => [...rows(context)],
+    merge: (parts) => merge(parts as Row<C>[][]),
+    answer: (all) => table(columns, all as Row<C>[]),
+  };
 }
 
 export function table<C extends Columns>(columns: C, rows: Iterable<Row<C>>): readonly Buffer[] {

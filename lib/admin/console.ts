@@ -4,7 +4,7 @@ import type { ClientConnection, Console, ConsoleAnswer } from '../client/index.j
 import type { Pooler } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
 import { commandComplete, emptyQueryMessage, errorResponse, noticeResponse } from '../wire/index.js';
-import { type Context, clipped, type Role, refusal, type ShowCommand, table } from './command.js';
+import { type AnyRow, type Context, clipped, type Role, refusal, table } from './command.js';
 import { controlCommands, showCommands } from './commands.js';
 import { set } from './control/set.js';
 import { commandBytesMax, parseCommand } from './parse.js';
@@ -13,12 +13,36 @@ import { sessionParameter } from './session-parameters.js';
 /** How much of a command an error repeats. */
 const repeatedCharsMax = 200;
 
+/** Runs commands in all processes that serve the same clients, this one among them. */
+export interface Fleet {
+  /** The rows of all of them. @throws PoolerError */
+  rows(command: string): Promise<readonly AnyRow[]>;
+  /** @returns as `ControlCommand.run` @throws PoolerError */
+  control(command: string, argument: string | undefined): Promise<string | undefined>;
+  /** @returns the command tag @throws PoolerError */
+  set(key: string, value: string): Promise<string>;
+}
+
 export class AdminConsole implements Console {
   readonly #pooler: Pooler;
+  readonly #fleet: Fleet;
   #commands = 0;
 
-  constructor(pooler: Pooler) {
+  /** @param fleet where the process is one of several */
+  constructor(pooler: Pooler, fleet?: Fleet) {
     this.#pooler = pooler;
+    this.#fleet = fleet ?? this.here;
+  }
+
+  /** Commands of which is known that they may run, in this process alone. */
+  readonly here: Fleet = {
+    rows: async (command) => found(showCommands, command).rows(this.#context),
+    control: async (command, argument) => found(controlCommands, command).run(argument, this.#context),
+    set: async (key, value) => set.run(key, value, this.#context),
+  };
+
+  get #context(): Context {
+    return { pooler: this.#pooler, commands: this.#commands };
   }
 
   roleOf(user: string): Role | undefined {
@@ -43,16 +67,15 @@ export class AdminConsole implements Console {
     if (Buffer.byteLength(text) > commandBytesMax) {
       throw refusal('command too long', { sqlstate: '54000', detail: `At most ${commandBytesMax} bytes.` });
     }
-    const context: Context = { pooler: this.#pooler, client, commands: this.#commands };
     const parsed = parseCommand(text);
     switch (parsed.kind) {
       case 'empty':
         return [emptyQueryMessage];
       case 'set':
-        return this.#set(parsed.key, parsed.value, role, context);
+        return this.#set(parsed.key, parsed.value, role, client);
       case 'command':
-        if (parsed.word === 'show' || parsed.word === 'select') return showNamed(parsed.argument, text, role, context);
-        return this.#control(parsed.word, parsed.argument, text, role, context);
+        if (parsed.word === 'show' || parsed.word === 'select') return this.#show(parsed.argument, text, role);
+        return this.#control(parsed.word, parsed.argument, text, role, client);
       case 'several':
         throw invalid(text, 'Send one command a message.');
       case 'invalid':
@@ -64,22 +87,32 @@ export class AdminConsole implements Console {
     }
   }
 
+  async #show(name: string | undefined, text: string, role: Role): Promise<readonly Buffer[]> {
+    if (name === undefined) throw invalid(text);
+    const parameter = sessionParameter(name);
+    if (parameter !== undefined) return table({ [parameter.name]: 'text' }, [{ [parameter.name]: parameter.value }]);
+    const command = showCommands.get(name.toLowerCase());
+    if (command === undefined) throw invalid(text);
+    this.#allow(command.role, role);
+    return command.answer(await this.#fleet.rows(command.name));
+  }
+
   async #control(
     word: string,
     argument: string | undefined,
     text: string,
     role: Role,
-    context: Context,
+    client: ClientConnection,
   ): Promise<readonly Buffer[]> {
     const command = controlCommands.get(word);
     if (command === undefined) throw invalid(text);
     this.#allow(command.role, role);
     if (command.argument === 'none' && argument !== undefined) throw invalid(text);
-    const tag = await this.#logged(context, command.name, argument, () => command.run(argument, context));
+    const tag = await this.#logged(client, command.name, argument, () => this.#fleet.control(command.name, argument));
     return tag === undefined ? [] : [commandComplete(tag)];
   }
 
-  async #set(key: string, value: string, role: Role, context: Context): Promise<readonly Buffer[]> {
+  async #set(key: string, value: string, role: Role, client: ClientConnection): Promise<readonly Buffer[]> {
     if (sessionParameter(key) !== undefined) {
       return [
         noticeResponse({ severity: 'NOTICE', sqlstate: '00000', message: 'SET ignored' }),
@@ -88,7 +121,7 @@ export class AdminConsole implements Console {
     }
     this.#allow(set.role, role);
     // The value is not for the log.
-    const tag = await this.#logged(context, 'set', key, () => set.run(key, value, context));
+    const tag = await this.#logged(client, 'set', key, () => this.#fleet.set(key, value));
     return [commandComplete(tag)];
   }
 
@@ -97,13 +130,12 @@ export class AdminConsole implements Console {
   }
 
   async #logged<T>(
-    context: Context,
+    { state, id }: ClientConnection,
     command: string,
     argument: string | undefined,
-    run: () => Promise<T> | T,
+    run: () => Promise<T>,
   ): Promise<T> {
     const { log } = this.#pooler;
-    const { state, id } = context.client;
     const user = state.kind === 'console' ? state.user : undefined;
     log.info({ client: id, user, command, argument }, 'console command');
     try {
@@ -136,14 +168,10 @@ export class AdminConsole implements Console {
   }
 }
 
-function showNamed(name: string | undefined, text: string, role: Role, context: Context): readonly Buffer[] {
-  if (name === undefined) throw invalid(text);
-  const parameter = sessionParameter(name);
-  if (parameter !== undefined) return table({ [parameter.name]: 'text' }, [{ [parameter.name]: parameter.value }]);
-  const command: ShowCommand | undefined = showCommands.get(name.toLowerCase());
-  if (command === undefined) throw invalid(text);
-  if (!suffices(role, command.role)) throw adminNeeded();
-  return command.answer(context);
+function found<T>(commands: ReadonlyMap<string, T>, name: string): T {
+  const command = commands.get(name);
+  if (command === undefined) throw invalid(name);
+  return command;
 }
 
 function suffices(role: Role, needed: Role): boolean {

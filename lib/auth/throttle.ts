@@ -72,11 +72,14 @@ export class LoginThrottle {
     this.#byUser.add(userKey(place, user), now);
   }
 
-  /** Clears the user, but only halves the address's: one good account must not wash a guesser clean. */
-  succeeded(address: string, user: string): void {
+  /**
+   * Clears the user, but only halves the address's: one good account must not wash a guesser clean.
+   * @returns whether there was anything to forgive
+   */
+  succeeded(address: string, user: string): boolean {
     const place = placeOf(address);
-    this.#byUser.forget(userKey(place, user));
-    this.#byAddress.halve(place);
+    const known = this.#byUser.forget(userKey(place, user));
+    return this.#byAddress.halve(place) || known;
   }
 
   get entries(): number {
@@ -115,13 +118,14 @@ class Ledger {
     entry.lastFailureAt = now;
   }
 
-  forget(key: string): void {
-    this.#entries.delete(key);
+  forget(key: string): boolean {
+    return this.#entries.delete(key);
   }
 
-  halve(key: string): void {
+  halve(key: string): boolean {
     const entry = this.#entries.get(key);
     if (entry !== undefined) entry.failures >>= 1;
+    return entry !== undefined;
   }
 
   #live(key: string, now: number): Entry | undefined {

@@ -15,11 +15,18 @@ export interface ProcessLog {
   flush(): void;
 }
 
+/** Bytes written at once, of whole lines: more would be torn where several processes write to one pipe. */
+const maxWrite = 4_096;
+
 /** What is never to appear, should an object that holds it ever be logged. */
 const redact = ['password', '*.password', 'secret', '*.secret', 'key', 'req.headers.authorization'];
 
-/** @param quiet nothing to standard output @throws PoolerError when the file cannot be opened */
-export function openLog(config: Config, quiet: boolean): ProcessLog {
+/**
+ * @param quiet nothing to standard output
+ * @param worker which of several processes this is
+ * @throws PoolerError when the file cannot be opened
+ */
+export function openLog(config: Config, quiet: boolean, worker?: number): ProcessLog {
   const { weir } = config;
   const streams: pino.StreamEntry[] = [];
   const files: ReturnType<typeof pino.destination>[] = [];
@@ -31,7 +38,7 @@ export function openLog(config: Config, quiet: boolean): ProcessLog {
         stream: pretty({ colorize: isatty(1), sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' }),
       });
     } else {
-      const standardOutput = pino.destination({ dest: 1, sync: false });
+      const standardOutput = pino.destination({ dest: 1, sync: false, maxWrite });
       files.push(standardOutput);
       streams.push({ level: 'trace', stream: standardOutput });
     }
@@ -48,11 +55,14 @@ export function openLog(config: Config, quiet: boolean): ProcessLog {
         cause,
       });
     }
-    logfile = pino.destination({ dest: weir.logfile, append: true, sync: false });
+    logfile = pino.destination({ dest: weir.logfile, append: true, sync: false, maxWrite });
     files.push(logfile);
     streams.push({ level: 'trace', stream: logfile });
   }
-  const log = pino({ level: resolveLogLevel(weir), base: null, redact }, pino.multistream(streams));
+  const log = pino(
+    { level: resolveLogLevel(weir), base: worker === undefined ? null : { worker }, redact },
+    pino.multistream(streams),
+  );
   return {
     log,
     reopen: () => logfile?.reopen(),

@@ -2,7 +2,9 @@
 // The `weir` command: starts a process, checks a configuration, reports on a running one; options as PgBouncer's where they mean the same.
 
 import { spawn } from 'node:child_process';
+import cluster from 'node:cluster';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { formatProblem } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
@@ -10,6 +12,7 @@ import { fetchReport } from './fetch-report.js';
 import { BadConfiguration, load } from './load.js';
 import { reportText } from './report-text.js';
 import { serve } from './serve.js';
+import { servePrimary, serveWorker } from './serve-cluster.js';
 import { tryOut } from './try-out.js';
 
 interface RunFlags {
@@ -78,6 +81,10 @@ async function run(file: string | undefined, flags: RunFlags, version: string): 
     const user = flags.user ?? loaded.config.weir.user;
     return { ...loaded, config: { ...loaded.config, weir: { ...loaded.config.weir, verbose, user } } };
   };
+  if (cluster.isWorker) {
+    await serveWorker({ read, quiet, version });
+    return Number(process.exitCode ?? 0);
+  }
   const loaded = read();
   for (const warning of loaded.warnings) console.error(formatProblem(warning));
   if (flags.daemon === true) {
@@ -95,7 +102,11 @@ async function run(file: string | undefined, flags: RunFlags, version: string): 
     process.stderr.on('error', () => {});
     process.send('ready');
   };
-  const { finished } = await serve({ loaded, reread: read, quiet, version, onReady });
+  const workers = loaded.config.weir.workers || availableParallelism();
+  const { finished } =
+    workers === 1
+      ? await serve({ loaded, reread: read, quiet, version, onReady })
+      : await servePrimary({ loaded, quiet, version, onReady }, workers);
   await finished;
   return 0;
 }

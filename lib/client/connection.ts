@@ -200,7 +200,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const reason = error instanceof LoginFailure ? error.reason : error.message;
     this.#house.loginFailed(this.address, progress.database, progress.user, error, reason);
     if (error instanceof LoginFailure && error.guess) {
-      this.#house.throttle.failed(throttlePlace(this.address, progress.user), progress.user);
+      this.#house.guessFailed(throttlePlace(this.address, progress.user), progress.user);
       this.peer.pause();
       const { auth_failure_delay } = this.#house.config.weir;
       if (auth_failure_delay > 0) {

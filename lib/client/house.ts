@@ -66,7 +66,7 @@ export interface House {
   /** What auth_query found, and the user has proved. */
   rememberLookedUp(database: string, user: string, secret: StoredSecret): void;
   /** Checks the limits on clients and takes a place, or says which limit is reached. */
-  admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined;
+  admit(database: string, user: string, settings: PoolSettings): Promise<PoolerError | undefined>;
   /** Gives back the place `admit` took. */
   dismiss(database: string, user: string): void;
   /** A cancel request arrived; resolves when it has been dealt with, whatever came of it. */
@@ -82,6 +82,9 @@ export interface House {
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
 
+  /** A password was wrong. @param place see `throttlePlace` */
+  guessFailed(place: string, user: string): void;
+  guessSucceeded(place: string, user: string): void;
   loggedIn(connection: ClientConnection, record: LoginRecord): void;
   loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void;
   poolerError(connection: ClientConnection, error: PoolerError): void;

@@ -105,8 +105,12 @@ export async function logInClient(
   if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
   const found = house.poolFor(request.database, request.user);
   if (found instanceof PoolerError) throw found;
-  const refused = house.admit(request.database, request.user, found.settings);
+  const refused = await house.admit(request.database, request.user, found.settings);
   if (refused !== undefined) throw refused;
+  if (peer.closed || connection.state.kind === 'closed') {
+    house.dismiss(request.database, request.user);
+    throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
+  }
   connection.admitted = { database: request.database, user: request.user };
 
   const { pool } = found;
@@ -216,7 +220,7 @@ async function prove(
   const after = throttled(house, address, user);
   if (after !== undefined) throw after;
   if (proof.kind === 'failed') throw new LoginFailure(proof.failure.error, proof.failure.reason, true);
-  house.throttle.succeeded(throttlePlace(address, user), user);
+  house.guessSucceeded(throttlePlace(address, user), user);
   if (!known && secret !== undefined) house.rememberLookedUp(database, user, secret);
 }
 

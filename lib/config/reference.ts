@@ -138,6 +138,7 @@ function typeCell(type: ValueType): string {
     case 'bool':
       return 'flag';
     case 'int':
+      if (type.leastWord !== undefined) return `\`${type.leastWord}\`, or number, ${type.min + 1} to ${type.max}`;
       return `${type.unit ?? 'number'}, ${type.min} to ${type.max}`;
     case 'seconds':
       return `seconds, ${type.min} to ${type.max}`;

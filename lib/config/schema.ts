@@ -21,6 +21,8 @@ export interface IntType {
   readonly min: number;
   readonly max: number;
   readonly unit: string | null;
+  /** What the least number is called. */
+  readonly leastWord?: string;
 }
 export interface SecondsType {
   readonly kind: 'seconds';
@@ -146,6 +148,11 @@ export const seconds: SecondsType = { kind: 'seconds', min: 0, max: 1_000_000_00
 
 export function int(min: number, max: number, unit: string | null = null): IntType {
   return { kind: 'int', min, max, unit };
+}
+
+/** A number from 1 to `max`, or `word`, which is 0. */
+export function intOr(word: string, max: number): IntType {
+  return { kind: 'int', min: 0, max, unit: null, leastWord: word };
 }
 
 export function oneOf<const V extends string>(

@@ -4,6 +4,7 @@ import {
   bool,
   endpoint,
   int,
+  intOr,
   list,
   listOf,
   mode,
@@ -649,6 +650,13 @@ const logging = {
 };
 
 const processSettings = {
+  workers: setting(
+    ['weir'],
+    intOr('auto', 64),
+    1,
+    'Processes that serve clients, each on a core of its own; `auto` is one for each core the process may use. All limits hold over all of them together: servers go where clients wait. With more than one, a process that serves nobody starts them, replaces one that dies, and answers HTTP and the console for all.',
+    { change: 'restart', origin: 'weir' },
+  ),
   pidfile: setting(
     ['weir'],
     text,

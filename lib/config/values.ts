@@ -56,6 +56,8 @@ export function describeAllowed(type: ValueType): string {
     case 'bool':
       return 'true or false (1 or 0)';
     case 'int':
+      if (type.leastWord !== undefined)
+        return `${type.leastWord}, or a whole number from ${type.min + 1} to ${type.max}`;
       return `a whole number from ${type.min} to ${type.max}${type.unit === null ? '' : ` (${type.unit})`}`;
     case 'seconds':
       return `seconds from ${type.min} to ${type.max}, fractions allowed`;
@@ -83,6 +85,7 @@ export function printValue(type: ValueType, value: AnyValue): string {
   if (value === null) return '';
   if (value instanceof Secret) return '********';
   if (typeof value === 'boolean') return value ? '1' : '0';
+  if (type.kind === 'int' && type.leastWord !== undefined && value === type.min) return type.leastWord;
   if (typeof value === 'number') return type.kind === 'mode' ? `0${value.toString(8).padStart(3, '0')}` : String(value);
   if (typeof value === 'string') return value;
   if (isEndpoint(value))
@@ -128,6 +131,9 @@ function decodeBool(_type: BoolType, raw: unknown): Decoded {
 }
 
 function decodeInt(type: IntType, raw: unknown): Decoded {
+  if (type.leastWord !== undefined && typeof raw === 'string' && raw.toLowerCase() === type.leastWord) {
+    return good(type.min);
+  }
   const value = wholeNumber(raw);
   if (value === null) return bad('not a whole number');
   return inRange(type, value);

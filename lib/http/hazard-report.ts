@@ -52,6 +52,23 @@ export function hazardReport(pooler: Pooler): HazardReport {
   };
 }
 
+/** One report of those of several processes. */
+export function mergedHazards(parts: readonly [HazardReport, ...HazardReport[]]): HazardReport {
+  const rows = new Map<string, HazardRow>();
+  for (const row of parts.flatMap((part) => part.hazards)) {
+    const key = JSON.stringify([row.user, row.database, row.application_name, row.hazard]);
+    rows.set(key, { ...row, count: row.count + (rows.get(key)?.count ?? 0) });
+  }
+  return {
+    version: parts[0].version,
+    since: parts.map(({ since }) => since).sort()[0] ?? parts[0].since,
+    queries: parts.reduce((sum, { queries }) => sum + queries, 0),
+    inspected: parts[0].inspected,
+    hazards: [...rows.values()],
+    dropped: parts.reduce((sum, { dropped }) => sum + dropped, 0),
+  };
+}
+
 /** @returns undefined for what is no such report */
 export function readHazardReport(answer: unknown): HazardReport | undefined {
   if (!isRecord(answer)) return undefined;

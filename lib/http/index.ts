@@ -1,6 +1,10 @@
-// HTTP of one process: /metrics for Prometheus, /healthz and /readyz for probes, /hazards for `weir report`. Only looks: never
+// HTTP: /metrics for Prometheus, /healthz and /readyz for probes, /hazards for `weir report`. Only looks: never
 // changes anything, never shows a secret, a statement's literals or a stack trace, and counts nothing itself.
 
-export { type HazardReport, type HazardRow, hazardReport, readHazardReport } from './hazard-report.js';
+export { type HazardReport, type HazardRow, hazardReport, mergedHazards, readHazardReport } from './hazard-report.js';
+export { type MetricFormat, type MetricReadings, type MetricText, mergedText } from './metrics.js';
+export { type OwnSource, ownSource } from './own-source.js';
 export { labelledPoolsMax } from './pool-groups.js';
-export { type HttpServer, startHttp } from './server.js';
+export { mergedReadiness, type Readiness } from './readiness.js';
+export { type HttpServer, type HttpSource, startHttp } from './server.js';
+export { type WorkerCounts, workerReadings } from './worker-metrics.js';

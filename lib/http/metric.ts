@@ -14,13 +14,16 @@ export interface Sample {
   readonly metricName?: string;
 }
 
+/** What the values of several processes are together. */
+export type Aggregator = 'sum' | 'max' | 'first';
+
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
 export interface Answer {
   readonly name: string;
   readonly help: string;
   readonly type: MetricType;
-  readonly aggregator: 'sum';
+  readonly aggregator: Aggregator;
   readonly values: readonly Sample[];
 }
 
@@ -31,15 +34,16 @@ export class LiveMetric {
   readonly name: string;
   readonly help: string;
   readonly type: MetricType;
-  readonly aggregator = 'sum';
+  readonly aggregator: Aggregator;
   readonly #samples: () => Sample[];
 
   /** A counter's name ends in `_total`, a name with a unit in the unit. */
-  constructor(type: MetricType, name: string, help: string, samples: () => Sample[]) {
+  constructor(type: MetricType, name: string, help: string, samples: () => Sample[], aggregator: Aggregator = 'sum') {
     this.name = name;
     this.help = help;
     this.type = type;
     this.#samples = samples;
+    this.aggregator = aggregator;
   }
 
   /** As prom-client's own metrics answer: for JSON, each sample with all its labels. */
@@ -72,8 +76,9 @@ export function one(
   help: string,
   value: () => number,
   labels: Labels = noLabels,
+  aggregator: Aggregator = 'sum',
 ): LiveMetric {
-  return new LiveMetric(type, name, help, () => [{ labels, sharedLabels: noLabels, value: value() }]);
+  return new LiveMetric(type, name, help, () => [{ labels, sharedLabels: noLabels, value: value() }], aggregator);
 }
 
 /** A counter of the process with a series for each value of one label. */

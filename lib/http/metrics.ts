@@ -1,13 +1,22 @@
 // The table of weir's metrics, but for those of statements: name, type, what it means, and where its values are.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { AggregatorRegistry, collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { TimeHistogram } from '../metrics/index.js';
 import type { Pool } from '../pool/index.js';
 import { type PoolCensus, type Pooler, takeCensus } from '../pooler/index.js';
 import { rerunCauses, resetKinds } from '../relay/index.js';
 import { hazardNames, readBarriers } from '../session/index.js';
-import { counted, histogramSamples, LiveMetric, type MetricType, noLabels, one, type Sample } from './metric.js';
+import {
+  type Aggregator,
+  counted,
+  histogramSamples,
+  LiveMetric,
+  type MetricType,
+  noLabels,
+  one,
+  type Sample,
+} from './metric.js';
 import { groupPools, type PoolGroup } from './pool-groups.js';
 import { statementMetrics } from './statement-metrics.js';
 
@@ -19,6 +28,51 @@ interface View {
   readonly groups: readonly PoolGroup[];
   readonly login: number;
   readonly console: number;
+}
+
+/** Prometheus' text format 0.0.4, or OpenMetrics 1.0. */
+export type MetricFormat = 'prometheus' | 'openmetrics';
+
+export interface MetricText {
+  /** Of the content. */
+  readonly type: string;
+  readonly body: string;
+}
+
+/** One metric with its values, as it crosses between processes. */
+export interface MetricReadings {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  /** Of prom-client's. */
+  readonly aggregator: string;
+  readonly values: readonly object[];
+}
+
+/** One text of what several processes have read. */
+export function mergedText(parts: readonly (readonly MetricReadings[])[], format: MetricFormat): Promise<MetricText> {
+  const merged = AggregatorRegistry.aggregate(parts as object[]).getMetricsAsArray();
+  if (format === 'prometheus') {
+    const registry = new Registry();
+    for (const metric of merged) registry.registerMetric(metric as unknown as Metric);
+    return textOf(registry);
+  }
+  const registry = new Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+  for (const metric of merged) registry.registerMetric(openMetric(metric as unknown as Readable));
+  return textOf(registry);
+}
+
+async function textOf(registry: Registry | Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>): Promise<MetricText> {
+  const parts: string[] = [];
+  for (const { name } of registry.getMetricsAsArray()) {
+    parts.push(await registry.getSingleMetricAsString(name));
+    // With hundreds of pools one metric takes milliseconds: clients are served between two.
+    await nextTurn();
+  }
+  const open = registry.contentType === Registry.OPENMETRICS_CONTENT_TYPE;
+  const body = open ? `${parts.join('\n')}\n# EOF\n` : `${parts.join('\n\n')}\n`;
+  return { type: registry.contentType, body };
 }
 
 export class Metrics {
@@ -37,19 +91,25 @@ export class Metrics {
     }
   }
 
-  /** Prometheus' text format 0.0.4, or OpenMetrics 1.0. */
-  async text(format: 'prometheus' | 'openmetrics'): Promise<{ readonly type: string; readonly body: string }> {
-    const registry = format === 'openmetrics' ? this.#openRegistry : this.#registry;
-    const census = takeCensus(this.#pooler);
-    this.#view = { groups: groupPools(census.pools), login: census.login, console: census.console };
-    const parts: string[] = [];
-    for (const { name } of registry.getMetricsAsArray()) {
-      parts.push(await registry.getSingleMetricAsString(name));
-      // With hundreds of pools one metric takes milliseconds: clients are served between two.
+  async text(format: MetricFormat): Promise<MetricText> {
+    this.#look();
+    return textOf(format === 'openmetrics' ? this.#openRegistry : this.#registry);
+  }
+
+  /** For another process, which merges them with those of its siblings. */
+  async readings(): Promise<MetricReadings[]> {
+    this.#look();
+    const all: MetricReadings[] = [];
+    for (const metric of this.#registry.getMetricsAsArray()) {
+      all.push(await (metric as unknown as { get(): MetricReadings | Promise<MetricReadings> }).get());
       await nextTurn();
     }
-    const body = format === 'openmetrics' ? `${parts.join('\n')}\n# EOF\n` : `${parts.join('\n\n')}\n`;
-    return { type: registry.contentType, body };
+    return all;
+  }
+
+  #look(): void {
+    const census = takeCensus(this.#pooler);
+    this.#view = { groups: groupPools(census.pools), login: census.login, console: census.console };
   }
 
   #table(): LiveMetric[] {
@@ -60,11 +120,11 @@ export class Metrics {
     const pooler = this.#pooler;
     const build = { version: pooler.version.replace(/^weir /, ''), node: process.versions.node };
     return [
-      one('gauge', 'weir_build_info', 'Which weir this is; always 1.', () => 1, build),
-      one('gauge', 'weir_paused', '1 while PAUSE or KILL without a database is in force.', () =>
+      one('gauge', 'weir_build_info', 'Which weir this is; always 1.', () => 1, build, 'first'),
+      common('weir_paused', '1 while PAUSE or KILL without a database is in force.', () =>
         pooler.state === 'active' ? 0 : 1,
       ),
-      one('gauge', 'weir_shutting_down', '1 while weir waits for clients or servers before it ends.', () =>
+      common('weir_shutting_down', '1 while weir waits for clients or servers before it ends.', () =>
         pooler.shutdownMode === undefined ? 0 : 1,
       ),
       one(
@@ -73,7 +133,7 @@ export class Metrics {
         'Client connections that count against max_client_conn.',
         () => pooler.sessionCount,
       ),
-      one('gauge', 'weir_client_connections_limit', 'max_client_conn.', () => pooler.config.weir.max_client_conn),
+      common('weir_client_connections_limit', 'max_client_conn.', () => pooler.config.weir.max_client_conn),
       one('gauge', 'weir_pending_logins', 'Clients connected that have not logged in yet.', () => this.#view.login),
       one('gauge', 'weir_console_clients', 'Clients of the console.', () => this.#view.console),
       one('counter', 'weir_logins_total', 'Logins that succeeded, those to the console too.', () => pooler.logins),
@@ -141,13 +201,21 @@ export class Metrics {
         'weir_pool_size_limit',
         'Most server connections the pool may have: pool_size and reserve_pool_size.',
         ({ settings }) => settings.pool_size + settings.reserve_pool_size,
+        'max',
       ),
-      this.#summed('gauge', 'weir_pool_paused', '1 while the pool lends no servers.', (pool) => (pool.paused ? 1 : 0)),
+      this.#summed(
+        'gauge',
+        'weir_pool_paused',
+        '1 while the pool lends no servers.',
+        (pool) => (pool.paused ? 1 : 0),
+        'max',
+      ),
       this.#summed(
         'gauge',
         'weir_pool_failing',
         '1 while the pool has no server because the last attempt to connect failed.',
         (pool) => (pool.failure !== undefined && pool.servers.size === 0 ? 1 : 0),
+        'max',
       ),
       ...this.#poolCounters(),
       ...this.#ladderMetrics(),
@@ -289,12 +357,20 @@ export class Metrics {
     );
   }
 
-  #summed(type: MetricType, name: string, help: string, value: (pool: Pool) => number): LiveMetric {
-    return this.#perGroup(type, name, help, (members) => sum(members, ({ pool }) => value(pool)));
+  /** @param aggregator see `LiveMetric` */
+  #summed(
+    type: MetricType,
+    name: string,
+    help: string,
+    value: (pool: Pool) => number,
+    aggregator: Aggregator = 'sum',
+  ): LiveMetric {
+    return this.#perGroup(type, name, help, (members) => sum(members, ({ pool }) => value(pool)), aggregator);
   }
 
   #greatest(name: string, help: string, value: (pool: Pool) => number): LiveMetric {
-    return this.#perGroup('gauge', name, help, (members) => Math.max(...members.map(({ pool }) => value(pool))));
+    const greatest = (members: readonly PoolCensus[]): number => Math.max(...members.map(({ pool }) => value(pool)));
+    return this.#perGroup('gauge', name, help, greatest, 'max');
   }
 
   #perGroup(
@@ -302,14 +378,15 @@ export class Metrics {
     name: string,
     help: string,
     value: (members: readonly PoolCensus[]) => number,
+    aggregator: Aggregator = 'sum',
   ): LiveMetric {
-    return new LiveMetric(type, name, help, () =>
+    const samples = (): Sample[] =>
       this.#view.groups.map(({ labels: sharedLabels, members }) => ({
         labels: noLabels,
         sharedLabels,
         value: value(members),
-      })),
-    );
+      }));
+    return new LiveMetric(type, name, help, samples, aggregator);
   }
 
   #times(name: string, help: string, times: (pool: Pool) => TimeHistogram): LiveMetric {
@@ -322,6 +399,11 @@ export class Metrics {
       }),
     );
   }
+}
+
+/** A gauge of what is the same in each of several processes. */
+function common(name: string, help: string, value: () => number): LiveMetric {
+  return one('gauge', name, help, value, noLabels, 'max');
 }
 
 function sum<T>(members: readonly T[], value: (member: T) => number): number {

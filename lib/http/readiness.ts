@@ -21,6 +21,12 @@ export function readiness(pooler: Pooler): Readiness {
   return { ready: reasons.length === 0, reasons };
 }
 
+/** Of several processes: a client cannot choose the one it gets. */
+export function mergedReadiness(parts: readonly Readiness[]): Readiness {
+  const reasons = [...new Set(parts.flatMap((part) => part.reasons))];
+  return { ready: parts.length > 0 && parts.every((part) => part.ready), reasons };
+}
+
 /**
  * Pools whose servers could not be reached a moment ago. After a while without another attempt the error counts no more:
  * while nobody is sent here, nobody would ever find out that the server is back.

@@ -1,12 +1,20 @@
-// The HTTP server of one process: metrics, liveness, readiness and the hazards that occurred, and nothing else.
+// The HTTP server: metrics, liveness, readiness and the hazards that occurred, and nothing else.
 
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
 import type { Endpoint } from '../config/index.js';
-import type { Pooler } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
-import { hazardReport } from './hazard-report.js';
-import { Metrics } from './metrics.js';
-import { readiness } from './readiness.js';
+import type { HazardReport } from './hazard-report.js';
+import type { MetricFormat, MetricText } from './metrics.js';
+import type { Readiness } from './readiness.js';
+
+/** What is asked for by HTTP: of one process, or of several together. */
+export interface HttpSource {
+  readonly log: Logger;
+  metrics(format: MetricFormat): Promise<MetricText>;
+  readiness(): Promise<Readiness>;
+  hazards(): Promise<HazardReport>;
+}
 
 export interface HttpServer {
   /** The one in use, also when 0 was asked for. */
@@ -24,8 +32,8 @@ const requestMsMax = 10_000;
 const keepAliveMs = 30_000;
 
 /** @throws PoolerError when it cannot listen */
-export async function startHttp(pooler: Pooler, endpoint: Endpoint): Promise<HttpServer> {
-  const app = build(pooler);
+export async function startHttp(source: HttpSource, endpoint: Endpoint): Promise<HttpServer> {
+  const app = build(source);
   try {
     await app.listen({ host: endpoint.host, port: endpoint.port });
   } catch (cause) {
@@ -39,7 +47,7 @@ export async function startHttp(pooler: Pooler, endpoint: Endpoint): Promise<Htt
   }
   const address = app.server.address();
   const port = address === null || typeof address === 'string' ? endpoint.port : address.port;
-  pooler.log.info({ host: endpoint.host, port }, 'HTTP server is ready');
+  source.log.info({ host: endpoint.host, port }, 'HTTP server is ready');
   return {
     port,
     close: async () => {
@@ -50,7 +58,7 @@ export async function startHttp(pooler: Pooler, endpoint: Endpoint): Promise<Htt
   };
 }
 
-function build(pooler: Pooler): FastifyInstance {
+function build(source: HttpSource): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: bodyBytesMax,
@@ -66,7 +74,7 @@ function build(pooler: Pooler): FastifyInstance {
   });
   app.server.maxConnections = connectionsMax;
   app.server.headersTimeout = requestMsMax;
-  const log = pooler.log;
+  const { log } = source;
   app.addHook('onResponse', async (request, reply) => {
     // The route, not the URL: nothing that was typed.
     const route = request.routeOptions.url ?? 'none';
@@ -78,7 +86,7 @@ function build(pooler: Pooler): FastifyInstance {
     if (status >= 500) log.error({ err: error, route: request.routeOptions.url ?? 'none' }, 'an HTTP request failed');
     return reply.code(status).send({ error: status >= 500 ? 'internal error' : 'bad request' });
   });
-  addRoutes(app, pooler);
+  addRoutes(app, source);
   return app;
 }
 
@@ -87,20 +95,21 @@ function statusOf(error: unknown): number {
   return typeof status === 'number' && status >= 400 && status < 500 ? status : 500;
 }
 
-function addRoutes(app: FastifyInstance, pooler: Pooler): void {
-  const metrics = new Metrics(pooler);
-  app.get('/metrics', async (request, reply) => sendMetrics(metrics, request, reply));
+function addRoutes(app: FastifyInstance, source: HttpSource): void {
+  app.get('/metrics', async (request, reply) => sendMetrics(source, request, reply));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
-    const { ready, reasons } = readiness(pooler);
+    const { ready, reasons } = await source.readiness();
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', reasons });
   });
-  app.get('/hazards', async (_request, reply) => reply.header('cache-control', 'no-store').send(hazardReport(pooler)));
+  app.get('/hazards', async (_request, reply) =>
+    reply.header('cache-control', 'no-store').send(await source.hazards()),
+  );
 }
 
-async function sendMetrics(metrics: Metrics, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function sendMetrics(source: HttpSource, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const accepted = request.headers.accept ?? '';
-  const { type, body } = await metrics.text(
+  const { type, body } = await source.metrics(
     accepted.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus',
   );
   return reply.header('content-type', type).header('cache-control', 'no-store').send(body);

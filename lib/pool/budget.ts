@@ -1,44 +1,82 @@
-// Counts the server connections of the process against the limits that span several pools: per database and per user.
+// Who may have how many server connections, over the limits that span several pools: per database and per user.
+
+import { Tally } from '../util/index.js';
 
 /** A limit of 0 is none. */
-export interface BudgetLimits {
+export interface PlaceLimits {
+  /** Of the pool itself. */
+  readonly poolMax: number;
   readonly databaseMax: number;
   readonly userMax: number;
 }
 
-export type BudgetAnswer = 'taken' | 'database-full' | 'user-full';
+/** A pool as whoever grants places to its servers sees it. */
+export interface PlaceSeeker {
+  readonly database: string;
+  readonly user: string;
+  /** Its servers serve weir itself, and do not count to the size of the clients' pool of that name. */
+  readonly apart: boolean;
+  /** A place it has asked for is there, to be taken at once. */
+  onPlace(): void;
+  /**
+   * Another process has clients that wait for a place of this pool.
+   * @param urgently give up a server as soon as one is free, also where clients wait here; otherwise only one nobody needs
+   */
+  onPlaceWanted(urgently: boolean): void;
+  /** Nobody elsewhere waits any more. */
+  onPlaceKept(): void;
+}
 
-export class ServerBudget {
-  readonly #byDatabase = new Map<string, number>();
-  readonly #byUser = new Map<string, number>();
+export type PlaceAnswer =
+  | 'taken'
+  | 'database-full'
+  | 'user-full'
+  /** `onPlace` will tell, perhaps much later. */
+  | 'asked';
+
+/** Grants places: of one process by itself, of several by the one they have in common. */
+export interface ServerPlaces {
+  /** @param waiting whether clients wait for it, so that it is worth another process's server */
+  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean): PlaceAnswer;
+  give(seeker: PlaceSeeker): void;
+  /** What was asked for is needed no more. */
+  withdraw(seeker: PlaceSeeker): void;
+  /** Places this process has. */
+  ofDatabase(database: string): number;
+  ofUser(user: string): number;
+}
+
+/** Of one process that shares its limits with nobody; how large a pool is, the pool itself knows. */
+export class ServerBudget implements ServerPlaces {
+  readonly #byDatabase = new Tally();
+  readonly #byUser = new Tally();
 
   /** Takes one place, if both limits leave one. */
-  take(database: string, user: string, limits: BudgetLimits): BudgetAnswer {
-    const ofDatabase = this.ofDatabase(database);
-    const ofUser = this.ofUser(user);
-    if (limits.databaseMax > 0 && ofDatabase >= limits.databaseMax) return 'database-full';
-    if (limits.userMax > 0 && ofUser >= limits.userMax) return 'user-full';
-    this.#byDatabase.set(database, ofDatabase + 1);
-    this.#byUser.set(user, ofUser + 1);
+  take({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>, limits: PlaceLimits): PlaceAnswer {
+    if (limits.databaseMax > 0 && this.ofDatabase(database) >= limits.databaseMax) return 'database-full';
+    if (limits.userMax > 0 && this.ofUser(user) >= limits.userMax) return 'user-full';
+    this.add({ database, user });
     return 'taken';
   }
 
-  give(database: string, user: string): void {
-    decrement(this.#byDatabase, database);
-    decrement(this.#byUser, user);
+  /** Counts one place that somebody else has granted. */
+  add({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>): void {
+    this.#byDatabase.add(database);
+    this.#byUser.add(user);
   }
 
+  give({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>): void {
+    this.#byDatabase.add(database, -1);
+    this.#byUser.add(user, -1);
+  }
+
+  withdraw(): void {}
+
   ofDatabase(database: string): number {
-    return this.#byDatabase.get(database) ?? 0;
+    return this.#byDatabase.of(database);
   }
 
   ofUser(user: string): number {
-    return this.#byUser.get(user) ?? 0;
+    return this.#byUser.of(user);
   }
-}
-
-function decrement(counts: Map<string, number>, key: string): void {
-  const count = (counts.get(key) ?? 0) - 1;
-  if (count > 0) counts.set(key, count);
-  else counts.delete(key);
 }

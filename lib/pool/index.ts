@@ -1,6 +1,6 @@
 // Pools of server connections: leases, waiters, limits, time-outs. One pool per database and user; never reads a client's bytes.
 
-export { type BudgetLimits, ServerBudget } from './budget.js';
+export { type PlaceAnswer, type PlaceLimits, type PlaceSeeker, ServerBudget, type ServerPlaces } from './budget.js';
 export type { Lane } from './lanes.js';
 export {
   idleInTransaction,

@@ -18,7 +18,7 @@ import {
 import { type ReadBarrier, type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import type { ServerBudget } from './budget.js';
+import type { PlaceSeeker, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
 import { Lane, type LaneLimits, Lanes } from './lanes.js';
 import { type Ticket, Waiters } from './waiters.js';
@@ -93,13 +93,17 @@ export interface PoolEvents {
 
 export interface PoolContext {
   readonly clock: Clock;
-  readonly budget: ServerBudget;
+  readonly places: ServerPlaces;
   readonly dialler: Dialler;
   readonly events: PoolEvents;
   /** One number for every client and server of the process. */
   readonly nextId: () => number;
   /** What the names of prepared statements begin with on its servers; by default something no client can guess. */
   readonly statementPrefix?: string | undefined;
+  /** See `PlaceSeeker`. */
+  readonly apart?: boolean | undefined;
+  /** This process's share of a number that all processes have together; by default all of it. */
+  readonly shareOf?: ((total: number) => number) | undefined;
 }
 
 /** How soon to try again at a server that is restarting. */
@@ -141,9 +145,10 @@ export interface PoolCounts {
   readonly login: number;
 }
 
-export class Pool implements ServerOwner {
+export class Pool implements ServerOwner, PlaceSeeker {
   readonly database: string;
   readonly user: string;
+  readonly apart: boolean;
   readonly traffic: Traffic = newTraffic();
   /** Prepared statements of its clients and servers. */
   readonly registry: StatementRegistry;
@@ -176,6 +181,8 @@ export class Pool implements ServerOwner {
   #turn = 0;
   #paused = false;
   #closed = false;
+  /** A server to be given up for clients of another process, and when. */
+  #wantedElsewhere: 'no' | 'when-unneeded' | 'when-free' = 'no';
   /** When the last client or server left, for forgetting the pool. */
   emptySinceMs: number;
   /** Clients that are logged in to this pool. */
@@ -200,6 +207,7 @@ export class Pool implements ServerOwner {
     this.policy = policy;
     this.target = target;
     this.#context = context;
+    this.apart = context.apart ?? false;
     this.registry = new StatementRegistry(context.statementPrefix);
     this.emptySinceMs = context.clock.now();
     this.#lifecycle = createPool<Made>(
@@ -439,7 +447,9 @@ export class Pool implements ServerOwner {
   /** Those who need a server of their own, and will get none by growth, get the lanes' as these become empty. */
   #closeLanes(): void {
     if (this.#lanes.length === 0) return;
-    this.#lanes.close(Math.min(this.#lanes.length, this.#waiters.alone - this.#connecting - this.#soonFree()));
+    const leaving = this.#wantedElsewhere === 'when-free' ? 1 : 0;
+    const wanted = this.#waiters.alone + leaving - this.#connecting - this.#soonFree();
+    this.#lanes.close(Math.min(this.#lanes.length, wanted));
   }
 
   onReadRun(shape: ReadShape, ms: number, bytes: number, shared: boolean): void {
@@ -459,7 +469,8 @@ export class Pool implements ServerOwner {
     else if (!read.dropped) read.reader.onReadDone();
     // What it did may have ended the lane, or sent another read.
     if (lane === undefined || this.#lanes.of(server) !== lane) return;
-    if (lane.empty && (lane.closing || this.#waiters.alone > 0)) this.#endLane(lane);
+    const elsewhere = this.#wantedElsewhere !== 'no';
+    if (lane.empty && (lane.closing || elsewhere || this.#waiters.alone > 0)) this.#endLane(lane);
     // The one that is next may be slow, and wanted by nobody any more.
     else if (lane.depth > 0) this.#watchStalls();
     this.#serveReads();
@@ -639,6 +650,10 @@ export class Pool implements ServerOwner {
         return;
     }
     channel.usedSinceReset = false;
+    if (this.#givesUp()) {
+      server.close();
+      return;
+    }
     const first = this.#waiters.first();
     if (first !== undefined) {
       this.#serve(first, server);
@@ -735,8 +750,14 @@ export class Pool implements ServerOwner {
         this.#welcomeWaiters.size > this.#connecting) &&
       this.#servers.size + this.#connecting < this.#sizeMax()
     ) {
-      const limits = { databaseMax: this.settings.max_db_connections, userMax: this.settings.max_user_connections };
-      const answer = this.#context.budget.take(this.database, this.user, limits);
+      const limits = {
+        poolMax: this.#sizeMax(),
+        databaseMax: this.settings.max_db_connections,
+        userMax: this.settings.max_user_connections,
+      };
+      const needed = this.#waiters.length + this.#welcomeWaiters.size + wanted > 0;
+      const answer = this.#context.places.take(this, limits, needed);
+      if (answer === 'asked') return;
       if (answer !== 'taken') {
         if (!this.#context.events.makeRoom(this, answer)) return;
         continue;
@@ -746,7 +767,7 @@ export class Pool implements ServerOwner {
         (made) => this.#made(made),
         (error: unknown) => {
           this.#connecting--;
-          this.#context.budget.give(this.database, this.user);
+          this.#context.places.give(this);
           this.#context.dialler.warn('a server connection could not be made', error);
         },
       );
@@ -767,7 +788,12 @@ export class Pool implements ServerOwner {
   #belowMinimum(): boolean {
     // Once a client has used the pool, or from the start where the configuration names the user.
     if (this.#welcome === undefined && !this.settings.forced_user) return false;
-    return this.#servers.size + this.#connecting < this.settings.min_pool_size;
+    return this.#servers.size + this.#connecting < this.#sizeMin;
+  }
+
+  get #sizeMin(): number {
+    const { min_pool_size } = this.settings;
+    return this.#context.shareOf?.(min_pool_size) ?? min_pool_size;
   }
 
   /** Tries once to make a connection. It never rejects: generic-pool would try again without a pause. */
@@ -813,14 +839,14 @@ export class Pool implements ServerOwner {
     this.#connecting--;
     if (!(made instanceof ServerConnection)) {
       // Its place is free for others until it is time for the next attempt.
-      this.#context.budget.give(this.database, this.user);
+      this.#context.places.give(this);
       this.#destroy(made);
       return;
     }
     this.#counts.idle++;
     if (made.state.kind === 'closed') {
       // It ended while it was handed over, and was counted as closed before it was counted as there.
-      this.#context.budget.give(this.database, this.user);
+      this.#context.places.give(this);
       this.#destroy(made);
       this.#connectFailed(endedAtOnce());
       return;
@@ -897,7 +923,7 @@ export class Pool implements ServerOwner {
     if (place >= 0) this.#idle.splice(place, 1);
     const lane = this.#lanes.of(server);
     if (lane !== undefined) this.#lanes.remove(lane);
-    this.#context.budget.give(this.database, this.user);
+    this.#context.places.give(this);
     this.#destroy(server);
     this.disconnects++;
     this.#context.events.serverClosed(this, server, error);
@@ -916,9 +942,12 @@ export class Pool implements ServerOwner {
       .catch((cause: unknown) => this.#context.dialler.warn('server could not be destroyed', cause));
   }
 
-  /** Closes one idle server so that another pool may have its place. Answers whether there was one. */
-  giveWay(): boolean {
-    if (this.#servers.size <= this.settings.min_pool_size) return false;
+  /**
+   * Closes one idle server so that another pool may have its place. Answers whether there was one.
+   * @param alsoNeeded also one of the least number the pool is to have
+   */
+  giveWay(alsoNeeded = false): boolean {
+    if (this.#servers.size <= this.#sizeMin && !alsoNeeded) return false;
     const server = this.#idle.shift() ?? this.#takeEmptyLane();
     if (server === undefined) return false;
     server.close();
@@ -930,6 +959,29 @@ export class Pool implements ServerOwner {
     if (this.#waiters.length > 0) this.#grow();
   }
 
+  onPlace(): void {
+    this.#grow(1);
+  }
+
+  onPlaceWanted(urgently: boolean): void {
+    this.#wantedElsewhere = urgently ? 'when-free' : 'when-unneeded';
+    if (this.giveWay(urgently)) this.#wantedElsewhere = 'no';
+    else this.#closeLanes();
+  }
+
+  onPlaceKept(): void {
+    this.#wantedElsewhere = 'no';
+  }
+
+  /** Whether a server that is free now is for another process. */
+  #givesUp(): boolean {
+    if (this.#wantedElsewhere === 'no') return false;
+    const needed = this.#waiters.length > 0 || this.#servers.size <= this.#sizeMin;
+    if (needed && this.#wantedElsewhere === 'when-unneeded') return false;
+    this.#wantedElsewhere = 'no';
+    return true;
+  }
+
   // Time
 
   /** Called several times a second: everything that expires, expires here. */
@@ -937,6 +989,7 @@ export class Pool implements ServerOwner {
     const now = this.#context.clock.now();
     this.#sweepWaiters(now);
     this.#sweepServers(now);
+    if (this.#waiters.length + this.#welcomeWaiters.size === 0) this.#context.places.withdraw(this);
     this.#grow();
   }
 
@@ -963,7 +1016,7 @@ export class Pool implements ServerOwner {
 
   #sweepServers(now: number): void {
     const { serverIdleMs } = this.policy;
-    let surplus = this.#servers.size - this.settings.min_pool_size;
+    let surplus = this.#servers.size - this.#sizeMin;
     for (const server of [...this.#servers]) {
       const { state } = server;
       switch (state.kind) {
@@ -1071,6 +1124,7 @@ export class Pool implements ServerOwner {
   /** Lends nothing any more and closes servers as they become free. */
   pause(): void {
     this.#paused = true;
+    this.#context.places.withdraw(this);
     for (const server of [...this.#idle]) server.close();
     this.#endLanes();
   }
@@ -1099,6 +1153,7 @@ export class Pool implements ServerOwner {
   /** The pool is to be forgotten. */
   close(): void {
     this.#closed = true;
+    this.#context.places.withdraw(this);
     for (const server of [...this.#idle]) server.close();
     this.#endLanes();
     clearTimeout(this.#stallWatch);

@@ -15,6 +15,8 @@ export interface Listening {
   readonly port: number | undefined;
   /** Stops accepting; `unix` too, or only TCP. */
   close(which: 'tcp' | 'all'): void;
+  /** Closes all; resolves when that is done. */
+  closed(): Promise<void>;
 }
 
 function listen(server: net.Server, options: net.ListenOptions, what: string): Promise<void> {
@@ -61,32 +63,46 @@ function groupId(group: string): number {
   return Number(id);
 }
 
-async function listenUnix(weir: GlobalSettings, port: number, server: net.Server): Promise<string> {
-  const path = unixPath(weir, port);
-  const abstract = path.startsWith('\0');
-  if (!abstract) {
-    if (await answers(path)) {
-      throw new PoolerError(`cannot listen on ${path}: another program answers there`, {
-        sqlstate: '58000',
-        hint: 'Stop it, or change unix_socket_dir or listen_port.',
-      });
-    }
-    try {
-      unlinkSync(path);
-    } catch {
-      // Most often there is none; if it cannot be removed, listening says so.
-    }
+/** Removes a socket that a process which was killed has left. @throws PoolerError when one is in use */
+async function clearUnix(path: string): Promise<void> {
+  if (path.startsWith('\0')) return;
+  if (await answers(path)) {
+    throw new PoolerError(`cannot listen on ${path}: another program answers there`, {
+      sqlstate: '58000',
+      hint: 'Stop it, or change unix_socket_dir or listen_port.',
+    });
   }
+  try {
+    unlinkSync(path);
+  } catch {
+    // Most often there is none; if it cannot be removed, listening says so.
+  }
+}
+
+async function listenUnix(weir: GlobalSettings, path: string, server: net.Server): Promise<string> {
   await listen(server, { path, backlog: weir.listen_backlog }, path);
-  if (!abstract) {
+  if (!path.startsWith('\0')) {
     chmodSync(path, weir.unix_socket_mode);
     if (weir.unix_socket_group !== '') chownSync(path, -1, groupId(weir.unix_socket_group));
   }
   return path;
 }
 
-/** @throws PoolerError that says where it failed and what to change */
-export async function startListening(weir: GlobalSettings, onAccept: OnAccept): Promise<Listening> {
+/**
+ * Finds out, before several processes listen together, that they can: afterwards an address that somebody else has, or a
+ * socket file left over, would not be told from a sibling's. @returns the TCP port @throws PoolerError
+ */
+export async function tryListening(weir: GlobalSettings): Promise<number> {
+  const listening = await startListening(weir, false, (socket) => socket.destroy());
+  await listening.closed();
+  return listening.port ?? weir.listen_port;
+}
+
+/**
+ * @param shared with sibling processes, which have tried that they can listen there
+ * @throws PoolerError that says where it failed and what to change
+ */
+export async function startListening(weir: GlobalSettings, shared: boolean, onAccept: OnAccept): Promise<Listening> {
   const tcp: net.Server[] = [];
   const places: string[] = [];
   let unix: net.Server | undefined;
@@ -120,7 +136,9 @@ export async function startListening(weir: GlobalSettings, onAccept: OnAccept): 
       unix = net.createServer({ pauseOnConnect: true }, (socket) =>
         onAccept(socket, { ip: 'unix', port: 0, unix: true }),
       );
-      places.push(await listenUnix(weir, port ?? weir.listen_port, unix));
+      const path = unixPath(weir, port ?? weir.listen_port);
+      if (!shared) await clearUnix(path);
+      places.push(await listenUnix(weir, path, unix));
     }
   } catch (error) {
     closeAll();
@@ -135,6 +153,10 @@ export async function startListening(weir: GlobalSettings, onAccept: OnAccept): 
         unix?.close();
         unix = undefined;
       }
+    },
+    closed: async () => {
+      const servers = unix === undefined ? tcp : [...tcp, unix];
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
     },
   };
 }

@@ -41,17 +41,20 @@ import {
   type PoolEvents,
   type PoolPolicy,
   ServerBudget,
+  type ServerPlaces,
   transactionTooLong,
 } from '../pool/index.js';
 import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
-import { type Clock, PoolerError } from '../util/index.js';
+import { type Clock, PoolerError, Tally } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
+import { type ClientLimits, overLimit, tooMany } from './client-limits.js';
 import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
 import { Secrets } from './secrets.js';
+import { cancelPidOf, nextSerial, processOfCancelPid, type Siblings } from './siblings.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
 
 /** Everything that is read before a process can start or reload. */
@@ -83,6 +86,8 @@ export interface PoolerOptions {
   readonly version: string;
   /** Given by tests: see `PoolContext`. */
   readonly statementPrefix?: string;
+  /** The other processes that serve the same clients. */
+  readonly siblings?: Siblings | undefined;
 }
 
 export class Pooler implements House, PoolEvents {
@@ -101,12 +106,13 @@ export class Pooler implements House, PoolEvents {
   #serverTls: ServerTls | undefined;
   #policy: PoolPolicy;
   readonly #secrets = new Secrets();
-  readonly #secretKey = randomBytes(32);
+  readonly #secretKey: Buffer;
   readonly #reread: () => Loaded;
   readonly #inspector: Inspector;
   readonly #statementPrefix: string | undefined;
   readonly resolver: Resolver;
-  readonly #budget = new ServerBudget();
+  readonly #siblings: Siblings | undefined;
+  readonly #places: ServerPlaces;
   readonly #pools = new Map<string, Pool>();
   /** Those auth_query runs in. */
   readonly #lookUpPools = new Map<string, Pool>();
@@ -118,8 +124,8 @@ export class Pooler implements House, PoolEvents {
   readonly #clients = new Set<ClientConnection>();
   readonly #byCancelPid = new Map<number, ClientConnection>();
   #pendingLogins = 0;
-  readonly #sessionsByDatabase = new Map<string, number>();
-  readonly #sessionsByUser = new Map<string, number>();
+  readonly #sessionsByDatabase = new Tally();
+  readonly #sessionsByUser = new Tally();
   #sessions = 0;
   readonly #disabled = new Set<string>();
   /** Databases paused one by one. */
@@ -136,7 +142,7 @@ export class Pooler implements House, PoolEvents {
   /** Resolves when the process may end. */
   readonly finished: Promise<void>;
   #lastId = 0;
-  #lastCancelPid = 0;
+  #lastCancelSerial = 0;
   #console: Console | undefined;
   #lastSweepMs: number;
 
@@ -167,6 +173,9 @@ export class Pooler implements House, PoolEvents {
     this.#serverTls = serverTls;
     this.#inspector = inspector;
     this.#statementPrefix = options.statementPrefix;
+    this.#siblings = options.siblings;
+    this.#places = options.siblings?.places ?? new ServerBudget();
+    this.#secretKey = options.siblings?.secretKey ?? randomBytes(32);
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
@@ -195,8 +204,8 @@ export class Pooler implements House, PoolEvents {
 
   /** Starts to serve. @throws PoolerError when it cannot listen */
   async start(): Promise<Listening> {
-    this.#listening = await startListening(this.#config.weir, (socket, address) => {
-      if (this.#pendingLogins >= this.#config.weir.max_pending_logins) {
+    this.#listening = await startListening(this.#config.weir, this.#siblings !== undefined, (socket, address) => {
+      if (this.#pendingLogins >= Math.max(1, this.shareOf(this.#config.weir.max_pending_logins))) {
         this.loginFailures.add('too many logins under way');
         socket.destroy();
         return;
@@ -266,7 +275,7 @@ export class Pooler implements House, PoolEvents {
     const settings = resolvePool(this.#config, database, user);
     if (settings === undefined) return undefined;
     const { pool_size } = settings;
-    const pool = this.#newPool(database, {
+    const pool = this.#newOwnPool(database, {
       ...settings,
       pool_size: Math.min(pool_size, lookUpServersMax),
       min_pool_size: 0,
@@ -280,10 +289,17 @@ export class Pooler implements House, PoolEvents {
     return resolvePool(this.#config, database, user);
   }
 
-  #newPool(database: string, settings: PoolSettings): Pool {
+  /** One for weir's own use. */
+  #newOwnPool(database: string, settings: PoolSettings): Pool {
+    return this.#newPool(database, settings, true);
+  }
+
+  #newPool(database: string, settings: PoolSettings, apart = false): Pool {
     return new Pool(database, settings.user, settings, this.#policy, this.#targetOf(settings), {
       clock: this.clock,
-      budget: this.#budget,
+      places: this.#places,
+      apart,
+      shareOf: (total) => this.shareOf(total),
       dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
       events: this,
       nextId: () => this.nextId(),
@@ -307,6 +323,12 @@ export class Pooler implements House, PoolEvents {
     return { pool, settings };
   }
 
+  /** The shares of all processes are the total. */
+  shareOf(total: number): number {
+    const { index, count } = this.#siblings ?? { index: 0, count: 1 };
+    return Math.floor(total / count) + (index < total % count ? 1 : 0);
+  }
+
   isDisabled(database: string): boolean {
     return this.#disabled.has(database);
   }
@@ -315,42 +337,37 @@ export class Pooler implements House, PoolEvents {
     this.#secrets.rememberKeys(database, user, keys);
   }
 
-  admit(database: string, user: string, settings: PoolSettings): PoolerError | undefined {
-    const ofDatabase = this.#sessionsByDatabase.get(database) ?? 0;
-    const ofUser = this.#sessionsByUser.get(user) ?? 0;
-    const { max_client_conn } = this.#config.weir;
-    if (this.#sessions >= max_client_conn) {
-      return tooMany('no more connections allowed (max_client_conn)', 'max_client_conn', max_client_conn);
-    }
-    const databaseMax = settings.max_db_client_connections;
-    if (databaseMax > 0 && ofDatabase >= databaseMax) {
-      return tooMany(
-        'client connections exceeded (max_db_client_connections)',
-        'max_db_client_connections',
-        databaseMax,
-      );
-    }
-    const userMax = settings.max_user_client_connections;
-    if (userMax > 0 && ofUser >= userMax) {
-      return tooMany(
-        'client connections exceeded (max_user_client_connections)',
-        'max_user_client_connections',
-        userMax,
-      );
-    }
+  async admit(database: string, user: string, settings: PoolSettings): Promise<PoolerError | undefined> {
+    const refusal =
+      this.#siblings === undefined
+        ? overLimit(clientLimits(this.#config, settings), {
+            all: this.#sessions,
+            database: this.sessionsOf(database),
+            user: this.sessionsOfUser(user),
+          })
+        : await this.#siblings.admit(database, user, clientLimits(this.#config, settings));
+    if (refusal !== undefined) return refusal;
     this.#sessions++;
-    this.#sessionsByDatabase.set(database, ofDatabase + 1);
-    this.#sessionsByUser.set(user, ofUser + 1);
+    this.#sessionsByDatabase.add(database);
+    this.#sessionsByUser.add(user);
     return undefined;
   }
 
   dismiss(database: string, user: string): void {
+    this.#siblings?.dismiss(database, user);
     this.#sessions--;
-    decrement(this.#sessionsByDatabase, database);
-    decrement(this.#sessionsByUser, user);
+    this.#sessionsByDatabase.add(database, -1);
+    this.#sessionsByUser.add(user, -1);
   }
 
   async cancel(pid: number, secret: Buffer): Promise<void> {
+    const siblings = this.#siblings;
+    if (siblings !== undefined && processOfCancelPid(pid) !== siblings.index) await siblings.cancel(pid, secret);
+    else await this.cancelOwn(pid, secret);
+  }
+
+  /** Of a client of this process. */
+  async cancelOwn(pid: number, secret: Buffer): Promise<void> {
     const client = this.#byCancelPid.get(pid);
     if (client?.hasSecret(secret) === true) await client.cancel();
   }
@@ -394,10 +411,19 @@ export class Pooler implements House, PoolEvents {
     let hub = this.#hubs.get(pool);
     if (hub === undefined) {
       const settings = { ...pool.settings, pool_size: 1, min_pool_size: 0, reserve_pool_size: 0 };
-      hub = new NotificationHub(this.#newPool(pool.database, settings));
+      hub = new NotificationHub(this.#newOwnPool(pool.database, settings));
       this.#hubs.set(pool, hub);
     }
     return hub;
+  }
+
+  guessFailed(place: string, user: string): void {
+    this.throttle.failed(place, user);
+    this.#siblings?.loginFailed(place, user);
+  }
+
+  guessSucceeded(place: string, user: string): void {
+    if (this.throttle.succeeded(place, user)) this.#siblings?.loginSucceeded(place, user);
   }
 
   loggedIn(connection: ClientConnection, record: LoginRecord): void {
@@ -453,15 +479,19 @@ export class Pooler implements House, PoolEvents {
   }
 
   nextId(): number {
-    return ++this.#lastId;
+    // Apart from those of other processes.
+    const { index, count } = this.#siblings ?? { index: 0, count: 1 };
+    return this.#lastId++ * count + index + 1;
   }
 
   newCancelPid(connection: ClientConnection): number {
+    let pid: number;
     do {
-      this.#lastCancelPid = this.#lastCancelPid >= 0x7fff_fffe ? 1 : this.#lastCancelPid + 1;
-    } while (this.#byCancelPid.has(this.#lastCancelPid));
-    this.#byCancelPid.set(this.#lastCancelPid, connection);
-    return this.#lastCancelPid;
+      this.#lastCancelSerial = nextSerial(this.#lastCancelSerial);
+      pid = cancelPidOf(this.#lastCancelSerial, this.#siblings?.index ?? 0);
+    } while (this.#byCancelPid.has(pid));
+    this.#byCancelPid.set(pid, connection);
+    return pid;
   }
 
   // PoolEvents
@@ -576,19 +606,19 @@ export class Pooler implements House, PoolEvents {
   }
 
   sessionsOf(database: string): number {
-    return this.#sessionsByDatabase.get(database) ?? 0;
+    return this.#sessionsByDatabase.of(database);
   }
 
   sessionsOfUser(user: string): number {
-    return this.#sessionsByUser.get(user) ?? 0;
+    return this.#sessionsByUser.of(user);
   }
 
   serversOf(database: string): number {
-    return this.#budget.ofDatabase(database);
+    return this.#places.ofDatabase(database);
   }
 
   serversOfUser(user: string): number {
-    return this.#budget.ofUser(user);
+    return this.#places.ofUser(user);
   }
 
   isPaused(database: string): boolean {
@@ -1059,17 +1089,12 @@ function sameTarget(a: ServerTarget, b: ServerTarget): boolean {
   );
 }
 
-function decrement(counts: Map<string, number>, key: string): void {
-  const count = (counts.get(key) ?? 0) - 1;
-  if (count > 0) counts.set(key, count);
-  else counts.delete(key);
-}
-
-function tooMany(message: string, key: string, limit: number): PoolerError {
-  return new PoolerError(message, {
-    sqlstate: '53300',
-    hint: `The limit is ${limit}; raise ${key}, or close connections.`,
-  });
+function clientLimits(config: Config, settings: PoolSettings): ClientLimits {
+  return {
+    all: config.weir.max_client_conn,
+    database: settings.max_db_client_connections,
+    user: settings.max_user_client_connections,
+  };
 }
 
 const noConsole: Console = {

@@ -1,4 +1,4 @@
-// Small pieces every layer may use: errors, assertions, secrets, a ring, time. Never does I/O, never imports another folder.
+// Small pieces every layer may use: errors, assertions, secrets, a ring, a tally, time. Never does I/O, never imports another folder.
 
 export { AssertionFailure, assert } from './assert.js';
 export type { Clock } from './clock.js';
@@ -7,3 +7,4 @@ export type { PoolerErrorFields } from './pooler-error.js';
 export { internalError, PoolerError } from './pooler-error.js';
 export { Ring } from './ring.js';
 export { Secret } from './secret.js';
+export { Tally } from './tally.js';

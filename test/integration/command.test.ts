@@ -1,103 +1,22 @@
 // The weir command as its users meet it: a process with arguments, files, output, signals and an exit status.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import t from 'tap';
 import { eventually, projectRoot, startPostgres, temporaryDirectory } from '../support/index.js';
 import { isRunning } from '../support/processes.js';
 import type { Teardown } from '../support/temporary-directory.js';
-
-const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
+import { type Ended, linesOf, WeirCommand } from '../support/weir-command.js';
 
 const postgres = await startPostgres({ sql: ["create role alice login password 'secret'"] });
 t.teardown(() => postgres.stop());
 
-interface Ended {
-  readonly status: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** A weir that runs; killed, should the test end first. */
-class Process {
-  stdout = '';
-  stderr = '';
-  readonly ended: Promise<Ended>;
-  over = false;
-  readonly #child: ChildProcess;
-
-  constructor(t: Teardown, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) {
-    const env = { ...process.env, ...options.env };
-    const child = spawn(process.execPath, [main, ...args], {
-      cwd: options.cwd,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    child.stdout.on('data', (bytes: Buffer) => (this.stdout += bytes.toString()));
-    child.stderr.on('data', (bytes: Buffer) => (this.stderr += bytes.toString()));
-    this.#child = child;
-    this.ended = new Promise((resolve) => {
-      child.once('close', (status, signal) => {
-        this.over = true;
-        resolve({ status, signal, stdout: this.stdout, stderr: this.stderr });
-      });
-    });
-    t.teardown(async () => {
-      if (this.over) return;
-      child.kill('SIGKILL');
-      await this.ended;
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid ?? 0;
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
-  }
-
-  /** The TCP port, from the line that says that weir is ready. */
-  port(log: () => string = () => this.stdout): Promise<number> {
-    const listening = eventually(
-      () => {
-        const ready = linesOf(log()).find(({ msg }) => msg === 'weir is ready');
-        const places = (ready?.['listen'] ?? []) as string[];
-        const port = places.map((place) => /:(\d+)$/.exec(place)?.[1]).find((found) => found !== undefined);
-        return port === undefined ? false : Number(port);
-      },
-      { withinMs: 20_000 },
-    );
-    return Promise.race([listening, this.failure()]);
-  }
-
-  /** Rejects when the process ends. */
-  async failure(): Promise<never> {
-    const { status, stderr } = await this.ended;
-    throw new Error(`weir has ended with ${status}: ${stderr}`);
-  }
-}
-
-interface LogLine {
-  readonly msg?: string;
-  readonly [key: string]: unknown;
-}
-
-function linesOf(log: string): LogLine[] {
-  return log
-    .split('\n')
-    .filter((line) => line.startsWith('{') && line.endsWith('}'))
-    .map((line) => JSON.parse(line) as LogLine);
-}
-
 function run(t: Teardown, ...args: readonly string[]): Promise<Ended> {
-  return new Process(t, args).ended;
+  return new WeirCommand(t, args).ended;
 }
 
 interface Files {
@@ -236,7 +155,7 @@ t.test('the example configurations are good', async (t) => {
   t.ok(examples.length >= 2, examples.join(', '));
   for (const file of examples) {
     const env = { APP_PASSWORD: 'a', READONLY_PASSWORD: 'b' };
-    const { ended } = new Process(t, ['check', join(config, file)], { cwd: config, env });
+    const { ended } = new WeirCommand(t, ['check', join(config, file)], { cwd: config, env });
     const { status, stderr } = await ended;
     t.match({ status, stderr }, { status: 0, stderr: '' }, file);
   }
@@ -247,7 +166,7 @@ t.test('the example configurations are good', async (t) => {
 t.test('it serves by a TOML file, logs, writes its pid, and cleans up when it is told to stop', async (t) => {
   const httpPort = await freePort();
   const { config, logfile, pidfile, directory } = configure(t, { http_listen: `127.0.0.1:${httpPort}` });
-  const weir = new Process(t, [config]);
+  const weir = new WeirCommand(t, [config]);
   const port = await weir.port();
   t.equal(readFileSync(pidfile, 'utf8'), `${weir.pid}\n`);
   t.equal(await one(await connect(t, port)), 1, 'by TCP');
@@ -299,7 +218,7 @@ t.test('it serves by a pgbouncer.ini, with an auth_file beside the working direc
       '',
     ].join('\n'),
   );
-  const weir = new Process(t, ['pgbouncer.ini'], { cwd: directory });
+  const weir = new WeirCommand(t, ['pgbouncer.ini'], { cwd: directory });
   const client = await connect(t, await weir.port());
   t.equal(await one(client), 1);
   await client.end();
@@ -309,7 +228,7 @@ t.test('it serves by a pgbouncer.ini, with an auth_file beside the working direc
 
 t.test('--quiet prints nothing; the log file is there from the start, and opened again at SIGHUP', async (t) => {
   const { config, logfile } = configure(t);
-  const weir = new Process(t, ['--quiet', config]);
+  const weir = new WeirCommand(t, ['--quiet', config]);
   await weir.port(() => (existsSync(logfile) ? readFileSync(logfile, 'utf8') : ''));
   renameSync(logfile, `${logfile}.1`);
   weir.signal('SIGHUP');
@@ -322,7 +241,7 @@ t.test('--quiet prints nothing; the log file is there from the start, and opened
 
 t.test('SIGHUP puts a changed file in force, and changes nothing where the file is bad', async (t) => {
   const files = configure(t);
-  const weir = new Process(t, [files.config]);
+  const weir = new WeirCommand(t, [files.config]);
   const port = await weir.port();
   const client = await connect(t, port);
   const admin = await connect(t, port, '127.0.0.1', 'pgbouncer');
@@ -351,7 +270,7 @@ t.test('SIGHUP puts a changed file in force, and changes nothing where the file 
 
 t.test('SIGTERM waits for clients, and takes no new ones; a second one does not wait', async (t) => {
   const { config } = configure(t);
-  const weir = new Process(t, [config]);
+  const weir = new WeirCommand(t, [config]);
   const port = await weir.port();
   const client = await connect(t, port);
   weir.signal('SIGTERM');
@@ -362,7 +281,7 @@ t.test('SIGTERM waits for clients, and takes no new ones; a second one does not 
   await client.end();
   t.match(await weir.ended, { status: 0, signal: null });
 
-  const hasty = new Process(t, [configure(t).config]);
+  const hasty = new WeirCommand(t, [configure(t).config]);
   const waiting = await connect(t, await hasty.port());
   const gone = new Promise((resolve) => waiting.once('end', resolve));
   hasty.signal('SIGTERM');
@@ -373,7 +292,7 @@ t.test('SIGTERM waits for clients, and takes no new ones; a second one does not 
 });
 
 t.test('SIGINT waits for transactions, not for clients', async (t) => {
-  const weir = new Process(t, [configure(t).config]);
+  const weir = new WeirCommand(t, [configure(t).config]);
   const port = await weir.port();
   const [idle, busy] = [await connect(t, port), await connect(t, port)];
   await one(idle);
@@ -387,7 +306,7 @@ t.test('SIGINT waits for transactions, not for clients', async (t) => {
 });
 
 t.test('SIGQUIT ends at once, whoever is there', async (t) => {
-  const weir = new Process(t, [configure(t).config]);
+  const weir = new WeirCommand(t, [configure(t).config]);
   const client = await connect(t, await weir.port());
   const sleeping = client.query('select pg_sleep(60)').then(
     () => undefined,
@@ -402,7 +321,7 @@ t.test('SIGQUIT ends at once, whoever is there', async (t) => {
 });
 
 t.test('SIGUSR1 holds queries back until SIGUSR2', async (t) => {
-  const weir = new Process(t, [configure(t).config]);
+  const weir = new WeirCommand(t, [configure(t).config]);
   const port = await weir.port();
   const client = await connect(t, port);
   t.equal(await one(client), 1);
@@ -443,13 +362,13 @@ t.test('a port in use is an error that says what to change', async (t) => {
 
 t.test('what a killed weir leaves behind stops no other one', async (t) => {
   const { config, directory, pidfile } = configure(t, { listen_port: await freePort() });
-  const first = new Process(t, [config]);
+  const first = new WeirCommand(t, [config]);
   const port = await first.port();
   first.signal('SIGKILL');
   t.equal((await first.ended).signal, 'SIGKILL');
   const socket = join(directory, `.s.PGSQL.${port}`);
   t.ok(existsSync(socket) && existsSync(pidfile), 'a socket that nobody answers on, and the pid of nobody');
-  const second = new Process(t, [config]);
+  const second = new WeirCommand(t, [config]);
   await second.port();
   t.equal(readFileSync(pidfile, 'utf8'), `${second.pid}\n`);
   t.equal(await one(await connect(t, port, directory)), 1);
@@ -483,7 +402,7 @@ t.test('--daemon returns when clients can connect, and stays in the background',
 t.test('report says of a running weir what its clients did that transaction mode would treat apart', async (t) => {
   const httpPort = await freePort();
   const { config } = configure(t, { http_listen: `127.0.0.1:${httpPort}`, pool_mode: 'session' });
-  const weir = new Process(t, [config]);
+  const weir = new WeirCommand(t, [config]);
   const client = await connect(t, await weir.port());
   const url = `http://127.0.0.1:${httpPort}`;
   await client.query('select 1');
@@ -543,8 +462,8 @@ t.test('report says what to do when it gets no answer', async (t) => {
 // Without a file
 
 /** The line to try, and what it connects to. */
-async function tryOut(t: Teardown, ...args: string[]): Promise<{ weir: Process; url: string }> {
-  const weir = new Process(t, ['--port', String(await freePort()), ...args]);
+async function tryOut(t: Teardown, ...args: string[]): Promise<{ weir: WeirCommand; url: string }> {
+  const weir = new WeirCommand(t, ['--port', String(await freePort()), ...args]);
   const url = await Promise.race([
     eventually(() => /psql '([^']+)'/.exec(weir.stdout)?.[1] ?? false, { withinMs: 60_000 }),
     weir.failure(),

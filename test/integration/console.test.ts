@@ -4,7 +4,7 @@ import pg from 'pg';
 import t from 'tap';
 import { AdminConsole } from '../../lib/admin/index.js';
 import { newDatabase } from '../../lib/config/index.js';
-import { startHttp } from '../../lib/http/index.js';
+import { ownSource, startHttp } from '../../lib/http/index.js';
 import { eventually } from '../support/eventually.js';
 import { startPostgres } from '../support/postgres.js';
 import { startWeir, type TestWeir } from '../support/weir.js';
@@ -46,7 +46,7 @@ async function stage(t: { teardown(run: () => Promise<unknown>): void }, size = 
     }),
   });
   weir.pooler.console = new AdminConsole(weir.pooler);
-  const http = await startHttp(weir.pooler, { host: '127.0.0.1', port: 0 });
+  const http = await startHttp(ownSource(weir.pooler), { host: '127.0.0.1', port: 0 });
   const clients: pg.Client[] = [];
   const connect = async (user: string, database: string, options: pg.ClientConfig = {}): Promise<pg.Client> => {
     const client = await weir.connect({ user, password, database, ...options });

@@ -246,7 +246,7 @@ export class PoolRig {
       target,
       {
         clock: this.clock,
-        budget: this.budget,
+        places: this.budget,
         dialler: {
           resolver: this.#resolver,
           warn: (text, error) => this.warnings.push(`${text}: ${error instanceof Error ? error.message : error}`),

@@ -3,7 +3,8 @@
 import type { ShutdownMode } from '../../pooler/index.js';
 import { type ControlCommand, refusal } from '../command.js';
 
-function modeOf(argument: string | undefined): ShutdownMode {
+/** @throws PoolerError */
+export function shutdownModeOf(argument: string | undefined): ShutdownMode {
   switch (argument?.toLowerCase()) {
     case undefined:
       return 'immediate';
@@ -22,7 +23,7 @@ export const shutdown: ControlCommand = {
   usage: ['SHUTDOWN', 'SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS'],
   argument: 'optional',
   run: (argument, { pooler }) => {
-    const mode = modeOf(argument);
+    const mode = shutdownModeOf(argument);
     if (mode === 'immediate') {
       pooler.shutdown(mode);
       return undefined;

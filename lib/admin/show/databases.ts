@@ -4,6 +4,7 @@ import { type DatabaseSettings, findDatabase } from '../../config/index.js';
 import { type Pooler, takeCensus } from '../../pooler/index.js';
 import { type Row, show } from '../command.js';
 import { consoleDatabase } from '../databases.js';
+import { summed } from '../merge.js';
 import { balancing, hostList } from './hosts.js';
 
 const columns = {
@@ -26,10 +27,12 @@ const columns = {
   disabled: 'int4',
 } as const;
 
-export const databases = show('databases', columns, ({ pooler }) => [
-  consoleRow(pooler),
-  ...knownDatabases(pooler).map((database) => databaseRow(pooler, database)),
-]);
+export const databases = show(
+  'databases',
+  columns,
+  ({ pooler }) => [consoleRow(pooler), ...knownDatabases(pooler).map((database) => databaseRow(pooler, database))],
+  summed({ by: ['name'], add: ['current_connections', 'current_client_connections'] }),
+);
 
 /** Those of the configuration, then those that were made from `*`. */
 export function knownDatabases(pooler: Pooler): DatabaseSettings[] {

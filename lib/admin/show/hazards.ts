@@ -2,6 +2,7 @@
 
 import type { HazardFinding } from '../../pooler/index.js';
 import { show } from '../command.js';
+import { summed } from '../merge.js';
 
 const columns = {
   user: 'text',
@@ -13,19 +14,23 @@ const columns = {
   example: 'text',
 } as const;
 
-export const hazards = show('hazards', columns, ({ pooler }) =>
-  pooler
-    .hazardFindings()
-    .sort((a, b) => (place(a) < place(b) ? -1 : 1))
-    .map(({ user, database, application, hazard, count, transactionMode, example }) => ({
-      user,
-      database,
-      application_name: application,
-      hazard,
-      count,
-      transaction_mode: transactionMode,
-      example,
-    })),
+export const hazards = show(
+  'hazards',
+  columns,
+  ({ pooler }) =>
+    pooler
+      .hazardFindings()
+      .sort((a, b) => (place(a) < place(b) ? -1 : 1))
+      .map(({ user, database, application, hazard, count, transactionMode, example }) => ({
+        user,
+        database,
+        application_name: application,
+        hazard,
+        count,
+        transaction_mode: transactionMode,
+        example,
+      })),
+  summed({ by: ['user', 'database', 'application_name', 'hazard'], add: ['count'] }),
 );
 
 function place({ user, database, application, hazard }: HazardFinding): string {

@@ -2,6 +2,7 @@
 
 import { commandComplete, noticeResponse } from '../../wire/index.js';
 import type { ShowCommand } from '../command.js';
+import { same } from '../merge.js';
 
 /** @param usage one line a command; asked for late, because this command is one of them */
 export function help(usage: () => readonly string[]): ShowCommand {
@@ -9,6 +10,8 @@ export function help(usage: () => readonly string[]): ShowCommand {
     name: 'help',
     role: 'stats',
     columns: {},
+    rows: () => [],
+    merge: same,
     answer: () => [
       noticeResponse({
         severity: 'NOTICE',

@@ -3,6 +3,7 @@
 import { rerunCauses } from '../../relay/index.js';
 import { readBarriers } from '../../session/index.js';
 import { show } from '../command.js';
+import { summed } from '../merge.js';
 
 const columns = {
   database: 'text',
@@ -25,22 +26,26 @@ const columns = {
   refused_view: 'int8',
 } as const;
 
-export const lanes = show('lanes', columns, ({ pooler }) =>
-  [...pooler.pools].map((pool) => {
-    const { reads, waitTime, reruns, refused } = pool.traffic.lanes;
-    const depths = pool.laneDepths();
-    return {
-      database: pool.database,
-      user: pool.user,
-      lanes: depths.length,
-      depth: depths.reduce((sum, depth) => sum + depth, 0),
-      depth_max: Math.max(0, ...depths),
-      reads,
-      wait_us: Math.round(waitTime.sumMs * 1_000),
-      ...named('rerun', rerunCauses, reruns),
-      ...named('refused', readBarriers, refused),
-    };
-  }),
+export const lanes = show(
+  'lanes',
+  columns,
+  ({ pooler }) =>
+    [...pooler.pools].map((pool) => {
+      const { reads, waitTime, reruns, refused } = pool.traffic.lanes;
+      const depths = pool.laneDepths();
+      return {
+        database: pool.database,
+        user: pool.user,
+        lanes: depths.length,
+        depth: depths.reduce((sum, depth) => sum + depth, 0),
+        depth_max: Math.max(0, ...depths),
+        reads,
+        wait_us: Math.round(waitTime.sumMs * 1_000),
+        ...named('rerun', rerunCauses, reruns),
+        ...named('refused', readBarriers, refused),
+      };
+    }),
+  summed({ by: ['database', 'user'], greatest: ['depth_max'], add: 'rest' }),
 );
 
 function named<P extends string, K extends string>(

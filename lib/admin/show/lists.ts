@@ -1,10 +1,30 @@
 // SHOW LISTS: how many there are of each kind of thing.
 
 import { takeCensus } from '../../pooler/index.js';
-import { show } from '../command.js';
+import { type Context, show } from '../command.js';
+import { summed } from '../merge.js';
 import { knownDatabases } from './databases.js';
 
-export const lists = show('lists', { list: 'text', items: 'int4' }, ({ pooler }) => {
+/** What each process has all of, or may have. */
+const common: readonly string[] = ['databases', 'users', 'pools', 'dns_names'];
+
+export const lists = show(
+  'lists',
+  { list: 'text', items: 'int4' },
+  rows,
+  summed({
+    by: ['list'],
+    combined: {
+      columns: ['items'],
+      combine: (into, { list, items }) => {
+        const [a, b] = [Number(into['items']), Number(items)];
+        into['items'] = common.includes(String(list)) ? Math.max(a, b) : a + b;
+      },
+    },
+  }),
+);
+
+function rows({ pooler }: Context) {
   const pools = [...pooler.pools];
   const items: Readonly<Record<string, number>> = {
     // The console is a database and a pool too.
@@ -25,4 +45,4 @@ export const lists = show('lists', { list: 'text', items: 'int4' }, ({ pooler })
     dns_pending: 0,
   };
   return Object.entries(items).map(([list, count]) => ({ list, items: count }));
-});
+}

@@ -3,6 +3,7 @@
 import { type Census, type PoolCensus, takeCensus } from '../../pooler/index.js';
 import { type Row, show } from '../command.js';
 import { consoleDatabase } from '../databases.js';
+import { summed } from '../merge.js';
 import { balancing } from './hosts.js';
 
 const columns = {
@@ -25,10 +26,25 @@ const columns = {
   load_balance_hosts: 'text',
 } as const;
 
-export const pools = show('pools', columns, ({ pooler }) => {
-  const census = takeCensus(pooler);
-  return [consoleRow(census), ...census.pools.map(poolRow)];
-});
+export const pools = show(
+  'pools',
+  columns,
+  ({ pooler }) => {
+    const census = takeCensus(pooler);
+    return [consoleRow(census), ...census.pools.map(poolRow)];
+  },
+  summed({
+    by: ['database', 'user'],
+    combined: {
+      columns: ['maxwait', 'maxwait_us'],
+      combine: (into, { maxwait, maxwait_us }) => {
+        const longer = Number(maxwait) - Number(into['maxwait']) || Number(maxwait_us) - Number(into['maxwait_us']);
+        if (longer > 0) Object.assign(into, { maxwait, maxwait_us });
+      },
+    },
+    add: 'rest',
+  }),
+);
 
 function poolRow({ pool, clients, servers }: PoolCensus): Row<typeof columns> {
   const waitedUs = Math.round(pool.maxWaitMs() * 1_000);

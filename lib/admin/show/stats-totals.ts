@@ -1,6 +1,7 @@
 // SHOW STATS_TOTALS: the totals of SHOW STATS.
 
 import { show } from '../command.js';
+import { summed } from '../merge.js';
 import { statistics } from './statistics-rows.js';
 
 const columns = {
@@ -18,6 +19,9 @@ const columns = {
   bind_count: 'numeric',
 } as const;
 
-export const statsTotals = show('stats_totals', columns, (context) =>
-  statistics(context).map(({ database, totals }) => ({ database, ...totals })),
+export const statsTotals = show(
+  'stats_totals',
+  columns,
+  (context) => statistics(context).map(({ database, totals }) => ({ database, ...totals })),
+  summed({ by: ['database'], add: 'rest' }),
 );

@@ -2,7 +2,7 @@
 
 import type { Test } from 'tap';
 import { AdminConsole } from '../../../lib/admin/index.js';
-import { startHttp } from '../../../lib/http/index.js';
+import { ownSource, startHttp } from '../../../lib/http/index.js';
 import { eventually, startPostgres, type TestPostgres } from '../../support/index.js';
 import { type Fields, RawClient, type RawLogin, readFields, say } from '../../support/raw-client.js';
 import { startWeir, type TestWeir } from '../../support/weir.js';
@@ -171,7 +171,7 @@ export class WatchedWeir {
       weir: settings,
     });
     weir.pooler.console = new AdminConsole(weir.pooler);
-    const http = await startHttp(weir.pooler, { host: '127.0.0.1', port: 0 });
+    const http = await startHttp(ownSource(weir.pooler), { host: '127.0.0.1', port: 0 });
     return new WatchedWeir(weir, http.port, () => http.close());
   }
 

@@ -3,7 +3,7 @@
 import net from 'node:net';
 import pino from 'pino';
 import t, { type Test } from 'tap';
-import { type HazardReport, readHazardReport, startHttp } from '../../../lib/http/index.js';
+import { type HazardReport, ownSource, readHazardReport, startHttp } from '../../../lib/http/index.js';
 import { histogramSamples } from '../../../lib/http/metric.js';
 import { Metrics } from '../../../lib/http/metrics.js';
 import { groupPools, labelledPoolsMax } from '../../../lib/http/pool-groups.js';
@@ -26,7 +26,7 @@ const weir = await startWeir({
   users: { alice: 'a' },
   weir: { auth_type: 'trust', server_login_retry: 0.2, server_connect_timeout: 1 },
 });
-const http = await startHttp(weir.pooler, { host: '127.0.0.1', port: 0 });
+const http = await startHttp(ownSource(weir.pooler), { host: '127.0.0.1', port: 0 });
 const base = `http://127.0.0.1:${http.port}`;
 t.teardown(async () => {
   await http.close();
@@ -220,7 +220,7 @@ void t.test('/hazards lists what occurred and what the configuration makes of it
 });
 
 void t.test('a port in use is named in the error', async (t) => {
-  await t.rejects(startHttp(weir.pooler, { host: '127.0.0.1', port: http.port }), {
+  await t.rejects(startHttp(ownSource(weir.pooler), { host: '127.0.0.1', port: http.port }), {
     message: `cannot listen on 127.0.0.1:${http.port} for HTTP: EADDRINUSE`,
     hint: /http_listen/,
   });
@@ -228,7 +228,7 @@ void t.test('a port in use is named in the error', async (t) => {
 
 void t.test('/readyz says no while weir shuts down, and /healthz goes on', async (t) => {
   const ending = await startWeir({ server: { host: '127.0.0.1', port: 1 } });
-  const server = await startHttp(ending.pooler, { host: '127.0.0.1', port: 0 });
+  const server = await startHttp(ownSource(ending.pooler), { host: '127.0.0.1', port: 0 });
   ending.pooler.shutdown('wait_for_clients');
   const response = await fetch(`http://127.0.0.1:${server.port}/readyz`);
   t.same([response.status, await response.json()], [503, { status: 'not ready', reasons: ['shutting down'] }]);

@@ -160,13 +160,17 @@ t.test('a limit on a user spans databases', async (t) => {
 
 t.test('a budget counts to its limit and not beyond, and forgets who has nothing', async (t) => {
   const budget = new ServerBudget();
-  const limits = { databaseMax: 2, userMax: 1 };
-  t.equal(budget.take('d', 'a', limits), 'taken');
-  t.equal(budget.take('d', 'a', limits), 'user-full');
-  t.equal(budget.take('d', 'b', limits), 'taken');
-  t.equal(budget.take('d', 'c', limits), 'database-full');
-  t.equal(budget.take('d', 'c', { databaseMax: 0, userMax: 0 }), 'taken', 'nought is no limit');
-  budget.give('d', 'a');
+  const limits = { poolMax: 9, databaseMax: 2, userMax: 1 };
+  t.equal(budget.take({ database: 'd', user: 'a' }, limits), 'taken');
+  t.equal(budget.take({ database: 'd', user: 'a' }, limits), 'user-full');
+  t.equal(budget.take({ database: 'd', user: 'b' }, limits), 'taken');
+  t.equal(budget.take({ database: 'd', user: 'c' }, limits), 'database-full');
+  t.equal(
+    budget.take({ database: 'd', user: 'c' }, { poolMax: 9, databaseMax: 0, userMax: 0 }),
+    'taken',
+    'nought is no limit',
+  );
+  budget.give({ database: 'd', user: 'a' });
   t.same([budget.ofDatabase('d'), budget.ofUser('a'), budget.ofUser('b')], [2, 0, 1]);
 });
 

@@ -1,0 +1,95 @@
+// What the primary and its workers say to each other.
+
+import type { AnyRow } from '../admin/index.js';
+import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
+import type { PlaceLimits } from '../pool/index.js';
+import type { ClientLimits, ShutdownMode } from '../pooler/index.js';
+import type { SentError } from './link.js';
+
+/** A pool of a worker. */
+export interface PoolName {
+  /** Given by the worker. */
+  readonly id: number;
+  readonly database: string;
+  readonly user: string;
+  /** See `PlaceSeeker`. */
+  readonly apart: boolean;
+}
+
+/** A command of the console. */
+export type Command =
+  | { readonly kind: 'control'; readonly command: string; readonly argument: string | undefined }
+  | { readonly kind: 'set'; readonly key: string; readonly value: string };
+
+/** How a worker begins. */
+export interface Beginning {
+  readonly index: number;
+  readonly count: number;
+  /** In hexadecimal. */
+  readonly secretKey: string;
+  /** The TCP port all listen on. */
+  readonly port: number;
+  /** Commands that were given and are in force. */
+  readonly standing: readonly Command[];
+}
+
+export type WorkerNotice =
+  | { readonly kind: 'want'; readonly pool: PoolName; readonly limits: PlaceLimits; readonly waiting: boolean }
+  | { readonly kind: 'withdraw'; readonly pool: PoolName }
+  | { readonly kind: 'gone'; readonly pool: PoolName }
+  | { readonly kind: 'dismiss'; readonly database: string; readonly user: string }
+  | LoginNotice
+  | { readonly kind: 'ready'; readonly listening: readonly string[] }
+  | { readonly kind: 'failed'; readonly error: SentError };
+
+export interface LoginNotice {
+  readonly kind: 'login-failed' | 'login-succeeded';
+  readonly place: string;
+  readonly user: string;
+}
+
+export type PrimaryNotice =
+  | { readonly kind: 'granted'; readonly pool: number }
+  | { readonly kind: 'wanted'; readonly pool: number; readonly urgently: boolean }
+  | { readonly kind: 'kept'; readonly pool: number }
+  | LoginNotice
+  | { readonly kind: 'shutdown'; readonly mode: ShutdownMode }
+  | { readonly kind: 'reopen-log' };
+
+interface CancelQuestion {
+  readonly kind: 'cancel';
+  readonly pid: number;
+  /** In hexadecimal. */
+  readonly secret: string;
+}
+
+interface RowsQuestion {
+  readonly kind: 'rows';
+  readonly command: string;
+}
+
+export type WorkerQuestion =
+  | { readonly kind: 'begin' }
+  | { readonly kind: 'admit'; readonly database: string; readonly user: string; readonly limits: ClientLimits }
+  | CancelQuestion
+  | RowsQuestion
+  | Command;
+
+export type PrimaryQuestion =
+  | CancelQuestion
+  | RowsQuestion
+  | Command
+  | { readonly kind: 'metrics' | 'readiness' | 'hazards' };
+
+/** By the kind of the question. What is undefined would not be sent. */
+export interface Answers {
+  readonly begin: Beginning;
+  readonly admit: null;
+  readonly cancel: null;
+  readonly rows: readonly AnyRow[];
+  readonly control: string | null;
+  readonly set: string;
+  readonly metrics: readonly MetricReadings[];
+  readonly readiness: Readiness;
+  readonly hazards: HazardReport;
+}

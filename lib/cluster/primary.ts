@@ -1,0 +1,395 @@
+// The primary: starts workers and replaces those that die, keeps the account of what they share, and answers for all of them.
+
+import cluster, { type Worker } from 'node:cluster';
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type AnyRow, showCommands, shutdownModeOf } from '../admin/index.js';
+import {
+  type HttpSource,
+  type MetricReadings,
+  mergedHazards,
+  mergedReadiness,
+  mergedText,
+  workerReadings,
+} from '../http/index.js';
+import { processOfCancelPid, type ShutdownMode } from '../pooler/index.js';
+import { assert, type Clock, PoolerError } from '../util/index.js';
+import { ClientLedger } from './client-ledger.js';
+import { Link, receivedError } from './link.js';
+import type {
+  Answers,
+  Beginning,
+  Command,
+  PrimaryNotice,
+  PrimaryQuestion,
+  WorkerNotice,
+  WorkerQuestion,
+} from './messages.js';
+import { ServerLedger } from './server-ledger.js';
+
+export interface PrimaryOptions {
+  /** How many workers. */
+  readonly count: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The TCP port they listen on. */
+  readonly port: number;
+}
+
+interface Member {
+  readonly worker: Worker;
+  readonly link: Link<PrimaryNotice, PrimaryQuestion>;
+  readonly startedMs: number;
+  listening: readonly string[] | undefined;
+}
+
+/** A worker that lives shorter is started again only after a pause, which doubles. */
+const shortLifeMs = 5_000;
+const pauseMsFirst = 100;
+const pauseMsMax = 10_000;
+/** How often those who wait for a server are looked at again. */
+const ledgerTickMs = 50;
+
+export class Primary implements HttpSource {
+  readonly log: Logger;
+  readonly #options: PrimaryOptions;
+  readonly #secretKey = randomBytes(32).toString('hex');
+  /** By index. */
+  readonly #members = new Map<number, Member>();
+  readonly #servers: ServerLedger;
+  readonly #clients = new ClientLedger();
+  readonly #standing = new Standing();
+  readonly #shortLives = new Map<number, number>();
+  #ticking: NodeJS.Timeout | undefined;
+  #restarts = 0;
+  #shutdown: ShutdownMode | undefined;
+  #started: { resolve: (places: readonly string[]) => void; reject: (error: PoolerError) => void } | undefined;
+  #finished: (() => void) | undefined;
+  /** Resolves when the last worker has ended. */
+  readonly finished: Promise<void>;
+
+  constructor(options: PrimaryOptions) {
+    this.#options = options;
+    this.log = options.log;
+    this.finished = new Promise((resolve) => {
+      this.#finished = resolve;
+    });
+    this.#servers = new ServerLedger(options.clock, {
+      granted: (worker, pool) => this.#members.get(worker)?.link.notify({ kind: 'granted', pool }),
+      wanted: (worker, pool, urgently) => this.#members.get(worker)?.link.notify({ kind: 'wanted', pool, urgently }),
+      kept: (worker, pool) => this.#members.get(worker)?.link.notify({ kind: 'kept', pool }),
+    });
+  }
+
+  /** Resolves with where clients can connect, when all workers serve. @throws PoolerError when one of them cannot */
+  start(): Promise<readonly string[]> {
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      // All listen on one socket: no connection is handed over, and none is lost with a worker that has not accepted it.
+      cluster.schedulingPolicy = cluster.SCHED_NONE;
+      for (let index = 0; index < this.#options.count; index++) this.#fork(index);
+    });
+  }
+
+  get shutdownMode(): ShutdownMode | undefined {
+    return this.#shutdown;
+  }
+
+  shutdown(mode: ShutdownMode): void {
+    this.#shutdown = mode;
+    this.log.info({ mode, clients: this.#clients.all }, 'shutting down');
+    this.#tell({ kind: 'shutdown', mode });
+    if (this.#members.size === 0) this.#end();
+  }
+
+  reopenLog(): void {
+    this.#tell({ kind: 'reopen-log' });
+  }
+
+  // Commands, of the console and by signals
+
+  /** @returns see `ControlCommand.run` @throws PoolerError */
+  async control(command: string, argument?: string): Promise<string | undefined> {
+    if (command === 'shutdown') return this.#controlShutdown(argument);
+    const question = { kind: 'control', command, argument } as const;
+    let answers: readonly (string | null)[];
+    if (command === 'reload') {
+      // What is wrong with the configuration, the first finds out for all.
+      const [first, ...others] = this.#serving();
+      const answer = first === undefined ? null : await first.link.ask(question);
+      answers = [answer, ...(await this.#askAll(question, others))];
+    } else if (command === 'kill_client') {
+      answers = [await anyOf(this.#serving().map(({ link }) => link.ask(question)))];
+    } else {
+      answers = await this.#askAll(question);
+    }
+    this.#standing.note({ kind: 'control', command, argument });
+    return answers[0] ?? undefined;
+  }
+
+  /** @returns the command tag @throws PoolerError */
+  async set(key: string, value: string): Promise<string> {
+    const command = { kind: 'set', key, value } as const;
+    const [tag = 'SET'] = await this.#askAll(command);
+    this.#standing.note(command);
+    return tag;
+  }
+
+  /** @throws PoolerError */
+  async rows(command: string): Promise<readonly AnyRow[]> {
+    const parts = await this.#askAll({ kind: 'rows', command });
+    return showCommands.get(command)?.merge(parts) ?? [];
+  }
+
+  #controlShutdown(argument: string | undefined): string | undefined {
+    const mode = shutdownModeOf(argument);
+    if (mode === 'immediate') {
+      this.shutdown(mode);
+      return undefined;
+    }
+    // After the answer, as a process on its own does it.
+    setImmediate(() => {
+      if (this.#shutdown !== mode) this.shutdown(mode);
+    });
+    return 'SHUTDOWN';
+  }
+
+  // HTTP
+
+  async metrics(format: Parameters<HttpSource['metrics']>[0]): ReturnType<HttpSource['metrics']> {
+    const parts = await this.#askAll({ kind: 'metrics' });
+    return mergedText([...parts, this.#ownReadings()], format);
+  }
+
+  async readiness(): ReturnType<HttpSource['readiness']> {
+    const parts = await this.#askAll({ kind: 'readiness' });
+    const missing = this.#options.count - parts.length;
+    const reasons = missing > 0 ? [`${missing} of ${this.#options.count} workers are starting`] : [];
+    // The others serve whoever comes.
+    return mergedReadiness(parts.length === 0 ? [{ ready: false, reasons }] : parts);
+  }
+
+  async hazards(): ReturnType<HttpSource['hazards']> {
+    const [first, ...others] = await this.#askAll({ kind: 'hazards' });
+    if (first === undefined) throw new PoolerError('no worker serves', { sqlstate: '57P03' });
+    return mergedHazards([first, ...others]);
+  }
+
+  #ownReadings(): MetricReadings[] {
+    const workers = this.#serving().map(({ index }) => ({
+      index,
+      clients: this.#clients.of(index),
+      servers: this.#servers.heldBy(index),
+    }));
+    return workerReadings(workers, this.#restarts);
+  }
+
+  // Workers
+
+  #serving(): (Member & { readonly index: number })[] {
+    const serving = [];
+    for (const [index, member] of [...this.#members].sort(([a], [b]) => a - b)) {
+      if (member.listening !== undefined) serving.push({ ...member, index });
+    }
+    return serving;
+  }
+
+  #tell(notice: PrimaryNotice, but?: number): void {
+    for (const [index, { link }] of this.#members) if (index !== but) link.notify(notice);
+  }
+
+  /** The answers of all workers that serve, but for those that end meanwhile. */
+  async #askAll<K extends PrimaryQuestion['kind']>(
+    question: PrimaryQuestion & { readonly kind: K },
+    members: readonly Member[] = this.#serving(),
+  ): Promise<Answers[K][]> {
+    const settled = await Promise.allSettled(members.map(({ link }) => link.ask<K>(question)));
+    const answers: Answers[K][] = [];
+    for (const [i, one] of settled.entries()) {
+      if (one.status === 'fulfilled') answers.push(one.value);
+      else if (members[i]?.worker.isDead() !== true) throw one.reason;
+    }
+    return answers;
+  }
+
+  #fork(index: number): void {
+    const worker = cluster.fork();
+    const link: Member['link'] = new Link(
+      {
+        send: (message) => {
+          if (worker.isConnected()) worker.send(message as object);
+        },
+        onMessage: (listener) => worker.on('message', listener),
+      },
+      (notice) => this.#onNotice(index, member, notice as WorkerNotice),
+      (question) => this.#answer(index, question as WorkerQuestion),
+    );
+    const member: Member = { worker, link, startedMs: this.#options.clock.now(), listening: undefined };
+    this.#members.set(index, member);
+    // Without this an error of the channel, such as a worker that ends while it is written to, would end the primary.
+    worker.on('error', (error) => this.log.warn({ err: error, worker: index }, 'a worker could not be reached'));
+    worker.on('exit', (code, signal) => this.#onExit(index, member, code, signal));
+  }
+
+  #onExit(index: number, member: Member, code: number | null, signal: string | null): void {
+    member.link.close();
+    if (this.#members.get(index) === member) this.#members.delete(index);
+    this.#clients.lost(index);
+    this.#servers.lost(index);
+    if (this.#started !== undefined) {
+      this.#failStart(
+        new PoolerError(`worker ${index} ended while it started (${signal ?? code})`, { sqlstate: '58000' }),
+      );
+      return;
+    }
+    if (this.#shutdown !== undefined) {
+      if (this.#members.size === 0) this.#end();
+      return;
+    }
+    this.#restarts++;
+    const short = this.#options.clock.now() - member.startedMs < shortLifeMs;
+    const lives = short ? (this.#shortLives.get(index) ?? 0) + 1 : 0;
+    this.#shortLives.set(index, lives);
+    const pauseMs = lives === 0 ? 0 : Math.min(pauseMsFirst * 2 ** (lives - 1), pauseMsMax);
+    this.log.error({ worker: index, code, signal, pauseMs }, 'a worker has died and is replaced');
+    setTimeout(() => {
+      if (this.#shutdown === undefined) this.#fork(index);
+    }, pauseMs);
+  }
+
+  #failStart(error: PoolerError): void {
+    this.#started?.reject(error);
+    this.#started = undefined;
+    this.#shutdown = 'immediate';
+    for (const { worker } of this.#members.values()) worker.kill('SIGKILL');
+  }
+
+  #end(): void {
+    clearInterval(this.#ticking);
+    this.#finished?.();
+  }
+
+  #onNotice(index: number, member: Member, notice: WorkerNotice): void {
+    switch (notice.kind) {
+      case 'want':
+        this.#servers.want(index, notice.pool, notice.limits, notice.waiting);
+        this.#tickWhileBusy();
+        break;
+      case 'withdraw':
+        this.#servers.withdraw(index, notice.pool);
+        break;
+      case 'gone':
+        this.#servers.gone(index, notice.pool);
+        break;
+      case 'dismiss':
+        this.#clients.dismiss(index, notice.database, notice.user);
+        break;
+      case 'login-failed':
+      case 'login-succeeded':
+        this.#tell(notice, index);
+        break;
+      case 'ready':
+        member.listening = notice.listening;
+        if (this.#shutdown !== undefined) member.link.notify({ kind: 'shutdown', mode: this.#shutdown });
+        if (this.#serving().length < this.#options.count) break;
+        this.#started?.resolve(notice.listening);
+        this.#started = undefined;
+        break;
+      case 'failed': {
+        const error = receivedError(notice.error);
+        if (this.#started !== undefined) this.#failStart(error);
+        else this.log.error({ worker: index, sqlstate: error.sqlstate }, `a worker cannot serve: ${error.message}`);
+        break;
+      }
+      default:
+        notice satisfies never;
+    }
+  }
+
+  #tickWhileBusy(): void {
+    this.#ticking ??= setInterval(() => {
+      this.#servers.tick();
+      if (this.#servers.busy) return;
+      clearInterval(this.#ticking);
+      this.#ticking = undefined;
+    }, ledgerTickMs);
+  }
+
+  async #answer(index: number, question: WorkerQuestion): Promise<unknown> {
+    switch (question.kind) {
+      case 'begin':
+        return {
+          index,
+          count: this.#options.count,
+          secretKey: this.#secretKey,
+          port: this.#options.port,
+          standing: this.#standing.commands,
+        } satisfies Beginning;
+      case 'admit': {
+        const refusal = this.#clients.admit(index, question.database, question.user, question.limits);
+        if (refusal !== undefined) throw refusal;
+        return null;
+      }
+      case 'cancel': {
+        const member = this.#members.get(processOfCancelPid(question.pid));
+        if (member?.listening !== undefined) await member.link.ask(question);
+        return null;
+      }
+      case 'rows':
+        return this.rows(question.command);
+      case 'control':
+        return (await this.control(question.command, question.argument)) ?? null;
+      case 'set':
+        return this.set(question.key, question.value);
+      default:
+        return question satisfies never;
+    }
+  }
+}
+
+/** The first that works, else the first error. */
+async function anyOf<T>(promises: readonly Promise<T>[]): Promise<T> {
+  const settled = await Promise.allSettled(promises);
+  for (const one of settled) if (one.status === 'fulfilled') return one.value;
+  const [first] = settled;
+  assert(first?.status === 'rejected', 'there is a worker, the one that asks');
+  throw first.reason;
+}
+
+/** Commands in force, for workers that begin later. */
+class Standing {
+  readonly #commands = new Map<string, Command>();
+
+  get commands(): readonly Command[] {
+    return [...this.#commands.values()];
+  }
+
+  note(command: Command): void {
+    if (command.kind === 'set') {
+      this.#commands.set(`set ${command.key}`, command);
+      return;
+    }
+    const { argument = '' } = command;
+    switch (command.command) {
+      case 'pause':
+      case 'kill':
+        // There is nothing left to cut, but what comes waits.
+        this.#commands.set(`pause ${argument}`, { ...command, command: 'pause' });
+        break;
+      case 'resume':
+        this.#commands.delete(`pause ${argument}`);
+        break;
+      case 'disable':
+        this.#commands.set(`disable ${argument}`, command);
+        break;
+      case 'enable':
+        this.#commands.delete(`disable ${argument}`);
+        break;
+      case 'reload':
+        for (const key of [...this.#commands.keys()]) if (key.startsWith('set ')) this.#commands.delete(key);
+        break;
+      default:
+        break;
+    }
+  }
+}

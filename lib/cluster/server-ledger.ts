@@ -1,0 +1,225 @@
+// The primary's account of server connections: which worker has how many for which pool, who waits for one, and who should give one up.
+
+import type { PlaceLimits } from '../pool/index.js';
+import { type Clock, Tally } from '../util/index.js';
+import type { PoolName } from './messages.js';
+
+/** What becomes of it, told to workers. */
+export interface ServerLedgerEvents {
+  granted(worker: number, pool: number): void;
+  /** See `PlaceSeeker.onPlaceWanted`. */
+  wanted(worker: number, pool: number, urgently: boolean): void;
+  kept(worker: number, pool: number): void;
+}
+
+/** Ordered by how much it asks. */
+const pressures = ['none', 'when-unneeded', 'when-free'] as const;
+type Pressure = (typeof pressures)[number];
+
+/** The places of one pool in one worker. */
+interface Holding {
+  readonly worker: number;
+  readonly pool: PoolName;
+  held: number;
+  grantedMs: number;
+  pressure: Pressure;
+}
+
+/** All holdings that count to one pool_size. */
+interface Shared {
+  readonly key: string;
+  readonly database: string;
+  readonly user: string;
+  readonly holdings: Set<Holding>;
+  held: number;
+}
+
+interface Wish {
+  readonly holding: Holding;
+  readonly shared: Shared;
+  limits: PlaceLimits;
+  waiting: boolean;
+}
+
+/** Where there are fewer places than workers with clients, a worker keeps the one it got for so long. */
+const keptMsMin = 100;
+
+export class ServerLedger {
+  readonly #events: ServerLedgerEvents;
+  readonly #clock: Clock;
+  readonly #holdings = new Map<string, Holding>();
+  readonly #shared = new Map<string, Shared>();
+  readonly #byDatabase = new Tally();
+  readonly #byUser = new Tally();
+  /** By holding, in the order they were made. */
+  readonly #wishes = new Map<Holding, Wish>();
+
+  constructor(clock: Clock, events: ServerLedgerEvents) {
+    this.#clock = clock;
+    this.#events = events;
+  }
+
+  /** Whether `tick` has anything to do. */
+  get busy(): boolean {
+    if (this.#wishes.size > 0) return true;
+    for (const { pressure } of this.#holdings.values()) if (pressure !== 'none') return true;
+    return false;
+  }
+
+  /** Places of all pools, by worker. */
+  heldBy(worker: number): number {
+    let sum = 0;
+    for (const holding of this.#holdings.values()) if (holding.worker === worker) sum += holding.held;
+    return sum;
+  }
+
+  want(worker: number, pool: PoolName, limits: PlaceLimits, waiting: boolean): void {
+    const key = keyOf(worker, pool.id);
+    let holding = this.#holdings.get(key);
+    if (holding === undefined) {
+      holding = { worker, pool, held: 0, grantedMs: 0, pressure: 'none' };
+      this.#holdings.set(key, holding);
+      this.#sharedOf(holding).holdings.add(holding);
+    }
+    const before = this.#wishes.get(holding);
+    const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, waiting };
+    wish.limits = limits;
+    wish.waiting = waiting;
+    if (this.#grant(wish)) return;
+    this.#wishes.set(holding, wish);
+    this.#press(wish, new Set());
+  }
+
+  withdraw(worker: number, pool: PoolName): void {
+    const holding = this.#holdings.get(keyOf(worker, pool.id));
+    if (holding === undefined) return;
+    this.#wishes.delete(holding);
+    this.#forgetIfEmpty(holding);
+  }
+
+  /** A place is free again. */
+  gone(worker: number, pool: PoolName): void {
+    const holding = this.#holdings.get(keyOf(worker, pool.id));
+    if (holding === undefined || holding.held === 0) return;
+    holding.pressure = 'none';
+    this.#add(holding, -1);
+    this.#forgetIfEmpty(holding);
+    this.#serve();
+  }
+
+  /** The worker is gone and all it had. */
+  lost(worker: number): void {
+    for (const holding of [...this.#holdings.values()]) {
+      if (holding.worker !== worker) continue;
+      this.#wishes.delete(holding);
+      this.#add(holding, -holding.held);
+      this.#forgetIfEmpty(holding);
+    }
+    this.#serve();
+  }
+
+  /** To be called now and then while `busy`. */
+  tick(): void {
+    this.#serve();
+    const pressed = new Set<Holding>();
+    for (const wish of this.#wishes.values()) this.#press(wish, pressed);
+    for (const holding of this.#holdings.values()) {
+      if (holding.pressure === 'none' || pressed.has(holding)) continue;
+      holding.pressure = 'none';
+      this.#events.kept(holding.worker, holding.pool.id);
+    }
+  }
+
+  /** Those for whom clients wait come first. */
+  #serve(): void {
+    for (const waiting of [true, false]) {
+      for (const wish of [...this.#wishes.values()]) {
+        if (wish.waiting === waiting && this.#grant(wish)) this.#wishes.delete(wish.holding);
+      }
+    }
+  }
+
+  #grant({ holding, shared, limits }: Wish): boolean {
+    if (this.#fullOf(shared, limits) !== undefined) return false;
+    holding.grantedMs = this.#clock.now();
+    this.#add(holding, 1);
+    this.#events.granted(holding.worker, holding.pool.id);
+    return true;
+  }
+
+  #fullOf({ database, user, held }: Shared, limits: PlaceLimits): 'pool' | 'database' | 'user' | undefined {
+    const { poolMax, databaseMax, userMax } = limits;
+    if (held >= poolMax) return 'pool';
+    if (databaseMax > 0 && this.#byDatabase.of(database) >= databaseMax) return 'database';
+    return userMax > 0 && this.#byUser.of(user) >= userMax ? 'user' : undefined;
+  }
+
+  /** Makes those give up a place who have more than their share, or do not need what they have. */
+  #press(wish: Wish, pressed: Set<Holding>): void {
+    if (!wish.waiting) return;
+    const full = this.#fullOf(wish.shared, wish.limits);
+    if (full === undefined) return;
+    if (full === 'pool') {
+      this.#pressPool(wish, pressed);
+      return;
+    }
+    for (const other of this.#shared.values()) {
+      if (full === 'database' ? other.database !== wish.shared.database : other.user !== wish.shared.user) continue;
+      for (const holding of other.holdings) if (holding !== wish.holding) this.#pressOn(holding, false, pressed);
+    }
+  }
+
+  #pressPool({ holding: { worker }, shared }: Wish, pressed: Set<Holding>): void {
+    let mine = 0;
+    let most: Holding | undefined;
+    for (const holding of shared.holdings) {
+      if (holding.worker === worker) mine += holding.held;
+      else if (holding.held > (most?.held ?? 0)) most = holding;
+    }
+    const now = this.#clock.now();
+    for (const holding of shared.holdings) {
+      if (holding.worker === worker) continue;
+      const unfair = holding.held > mine + 1 || (mine === 0 && now - holding.grantedMs >= keptMsMin);
+      this.#pressOn(holding, holding === most && unfair, pressed);
+    }
+  }
+
+  #pressOn(holding: Holding, urgently: boolean, pressed: Set<Holding>): void {
+    if (holding.held === 0) return;
+    pressed.add(holding);
+    const pressure = urgently ? 'when-free' : 'when-unneeded';
+    if (pressures.indexOf(holding.pressure) >= pressures.indexOf(pressure)) return;
+    holding.pressure = pressure;
+    this.#events.wanted(holding.worker, holding.pool.id, urgently);
+  }
+
+  #sharedOf({ worker, pool: { id, database, user, apart } }: Holding): Shared {
+    const key = apart ? `${database}\0${user}\0${keyOf(worker, id)}` : `${database}\0${user}`;
+    let shared = this.#shared.get(key);
+    if (shared === undefined) {
+      shared = { key, database, user, holdings: new Set(), held: 0 };
+      this.#shared.set(key, shared);
+    }
+    return shared;
+  }
+
+  #add(holding: Holding, difference: number): void {
+    const { database, user } = holding.pool;
+    holding.held += difference;
+    this.#sharedOf(holding).held += difference;
+    this.#byDatabase.add(database, difference);
+    this.#byUser.add(user, difference);
+  }
+
+  #forgetIfEmpty(holding: Holding): void {
+    if (holding.held > 0 || this.#wishes.has(holding)) return;
+    this.#holdings.delete(keyOf(holding.worker, holding.pool.id));
+    const shared = this.#sharedOf(holding);
+    shared.holdings.delete(holding);
+    if (shared.holdings.size === 0) this.#shared.delete(shared.key);
+  }
+}
+
+function keyOf(worker: number, pool: number): string {
+  return `${worker} ${pool}`;
+}

@@ -1,0 +1,267 @@
+// A worker's side: its pools' places and its clients' come from the primary, and what the console and HTTP ask of all goes through it.
+
+import process from 'node:process';
+import type { AdminConsole, Fleet } from '../admin/index.js';
+import type { OwnSource } from '../http/index.js';
+import {
+  type PlaceAnswer,
+  type PlaceLimits,
+  type PlaceSeeker,
+  ServerBudget,
+  type ServerPlaces,
+} from '../pool/index.js';
+import type { Pooler, Siblings } from '../pooler/index.js';
+import { PoolerError } from '../util/index.js';
+import { Link, sentError } from './link.js';
+import type {
+  Beginning,
+  Command,
+  PoolName,
+  PrimaryNotice,
+  PrimaryQuestion,
+  WorkerNotice,
+  WorkerQuestion,
+} from './messages.js';
+
+/** What a worker answers for, once it is put together. */
+export interface WorkerParts {
+  readonly pooler: Pooler;
+  readonly console: AdminConsole;
+  readonly source: OwnSource;
+  readonly reopenLog: () => void;
+}
+
+export interface WorkerPart {
+  readonly beginning: Beginning;
+  readonly siblings: Siblings;
+  readonly fleet: Fleet;
+  /** From here on the primary's questions are answered, and what is in force elsewhere is in force here. */
+  begin(parts: WorkerParts): Promise<void>;
+  ready(listening: readonly string[]): void;
+  /** The worker cannot serve; resolves when the primary has been told. */
+  failed(error: unknown): Promise<void>;
+}
+
+type PrimaryLink = Link<WorkerNotice, WorkerQuestion>;
+
+/** Of a process that the primary has started. @param onOrphaned the primary is gone */
+export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
+  let parts: WorkerParts | undefined;
+  const link: PrimaryLink = new Link(
+    {
+      send: (message) => {
+        if (process.connected) process.send?.(message);
+      },
+      onMessage: (listener) => process.on('message', listener),
+    },
+    (notice) => takeNotice(notice as PrimaryNotice, places, parts),
+    (question) => answer(question as PrimaryQuestion, parts),
+  );
+  const places = new CommonPlaces(link);
+  process.once('disconnect', () => {
+    link.close();
+    onOrphaned();
+  });
+  const beginning = await link.ask({ kind: 'begin' });
+  return {
+    beginning,
+    siblings: siblingsOf(beginning, link, places),
+    fleet: {
+      rows: (command) => link.ask({ kind: 'rows', command }),
+      control: async (command, argument) => (await link.ask({ kind: 'control', command, argument })) ?? undefined,
+      set: (key, value) => link.ask({ kind: 'set', key, value }),
+    },
+    begin: async (made) => {
+      parts = made;
+      for (const command of beginning.standing) await obey(command, made.console);
+    },
+    ready: (listening) => link.notify({ kind: 'ready', listening }),
+    failed: (error) => {
+      link.notify({ kind: 'failed', error: sentError(error) });
+      // Behind the turn in which the link sends.
+      return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    },
+  };
+}
+
+function siblingsOf({ index, count, secretKey }: Beginning, link: PrimaryLink, places: ServerPlaces): Siblings {
+  return {
+    index,
+    count,
+    secretKey: Buffer.from(secretKey, 'hex'),
+    places,
+    admit: async (database, user, limits) => {
+      try {
+        await link.ask({ kind: 'admit', database, user, limits });
+        return undefined;
+      } catch (error) {
+        if (error instanceof PoolerError) return error;
+        throw error;
+      }
+    },
+    dismiss: (database, user) => link.notify({ kind: 'dismiss', database, user }),
+    cancel: async (pid, secret) => {
+      await link.ask({ kind: 'cancel', pid, secret: secret.toString('hex') });
+    },
+    loginFailed: (place, user) => link.notify({ kind: 'login-failed', place, user }),
+    loginSucceeded: (place, user) => link.notify({ kind: 'login-succeeded', place, user }),
+  };
+}
+
+function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerParts | undefined): void {
+  switch (notice.kind) {
+    case 'granted':
+      places.granted(notice.pool);
+      break;
+    case 'wanted':
+      places.seeker(notice.pool)?.onPlaceWanted(notice.urgently);
+      break;
+    case 'kept':
+      places.seeker(notice.pool)?.onPlaceKept();
+      break;
+    case 'login-failed':
+      parts?.pooler.throttle.failed(notice.place, notice.user);
+      break;
+    case 'login-succeeded':
+      parts?.pooler.throttle.succeeded(notice.place, notice.user);
+      break;
+    case 'shutdown':
+      parts?.pooler.shutdown(notice.mode);
+      break;
+    case 'reopen-log':
+      parts?.reopenLog();
+      break;
+    default:
+      notice satisfies never;
+  }
+}
+
+async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined): Promise<unknown> {
+  if (parts === undefined) throw new PoolerError('a process of the pooler is starting', { sqlstate: '57P03' });
+  const { pooler, console, source } = parts;
+  switch (question.kind) {
+    case 'cancel':
+      await pooler.cancelOwn(question.pid, Buffer.from(question.secret, 'hex'));
+      return null;
+    case 'rows':
+      return console.here.rows(question.command);
+    case 'control':
+    case 'set':
+      return (await obey(question, console)) ?? null;
+    case 'metrics':
+      return source.readings();
+    case 'readiness':
+      return source.readiness();
+    case 'hazards':
+      return source.hazards();
+    default:
+      return question satisfies never;
+  }
+}
+
+function obey(command: Command, console: AdminConsole): Promise<string | undefined> {
+  return command.kind === 'set'
+    ? console.here.set(command.key, command.value)
+    : // Not sent as null: what is undefined is not sent at all.
+      console.here.control(command.command, command.argument);
+}
+
+interface Seeking {
+  readonly name: PoolName;
+  held: number;
+  asked: { readonly limits: PlaceLimits; readonly waiting: boolean } | undefined;
+}
+
+/** Places of servers, of which the primary has the account. */
+class CommonPlaces implements ServerPlaces {
+  readonly #link: PrimaryLink;
+  readonly #own = new ServerBudget();
+  readonly #seeking = new Map<PlaceSeeker, Seeking>();
+  readonly #byId = new Map<number, PlaceSeeker>();
+  #lastId = 0;
+  /** The one to whom a place has just been granted. */
+  #granted: PlaceSeeker | undefined;
+
+  constructor(link: PrimaryLink) {
+    this.#link = link;
+  }
+
+  seeker(id: number): PlaceSeeker | undefined {
+    return this.#byId.get(id);
+  }
+
+  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean): PlaceAnswer {
+    const seeking = this.#seekingOf(seeker);
+    if (this.#granted === seeker) {
+      this.#granted = undefined;
+      seeking.held++;
+      this.#own.add(seeker);
+      return 'taken';
+    }
+    const { asked, name } = seeking;
+    // Asked again only for what the first time did not say.
+    if (asked === undefined || asked.limits.poolMax !== limits.poolMax || (waiting && !asked.waiting)) {
+      seeking.asked = { limits, waiting };
+      this.#link.notify({ kind: 'want', pool: name, limits, waiting });
+    }
+    return 'asked';
+  }
+
+  granted(id: number): void {
+    const seeker = this.#byId.get(id);
+    const seeking = seeker && this.#seeking.get(seeker);
+    if (seeker === undefined || seeking === undefined) {
+      // Withdrawn meanwhile, and forgotten.
+      this.#link.notify({ kind: 'gone', pool: { id, database: '', user: '', apart: false } });
+      return;
+    }
+    seeking.asked = undefined;
+    this.#granted = seeker;
+    seeker.onPlace();
+    if (this.#granted !== seeker) return;
+    this.#granted = undefined;
+    this.#link.notify({ kind: 'gone', pool: seeking.name });
+    this.#forgetIfEmpty(seeker, seeking);
+  }
+
+  give(seeker: PlaceSeeker): void {
+    const seeking = this.#seekingOf(seeker);
+    seeking.held--;
+    this.#own.give(seeker);
+    this.#link.notify({ kind: 'gone', pool: seeking.name });
+    this.#forgetIfEmpty(seeker, seeking);
+  }
+
+  withdraw(seeker: PlaceSeeker): void {
+    const seeking = this.#seeking.get(seeker);
+    if (seeking?.asked === undefined) return;
+    seeking.asked = undefined;
+    this.#link.notify({ kind: 'withdraw', pool: seeking.name });
+    this.#forgetIfEmpty(seeker, seeking);
+  }
+
+  ofDatabase(database: string): number {
+    return this.#own.ofDatabase(database);
+  }
+
+  ofUser(user: string): number {
+    return this.#own.ofUser(user);
+  }
+
+  #seekingOf(seeker: PlaceSeeker): Seeking {
+    let seeking = this.#seeking.get(seeker);
+    if (seeking === undefined) {
+      const { database, user, apart } = seeker;
+      seeking = { name: { id: ++this.#lastId, database, user, apart }, held: 0, asked: undefined };
+      this.#seeking.set(seeker, seeking);
+      this.#byId.set(seeking.name.id, seeker);
+    }
+    return seeking;
+  }
+
+  #forgetIfEmpty(seeker: PlaceSeeker, { name, held, asked }: Seeking): void {
+    if (held > 0 || asked !== undefined || this.#granted === seeker) return;
+    this.#seeking.delete(seeker);
+    this.#byId.delete(name.id);
+  }
+}
