@@ -274,6 +274,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
     return read === undefined && calls.length === 0 ? inert : footprint({ calls, read });
   }
+  if (facts.hazards.some(({ kind }) => kind === 'transaction')) draft.effects |= Effect.Transacts;
   return withPolicies(
     footprint({
       effects: draft.effects,

@@ -204,6 +204,10 @@ export class Ladder {
 
   /** A statement with this footprint is about to run for the client. */
   mark(left: Footprint, client: ClientChannel): void {
+    const { status, statusStays } = this.#server;
+    // In a transaction that has failed it does not run.
+    const ends = (left.effects & (Effect.Unknown | Effect.Transacts)) !== 0;
+    if (status === TransactionStatus.Failed && statusStays && !ends) return;
     // A value that this lease has not asked for comes from one before: from now on its server has to be kept.
     if ((left.effects & Effect.ReadsSequences) !== 0 && ((this.pending | left.effects) & Effect.Sequences) === 0) {
       client.remembersSequences();

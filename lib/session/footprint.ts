@@ -71,6 +71,8 @@ export const Effect = {
   LocalResets: 1 << 26,
   /** May give views, or code that runs when they are read, to the relations that its text names. */
   ChangesRelations: 1 << 27,
+  /** Along with what it leaves behind it may begin or end a transaction. */
+  Transacts: 1 << 28,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

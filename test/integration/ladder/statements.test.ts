@@ -570,6 +570,19 @@ ladder.row('a name that PREPARE was refused stands for what it did', async (s) =
   await b.gives("execute p ('?')", 'of b?');
 });
 
+ladder.row('a DEALLOCATE that a failed transaction skips leaves the name as it is', async (s) => {
+  const [a, b] = await s.pair();
+  await b.does("prepare p as select 'of b'");
+  await a.parse('p', "select 'of a'");
+  await a.does('begin');
+  await a.query('select 1/0');
+  await a.query('deallocate p');
+  const ended = [say.parse({ text: 'commit' }), say.bind(), say.execute()];
+  const used = [say.bind({ statement: 'p' }), say.execute(), say.sync()];
+  s.t.same((await a.messages('used', ...ended, ...used)).rows, [['of a']], s.where);
+  await b.gives('execute p', 'of b');
+});
+
 ladder.row('the unnamed statement outlives an error of its execution', async (s) => {
   const [a] = await s.pair();
   await a.does('begin');
