@@ -1,6 +1,7 @@
 // From client to server: asks for a lease when a batch begins, records what will be owed, and renames prepared statements.
 
 import {
+  type ChannelUse,
   type ClientStatements,
   Effect,
   type Footprint,
@@ -531,7 +532,7 @@ export class ClientChannel extends FrameStream {
     if (footprint.isInert) return;
     const { effects } = footprint;
     if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
-    if ((effects & Effect.Listens) !== 0 && !this.#canBeListenedFor) server.ladder.keepListening();
+    if (!this.#canBeListenedFor && this.#listensBy(footprint) !== undefined) server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
     this.#hideSequences(server, footprint, 'runs');
@@ -556,8 +557,22 @@ export class ClientChannel extends FrameStream {
 
   /** Whether the statement may be sent: one that listens may have to wait. */
   #mayRun(footprint: Footprint): boolean {
-    if ((footprint.effects & Effect.Listens) === 0 || !this.#canBeListenedFor) return true;
-    return this.#session.readyToListen(footprint.channels);
+    if (footprint.isInert || !this.#canBeListenedFor) return true;
+    const channels = this.#listensBy(footprint);
+    return channels === undefined || this.#session.readyToListen(channels);
+  }
+
+  /** The channels of a statement that listens, by itself or by what it executes. */
+  #listensBy({ effects, channels, statements }: Footprint): readonly ChannelUse[] | undefined {
+    let listens = (effects & Effect.Listens) !== 0;
+    let all = channels;
+    for (const { kind, name } of statements) {
+      const executed = kind === 'execute' ? this.statements.get(name)?.footprint : undefined;
+      if (executed === undefined || (executed.effects & Effect.Listens) === 0) continue;
+      listens = true;
+      all = [...all, ...executed.channels];
+    }
+    return listens ? all : undefined;
   }
 
   /** Brings what the statement shows, or names at SQL level, to what it is with the client. */

@@ -333,4 +333,16 @@ ladder.row('UNLISTEN holds, or does not, with the savepoint it stands behind', a
   await a.hears('over:');
 });
 
+ladder.row(
+  'LISTEN by EXECUTE of what the protocol has prepared hears all from then on, its own Query too',
+  async (s) => {
+    const [a, b] = await s.pair();
+    await a.parse('p', 'listen news');
+    await a.does("notify news, 'along'; execute p");
+    await a.hears('news:along');
+    await b.does("notify news, 'behind'");
+    await a.hears('news:behind');
+  },
+);
+
 ladder.probed();
