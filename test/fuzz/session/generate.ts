@@ -4,6 +4,7 @@ import {
   drawName,
   forgettingName,
   fragileNames,
+  isFragile,
   type Kind,
   type Piece,
   pieces,
@@ -19,6 +20,14 @@ export interface Memory {
   /** Values a statement was meant to be executed with, by its name. */
   readonly values: Map<string, readonly string[]>;
   readonly believed: Set<string>;
+  /** Names that SQL has prepared or deallocated in the open transaction. */
+  readonly unsettled: Set<string>;
+  /** Of the unnamed statement, if it may be one that cannot be prepared any more. */
+  fragileValues: readonly string[] | undefined;
+}
+
+export function newMemory(): Memory {
+  return { values: new Map(), believed: new Set(), unsettled: new Set(), fragileValues: undefined };
 }
 
 interface Draft {
@@ -26,6 +35,7 @@ interface Draft {
   readonly names: (readonly [string, number])[];
   readonly uses: string[];
   readonly believed: Set<string>;
+  readonly unsettled: Set<string>;
   trace: number;
 }
 
@@ -43,7 +53,9 @@ export function drawStep(scene: Scene, memory: Memory): Drawn {
   // An aborted transaction is soon ended: nothing else happens in it.
   const ending = status === 'E' && has('transactions') && !random.oneIn(4);
   const simple = status === 'E' && !has('aborted');
-  const draft: Draft = { messages: [], names: [], uses: [], believed: memory.believed, trace: 0 };
+  const { believed, unsettled } = memory;
+  if (status === 'I') unsettled.clear();
+  const draft: Draft = { messages: [], names: [], uses: [], believed, unsettled, trace: 0 };
   const way = random.weighted<Way>([
     [ending ? 1_000 : 0, 'ending'],
     [10, 'query'],
@@ -64,7 +76,7 @@ export function drawStep(scene: Scene, memory: Memory): Drawn {
       query(draft, several(scene));
       break;
     case 'unnamed':
-      unnamed(draft, scene, drawPiece(scene));
+      unnamed(draft, scene, memory, drawPiece(scene));
       draft.messages.push({ say: 'sync' });
       break;
     case 'named':
@@ -82,9 +94,11 @@ export function drawStep(scene: Scene, memory: Memory): Drawn {
       way satisfies never;
   }
   const { messages, names, uses, trace } = draft;
+  // What such a name stands for only its server knows: weir takes a use of it for anything.
+  const unclearUse = messages.some((message) => 'name' in message && unsettled.has(message.name));
   return {
     act: { kind: 'send', messages },
-    trace,
+    trace: unclearUse ? trace | Trace.Unclear : trace,
     names: names.length > 0 ? names : undefined,
     uses: uses.length > 0 ? uses : undefined,
   };
@@ -136,10 +150,13 @@ function traceOf({ sql, trace = 0 }: Piece): number {
 }
 
 function note(draft: Draft, piece: Piece): void {
-  const { names, uses, makes, ends } = piece;
+  const { sql, names, uses, makes, ends } = piece;
   draft.trace |= traceOf(piece);
   noteNames(draft, { names, uses, makes, ends });
+  for (const name of bySql.test(sql) ? [makes, ends] : []) if (name !== undefined) draft.unsettled.add(name);
 }
+
+const bySql = /^(prepare|deallocate) /;
 
 interface Noted {
   readonly names: Piece['names'] | undefined;
@@ -173,8 +190,9 @@ function run(draft: Draft, scene: Scene, name: string, values: readonly string[]
   draft.messages.push({ say: 'execute', portal: '', rows: scene.random.oneIn(10) ? 1 : 0 });
 }
 
-function unnamed(draft: Draft, scene: Scene, piece: Piece): void {
+function unnamed(draft: Draft, scene: Scene, memory: Memory, piece: Piece): void {
   note(draft, piece);
+  memory.fragileValues = isFragile(piece) ? (piece.values ?? []) : undefined;
   draft.names.push(['', traceOf(piece)]);
   draft.messages.push({ say: 'parse', name: '', text: piece.sql });
   // That an EXECUTE names a statement whose table is gone is told when it runs, not when it is described: a documented limit.
@@ -193,6 +211,7 @@ function parse(draft: Draft, scene: Scene, memory: Memory, name: string): void {
   draft.trace |= traceOf(piece) & Trace.Unclear;
   draft.names.push([name, traceOf(piece)]);
   if (name !== '') draft.believed.add(name);
+  else memory.fragileValues = undefined;
   memory.values.set(name, piece.values ?? []);
   draft.messages.push({ say: 'parse', name, text: piece.sql });
 }
@@ -203,8 +222,10 @@ function isFragileName(name: string): boolean {
 
 function valuesFor({ random, has }: Scene, memory: Memory, name: string): readonly string[] {
   if (isFragileName(name)) return [];
-  const values = memory.values.get(name) ?? [];
-  return has('mismatch') && random.oneIn(12) ? random.pick([[], ['1'], ['1', '2']]) : values;
+  const meant = memory.values.get(name) ?? [];
+  const values = has('mismatch') && random.oneIn(12) ? random.pick([[], ['1'], ['1', '2']]) : meant;
+  // That it cannot be prepared any more weir tells before a wrong number of values: a documented limit.
+  return name === '' ? (memory.fragileValues ?? values) : values;
 }
 
 function execute(draft: Draft, scene: Scene, memory: Memory, name: string): void {
@@ -259,7 +280,8 @@ function named(draft: Draft, scene: Scene, memory: Memory, place: 'alone' | 'pip
       execute(draft, scene, memory, free);
       break;
     case 'describe':
-      draft.messages.push({ say: 'describe', of: 'S', name: there });
+      // A failed transaction lets weir prepare nothing to be described: a documented limit.
+      if (scene.status !== 'E') draft.messages.push({ say: 'describe', of: 'S', name: there });
       break;
     case 'close':
       draft.messages.push({ say: 'close', of: 'S', name: there });
@@ -303,7 +325,7 @@ function pipeline(draft: Draft, scene: Scene, memory: Memory): void {
   const { random, has } = scene;
   for (const piece of several(scene)) {
     if (has('statements') && random.oneIn(3)) named(draft, scene, memory, 'pipeline');
-    else unnamed(draft, scene, piece);
+    else unnamed(draft, scene, memory, piece);
     if (has('syncs') && random.oneIn(8)) draft.messages.push({ say: 'sync' });
   }
   draft.messages.push({ say: 'sync' });

@@ -38,8 +38,10 @@ const template: readonly string[] = [
   `create function f_clause() returns text language plpgsql set work_mem = '3MB' as
     $$ begin perform set_config('lock_timeout', '63s', false); return current_setting('work_mem'); end $$`,
   `create function f_lock(key bigint) returns void language plpgsql as $$ begin perform pg_advisory_lock(key); end $$`,
-  `create function f_temp(name text) returns void language plpgsql as
-    $$ begin execute format('create temp table if not exists %I(v text)', name); end $$`,
+  // No notice when it is there: how its context quotes the function was decided by whoever called it first on the server.
+  `create function f_temp(name text) returns void language plpgsql as $$ begin
+    if to_regclass(format('pg_temp.%I', name)) is null then execute format('create temp table %I(v text)', name); end if;
+  end $$`,
   `create function f_nothing() returns int language plpgsql as $$ begin return 1; end $$`,
   `create procedure p_set(name text, value text) language plpgsql as
     $$ begin perform set_config(name, value, false); end $$`,

@@ -1,6 +1,6 @@
 // Plays one random program, and when the sides differ looks for fewer steps that make them differ in the same way.
 
-import { drawConnect, drawStep, type Memory } from './generate.js';
+import { drawConnect, drawStep, type Memory, newMemory } from './generate.js';
 import type { Kind, Scene } from './pieces.js';
 import { restartPayloads } from './pieces.js';
 import type { Playground } from './playground.js';
@@ -69,7 +69,7 @@ async function playSteps(
   wanted: ReadonlySet<Kind>,
 ): Promise<Difference | undefined> {
   restartPayloads();
-  const memories: Memory[] = Array.from({ length: setup.clients }, () => ({ values: new Map(), believed: new Set() }));
+  const memories: Memory[] = Array.from({ length: setup.clients }, newMemory);
   let current = 0;
   for (let left = 60 + random.below(120); left > 0; left--) {
     if (random.oneIn(2)) current = random.below(setup.clients);
