@@ -275,6 +275,8 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
     return read === undefined && calls.length === 0 ? inert : footprint({ calls, read });
   }
   if (facts.hazards.some(({ kind }) => kind === 'transaction')) draft.effects |= Effect.Transacts;
+  const [only] = facts.hazards;
+  if (facts.kinds.length === 1 && only?.kind === 'discard' && only.what === 'all') draft.effects |= Effect.OutsideOnly;
   return withPolicies(
     footprint({
       effects: draft.effects,

@@ -579,7 +579,7 @@ export class ClientChannel extends FrameStream {
   #readyFor(server: ServerChannel, footprint: Footprint): void {
     if (footprint.statements.length > 0) {
       this.emitBefore();
-      server.ladder.readyNames(footprint.statements, this, true);
+      server.ladder.readyNames(footprint.statements, this);
     }
     if ((footprint.effects & Effect.NamesStatements) !== 0) {
       this.emitBefore();
@@ -687,10 +687,19 @@ export class ClientChannel extends FrameStream {
   }
 
   /** DISCARD ALL in a transaction is refused: what it would have taken stays. */
-  #cannotForget(footprint: Footprint): boolean {
+  #isRefused({ effects }: Footprint): boolean {
+    return (effects & Effect.OutsideOnly) !== 0 && (this.#deferred !== undefined || this.#isIn !== undefined);
+  }
+
+  /** The status of the transaction that the client is sure to be in, on a server. */
+  get #isIn(): TransactionStatus | undefined {
     const { server } = this;
-    if (server === undefined || server.status === TransactionStatus.Idle || !server.statusStays) return false;
-    return server.status === TransactionStatus.Failed || (footprint.effects & Effect.AllSettings) !== 0;
+    if (server === undefined || server.status === TransactionStatus.Idle || !server.statusStays) return undefined;
+    return server.status;
+  }
+
+  #cannotForget(footprint: Footprint): boolean {
+    return this.#isIn === TransactionStatus.Failed || this.#isRefused(footprint);
   }
 
   #query(footprint: Footprint, forgets: 'statements' | 'nothing'): Verdict {
@@ -716,8 +725,9 @@ export class ClientChannel extends FrameStream {
       }
       // What weir does of its own for the statement comes before the client's transaction.
       this.#readyForParse(server, footprint);
+      const refused = this.#isRefused(footprint);
       this.#begin(server, footprint);
-      this.#mark(server, footprint);
+      if (!refused) this.#mark(server, footprint);
     }
     this.#begin(server);
     // A Query empties the unnamed slot, unless an error before it makes the server skip it.
@@ -915,10 +925,11 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     server.traffic.binds++;
     if (known !== undefined && !known.footprint.isInert) this.#readyForParse(server, known.footprint);
+    const refused = known !== undefined && this.#isRefused(known.footprint);
     this.#begin(server, known?.footprint);
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
-      if (known !== undefined) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
+      if (known !== undefined && !refused) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
       server.owe(owedBind);
       return Verdict.Keep;
     }
@@ -935,7 +946,7 @@ export class ClientChannel extends FrameStream {
     if (statement === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
     }
-    this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
+    if (!refused) this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
     server.owe(this.#named(Expect.Bound, statement));
     const rest = parts.statementEnd + 1;
     const prefix = bindPrefix(
@@ -982,7 +993,7 @@ export class ClientChannel extends FrameStream {
     if (footprint.isInert && !this.settings.shadowsCatalog) return;
     this.#mark(server, footprint);
     // Once it is executed: what is prepared from here on is closed before, whether it is or not.
-    if ((footprint.effects & Effect.ForgetsStatements) !== 0 && !this.#cannotForget(footprint))
+    if ((footprint.effects & Effect.ForgetsStatements) !== 0 && this.#isIn !== TransactionStatus.Failed)
       server.statementsForgotten();
     for (const number of footprint.settingParameters) {
       const name = readBindParameter(bytes, from, end, number)?.toLowerCase();
@@ -1043,7 +1054,11 @@ export class ClientChannel extends FrameStream {
     if (parts === undefined) return this.#violation('bad packet', 'Close cannot be read');
     const server = this.server;
     if (server?.ignoring) return Verdict.Drop;
-    if (parts.target === Target.Portal || this.#transparent) return this.#forward(owedClose);
+    if (parts.target === Target.Portal || this.#transparent) {
+      // It may be a cursor that keeps the server.
+      if (server?.ladder.pins.has('cursor') === true) server.ladder.effects |= Effect.Ends;
+      return this.#forward(owedClose);
+    }
     if (parts.nameStart === parts.nameEnd) {
       const previous = this.unnamed;
       this.unnamed = undefined;

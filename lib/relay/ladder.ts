@@ -164,9 +164,15 @@ export class Ladder {
     this.#localResets = false;
   }
 
-  /** Whether one of them was of this setting. */
+  /** Whether one of them was of this setting, and not only for the rest of the transaction. */
   hasReset(name: string): boolean {
     return (this.effects & Effect.AllSettings) !== 0 || resetBy(this.#uses, name);
+  }
+
+  /** Whether one of them was of this setting. */
+  mayHaveReset(name: string): boolean {
+    if (!this.resets) return false;
+    return this.hasReset(name) || resetBy(this.#uses, name, Effect.LocalResets);
   }
 
   /** Effects that have not been looked at, or are being. */
@@ -257,10 +263,8 @@ export class Ladder {
 
   /**
    * Makes the names the client's statement uses stand on the server for what they stand for with the client.
-   * @param apart by a batch of weir's own, before a Query; otherwise within the batch that is open
-   * @param needed whether what follows fails anyway where one of them cannot be prepared any more
    */
-  readyNames(uses: Iterable<StatementUse>, client: ClientChannel, apart: boolean, needed = true): void {
+  readyNames(uses: Iterable<StatementUse>, client: ClientChannel): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, statement: Statement | undefined][] = [];
     for (const { kind, name } of uses) {
@@ -274,7 +278,7 @@ export class Ladder {
       if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
       changes.push([name, statement]);
     }
-    if (changes.length > 0) this.#server.prepareOwnNames(changes, apart, needed);
+    if (changes.length > 0) this.#server.prepareOwnNames(changes, true);
     for (const [name, statement] of changes) {
       if (statement === undefined) this.#ownNames.delete(name);
       else this.#ownNames.set(name, statement);
@@ -288,8 +292,6 @@ export class Ladder {
     this.readyNames(
       [...names].map((name) => ({ kind: 'execute', name })),
       client,
-      true,
-      false,
     );
   }
 
@@ -616,8 +618,12 @@ export class Ladder {
       put(own, name, client.loginSettings.get(name) ?? onServer.get(name));
     };
     // A value that nobody has set here may be the client's own all the same, where the server began with it.
-    const isReset = (name: string, value: string | undefined): boolean =>
-      asked.resetsAll || resetBy(asked.uses, name) || value !== server.settings.values.get(name);
+    const isReset = (name: string, value: string | undefined): boolean => {
+      const believed = server.settings.values.get(name);
+      // A RESET that was undone: one that counts in a transaction has put the client's beginning in place of the server's.
+      if (asked.failed && value !== undefined && value === believed && value === own.get(name)) return false;
+      return asked.resetsAll || resetBy(asked.uses, name) || value !== believed;
+    };
     for (const [name, found] of findings.settings) {
       if (found.source === 'reset') {
         if (isReset(name, found.value)) asReset(name, found.value);
@@ -853,8 +859,8 @@ function changed(before: Settings, values: ReadonlyMap<string, string>): Setting
   return after.equals(before) ? before : after;
 }
 
-function resetBy(uses: readonly Footprint[], name: string): boolean {
-  return uses.some((use) => (use.effects & Effect.ResetSettings) !== 0 && use.settings.includes(name));
+function resetBy(uses: readonly Footprint[], name: string, how: number = Effect.ResetSettings): boolean {
+  return uses.some((use) => (use.effects & how) !== 0 && use.settings.includes(name));
 }
 
 function namedBy(uses: readonly Footprint[], name: string): boolean {

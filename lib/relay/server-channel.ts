@@ -296,8 +296,9 @@ export class ServerChannel extends FrameStream {
   /** Whether nothing that was sent could begin or end a transaction. */
   get statusStays(): boolean {
     for (let i = 0; i < this.#owed.length; i++) {
-      const { expect } = this.#owed.at(i) as Owed;
-      if (expect === Expect.Executed || expect <= Expect.ReadyForQuery) return false;
+      const { expect, silent } = this.#owed.at(i) as Owed;
+      // In a transaction what weir asks of its own leaves it open, and what has failed as it is.
+      if (!silent && (expect === Expect.Executed || expect <= Expect.ReadyForQuery)) return false;
     }
     return true;
   }
@@ -580,11 +581,10 @@ export class ServerChannel extends FrameStream {
   prepareOwnNames(
     changes: readonly (readonly [name: string, statement: Statement | undefined])[],
     apart: boolean,
-    needed = true,
   ): void {
     const alone = apart && this.complete;
     // One that cannot be prepared any more must not make the client's transaction fail. Outside of one these are errors nobody sees.
-    const guarded = alone && !needed && !this.quiet;
+    const guarded = alone && !this.quiet;
     const owed = alone ? owedSilent : owedSkip;
     const batch = alone ? 'own' : 'client';
     // Closing what is not there is no error; preparing what is there would be one.
@@ -1109,8 +1109,9 @@ export class ServerChannel extends FrameStream {
     if (this.#owed.length > 1) this.ladder.effects |= Effect.Unseen;
   }
 
-  get #isResetting(): boolean {
-    return this.#resetting || this.ladder.resets;
+  /** Whether the client may have RESET the setting that is reported. */
+  #isReset(name: string): boolean {
+    return this.#resetting || this.ladder.mayHaveReset(name.toLowerCase());
   }
 
   #onParameterStatus(bytes: Buffer, start: number, end: number): Verdict {
@@ -1126,7 +1127,11 @@ export class ServerChannel extends FrameStream {
       const client = this.#visible ? this.#client : undefined;
       const agreed = client?.settings === this.settings;
       this.settings = this.settings.with(parameter.name, parameter.value);
-      if (client !== undefined && this.#isResetting && this.loginSettings.get(parameter.name) === parameter.value) {
+      if (
+        client !== undefined &&
+        this.#isReset(parameter.name) &&
+        this.loginSettings.get(parameter.name) === parameter.value
+      ) {
         const own = client.loginSettings.get(parameter.name);
         if (own !== undefined && own !== parameter.value) {
           const before = client.settings;

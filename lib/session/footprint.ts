@@ -73,6 +73,8 @@ export const Effect = {
   ChangesRelations: 1 << 27,
   /** Along with what it leaves behind it may begin or end a transaction. */
   Transacts: 1 << 28,
+  /** Refused inside of a transaction. */
+  OutsideOnly: 1 << 29,
 } as const;
 
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */

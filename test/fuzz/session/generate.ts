@@ -122,8 +122,20 @@ const alone =
 function drawCompanion(scene: Scene): Piece {
   for (;;) {
     const piece = drawPiece(scene);
-    if (!alone.test(piece.sql)) return piece;
+    if (!alone.test(piece.sql)) return companion(piece);
   }
+}
+
+/**
+ * The same of what is drawn too often to be drawn anew. TIME ZONE LOCAL is a RESET; for a PREPARE nobody can read all names have
+ * to stand for what they are; and whether CALL may COMMIT behind an empty statement hangs on what weir runs between them.
+ */
+function companion(piece: Piece): Piece {
+  const sql = piece.sql
+    .replace(/ time zone local$/, " time zone 'Asia/Tokyo'")
+    .replace(/^prepare .* as (?=selec )/, '')
+    .replace(/^call p_commit/, 'call p_set');
+  return sql === piece.sql ? piece : { ...piece, sql };
 }
 
 function several(scene: Scene): Piece[] {
@@ -205,6 +217,7 @@ function parse(draft: Draft, scene: Scene, memory: Memory, name: string): void {
   let piece = protocolPreparable(scene, isFragileName(name));
   // It may be run in one batch with others later.
   while (!isFragileName(name) && alone.test(piece.sql)) piece = protocolPreparable(scene, false);
+  if (!isFragileName(name)) piece = companion(piece);
   const { names, uses } = piece;
   noteNames(draft, { names, uses, makes: undefined, ends: undefined });
   // Weir may count one that cannot be read when it is prepared.

@@ -542,7 +542,9 @@ function fitting(draw: () => Piece, fragile: boolean): Piece {
     const piece = draw();
     // Behind a Parse that weir answers without a server, which takes no snapshot, PostgreSQL would refuse it and the server does not.
     if (/^set transaction isolation|^(discard|deallocate) all/i.test(piece.sql)) continue;
-    if (isFragile(piece) === fragile && !(fragile && piece.values !== undefined)) return piece;
+    // Whether it notices a temporary table of that name that is made later hangs on whether its server has ever had one.
+    if (isFragile(piece) === fragile && !(fragile && piece.values !== undefined))
+      return piece.sql === 'select v from shadowed' ? { sql: 'select v from t' } : piece;
   }
 }
 

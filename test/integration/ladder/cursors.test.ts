@@ -1,6 +1,7 @@
 // Cursors WITH HOLD: fetched from after their transaction by who declared them, and by nobody else.
 
 import t from 'tap';
+import { say } from '../../support/raw-client.js';
 import { type Actor, Ladder } from './rig.js';
 
 const ladder = await Ladder.start(t);
@@ -168,6 +169,19 @@ ladder.row(
     await b.does("set datestyle = 'ISO'");
     await a.query('fetch c');
     await a.does('close c');
+  },
+  two,
+);
+
+ladder.row(
+  'a held cursor that the protocol closes keeps the server no longer',
+  async (s) => {
+    const a = await s.client('a');
+    await a.does(`declare c cursor with hold for ${series(1, 5)}`);
+    await s.pinned('cursor');
+    await a.messages('closed', say.close({ type: 'P', name: 'c' }), say.sync());
+    await s.pinned();
+    await a.fails('fetch c', '34000');
   },
   two,
 );

@@ -694,6 +694,49 @@ function walk(user: string, contexts: readonly string[], countMin: number): void
   );
 }
 
+ladder.row(
+  'a beginning of one s own comes back by RESET alone, not by one of another setting, nor by DISCARD ALL refused',
+  async (s) => {
+    const [a, b] = await s.pair({ parameters: { options: '-c default_transaction_read_only=on' } });
+    const show = 'show default_transaction_read_only';
+    const part = (text: string): Uint8Array[] => [say.parse({ text }), say.bind(), say.execute()];
+    const write = 'set session characteristics as transaction read write';
+    await a.messages('set beside', ...part('set time zone local'), ...part(write), say.sync());
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('begin');
+    await a.query('discard all');
+    await a.does('rollback');
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('begin', 'select 1');
+    await a.messages('refused', ...part('discard all'), say.sync());
+    await a.does('rollback');
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('begin');
+    await a.messages('refused at once', ...part('discard all'), say.sync());
+    await a.does('rollback');
+    await a.gives(show, 'off');
+    await a.does('begin', 'reset default_transaction_read_only', 'rollback');
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('begin', 'reset all');
+    await a.query('select 1/0');
+    await a.does('rollback');
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('begin');
+    await a.query('select 1/0');
+    await a.query('reset default_transaction_read_only');
+    await a.does('rollback');
+    await b.does('select 1');
+    await a.gives(show, 'off');
+    await a.does('reset default_transaction_read_only');
+    await a.gives(show, 'on');
+  },
+);
+
 walk('app', ['user'], 140);
 walk('super', ['user', 'superuser'], 180);
 

@@ -570,16 +570,32 @@ ladder.row('a name that PREPARE was refused stands for what it did', async (s) =
   await b.gives("execute p ('?')", 'of b?');
 });
 
+ladder.row(
+  'a statement that cannot be prepared any more fails when it is executed, not when EXECUTE is parsed',
+  async (s) => {
+    const [a, b] = await s.pair();
+    await a.does('create table gone(v text)');
+    await a.parse('p', 'select v from gone');
+    await b.does('drop table gone');
+    await a.does('begin', 'select 1');
+    const parts = [say.parse({ text: 'execute p' }), say.bind(), say.execute(), say.sync()];
+    s.t.equal((await a.messages('executed', ...parts)).tags, '12EZ', s.where);
+    await a.does('rollback');
+  },
+);
+
 ladder.row('a DEALLOCATE that a failed transaction skips leaves the name as it is', async (s) => {
   const [a, b] = await s.pair();
   await b.does("prepare p as select 'of b'");
-  await a.parse('p', "select 'of a'");
-  await a.does('begin');
-  await a.query('select 1/0');
-  await a.query('deallocate p');
-  const ended = [say.parse({ text: 'commit' }), say.bind(), say.execute()];
-  const used = [say.bind({ statement: 'p' }), say.execute(), say.sync()];
-  s.t.same((await a.messages('used', ...ended, ...used)).rows, [['of a']], s.where);
+  for (const name of ['p', 'q']) {
+    await a.parse(name, "select 'of a'");
+    await a.does('begin');
+    await a.query('select 1/0');
+    await a.query(`deallocate ${name}`);
+    const ended = [say.parse({ text: 'commit' }), say.bind(), say.execute()];
+    const used = [say.bind({ statement: name }), say.execute(), say.sync()];
+    s.t.same((await a.messages('used', ...ended, ...used)).rows, [['of a']], s.where);
+  }
   await b.gives('execute p', 'of b');
 });
 
