@@ -497,7 +497,9 @@ export class Ladder {
 
   #settleSequences(client: ClientChannel): void {
     if ((this.effects & Effect.Sequences) !== 0) {
-      this.#sequenceOwner = client.id;
+      // It may have taken none: then what another client has left is still what lastval would show.
+      const before = this.#sequenceOwner;
+      this.#sequenceOwner = before === unused || before === client.id ? client.id : nobody;
       if (client.readsSequences) this.#pin('sequence', 'lasting');
     }
     if ((this.effects & Effect.ForgetsSequences) !== 0) {

@@ -69,6 +69,20 @@ ladder.row(
 );
 
 ladder.row(
+  'who wrote, and took no value by it, is not shown another client s',
+  async (s) => {
+    const [a, b] = await s.pair();
+    await a.does("select nextval('s')");
+    await b.does("insert into plain values ('x')");
+    await b.fails('select lastval()', '55000');
+    await a.does("select nextval('s')");
+    await b.does("insert into plain values ('x')");
+    await b.fails("select currval('s')", '55000');
+  },
+  { setup: [...setup, 'create table plain (name text)', 'grant all on plain to public'] },
+);
+
+ladder.row(
   'who never called nextval gets 55000, whatever others did',
   async (s) => {
     const [a, b] = await s.pair();
