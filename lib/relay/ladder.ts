@@ -361,9 +361,10 @@ export class Ladder {
     }
   }
 
-  /** What was to be forgotten within a batch was skipped. */
+  /** What was to be forgotten was skipped, and what was sent behind it has taken no value of the client's own. */
   keptSequences(): void {
     this.#sequenceOwner = nobody;
+    this.effects &= ~Effect.Sequences;
   }
 
   /** DISCARD ALL has run, and nothing was sent behind it: all is as at the beginning, and known. */

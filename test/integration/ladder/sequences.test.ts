@@ -83,6 +83,25 @@ ladder.row(
 );
 
 ladder.row(
+  'what an error has kept from running has taken no value',
+  async (s) => {
+    const [a, b] = await s.pair();
+    const part = (text: string): Uint8Array[] => [say.parse({ text }), say.bind(), say.execute()];
+    const failing = [...part('select 1/0'), ...part('do $$ begin perform 1; end $$'), say.sync()];
+    await a.does("select nextval('s')");
+    await b.does('begin', 'savepoint x');
+    await b.messages('fails', ...failing);
+    await b.does('rollback to x');
+    await b.fails('select lastval()', '55000');
+    await b.does('rollback', 'begin', 'select 1');
+    await b.messages('fails', ...failing);
+    await b.does('rollback', 'do $$ begin perform 1; end $$');
+    await b.fails('select lastval()', '55000');
+  },
+  { setup },
+);
+
+ladder.row(
   'who never called nextval gets 55000, whatever others did',
   async (s) => {
     const [a, b] = await s.pair();
