@@ -64,6 +64,7 @@ async function play(t: Test, kind: TargetKind, stepsMax: number): Promise<void> 
   t.equal(failures, 0, `${done} steps looked the same`);
   t.ok(lines > done, `${lines} messages were compared`);
   await playground.stop();
+  t.equal(playground.leaks, 0, 'no server had what weir did not believe it to have');
   t.comment(`${playground.reads} reads on lanes`);
 }
 

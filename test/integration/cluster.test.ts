@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import t, { type Test } from 'tap';
 import { eventually, startPostgres, temporaryDirectory } from '../support/index.js';
-import { childrenOf, isRunning } from '../support/processes.js';
+import { isRunning } from '../support/processes.js';
 import { RawClient, startup } from '../support/raw-client.js';
+import { clusterConfig, freePort, startWeirCluster, type WeirCluster } from '../support/weir-cluster.js';
 import { linesOf, WeirCommand } from '../support/weir-command.js';
 
 const server = await startPostgres({
@@ -17,68 +18,24 @@ const server = await startPostgres({
 await server.query('insert into numbers select n, n * 7 from generate_series(1, 1000) n');
 t.teardown(() => server.stop());
 
-const readyMessage = 'all workers are ready';
+const users = { app: 'app' };
 
-interface Cluster {
-  readonly host: string;
-  readonly port: number;
-  readonly process: WeirCommand;
-  readonly configFile: string;
-  readonly httpPort: number;
-  workers(): number[];
+interface Cluster extends WeirCluster {
   connect(options?: pg.ClientConfig): Promise<pg.Client>;
   console(command: string): Promise<Record<string, string | null>[]>;
-  metric(name: string): Promise<number | undefined>;
-}
-
-function configText(settings: Readonly<Record<string, unknown>>): string {
-  return [
-    '[weir]',
-    ...Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
-    '[databases."*"]',
-    `host = "${server.host}"`,
-    `port = ${server.port}`,
-    '[users.app]',
-    'password = "app"',
-    '',
-  ].join('\n');
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as net.AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 }
 
 async function start(t: Test, settings: Readonly<Record<string, unknown>> = {}): Promise<Cluster> {
-  const directory = temporaryDirectory(t);
-  const configFile = join(directory, 'weir.toml');
-  const httpPort = await freePort();
-  const all = {
-    workers: 2,
-    listen_port: 0,
-    unix_socket_dir: '',
-    http_listen: `127.0.0.1:${httpPort}`,
-    pool_mode: 'transaction',
-    admin_users: ['app'],
-    auth_failure_delay: 0,
-    server_login_retry: 0.2,
-    ...settings,
-  };
-  writeFileSync(configFile, configText(all));
-  const process = new WeirCommand(t, [configFile]);
-  const port = await process.port(undefined, readyMessage);
+  const defaults = { pool_mode: 'transaction', admin_users: ['app'], auth_failure_delay: 0, server_login_retry: 0.2 };
+  const weir = await startWeirCluster(t, { server, settings: { ...defaults, ...settings }, users });
   const connect = async (options: pg.ClientConfig = {}): Promise<pg.Client> => {
     const client = new pg.Client({
       host: '127.0.0.1',
-      port,
+      port: weir.port,
       user: 'app',
       password: 'app',
-      connectionTimeoutMillis: 15_000,
       database: 'postgres',
+      connectionTimeoutMillis: 15_000,
       ...options,
     });
     // Of clients whose worker is killed.
@@ -88,12 +45,7 @@ async function start(t: Test, settings: Readonly<Record<string, unknown>> = {}):
     return client;
   };
   return {
-    host: '127.0.0.1',
-    port,
-    process,
-    configFile,
-    httpPort,
-    workers: () => childrenOf(process.pid).sort((a, b) => a - b),
+    ...weir,
     connect,
     console: async (command) => {
       const client = await connect({ database: 'pgbouncer' });
@@ -102,11 +54,6 @@ async function start(t: Test, settings: Readonly<Record<string, unknown>> = {}):
       } finally {
         await client.end();
       }
-    },
-    metric: async (name) => {
-      const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
-      const line = text.split('\n').find((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
-      return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
     },
   };
 }
@@ -465,7 +412,7 @@ t.test('a cluster that cannot listen says so once and leaves nothing behind', as
   const directory = temporaryDirectory(t);
   const file = join(directory, 'weir.toml');
   const pidfile = join(directory, 'weir.pid');
-  writeFileSync(file, configText({ workers: 2, listen_port: taken, unix_socket_dir: '', pidfile }));
+  writeFileSync(file, clusterConfig(server, { workers: 2, listen_port: taken, unix_socket_dir: '', pidfile }, users));
   const ended = await new WeirCommand(t, [file]).ended;
   t.equal(ended.status, 1);
   t.match(ended.stderr, /^weir: cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE\nHINT: .*listen_port\.\n$/);

@@ -1,8 +1,10 @@
 // Two databases that begin alike, one for each side, and what stands in front of the second: weir, or nothing.
 
+import type { Pool } from '../../../lib/pool/index.js';
 import { eventually, type TestPostgres } from '../../support/index.js';
 import { RawClient } from '../../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
+import { type ClusterOptions, startWeirCluster } from '../../support/weir-cluster.js';
 import type { Place } from './peer.js';
 import { schemas } from './pieces.js';
 import type { Setup } from './run.js';
@@ -58,13 +60,30 @@ const reset = [
   ),
 ].join('; ');
 
+/** What stands in front of the second database. */
+interface Stage {
+  readonly host: string;
+  readonly port: number;
+  /** Servers that are in use, or that something is done with. */
+  busy(): Promise<number>;
+  /** Reads that shared a server. */
+  reads(): Promise<number>;
+  /** Differences between servers and what weir believed of them. */
+  leaks(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** In how many processes weir serves. */
+const workers = Number(process.env['WORKERS'] ?? 1);
+
 export class Playground {
   readonly #server: TestPostgres;
   readonly kind: TargetKind;
   readonly #admins: RawClient[] = [];
-  readonly #weirs = new Map<string, TestWeir>();
-  /** Reads that shared a server, of weirs that are gone. */
+  readonly #weirs = new Map<string, Stage>();
+  /** Of weirs that are gone. */
   reads = 0;
+  leaks = 0;
 
   private constructor(server: TestPostgres, kind: TargetKind) {
     this.#server = server;
@@ -103,11 +122,7 @@ export class Playground {
 
   /** Both databases as they were, every server of weir's idle. */
   async tidy(): Promise<void> {
-    await eventually(() =>
-      [...this.#weirs.values()].every(({ pooler }) =>
-        [...pooler.pools].every(({ counts }) => counts.active + counts.tested + counts.being_canceled === 0),
-      ),
-    );
+    for (const weir of this.#weirs.values()) await eventually(async () => (await weir.busy()) === 0);
     const replies = await Promise.all(this.#admins.map((admin) => admin.query(reset)));
     for (const { errors } of replies) if (errors[0] !== undefined) throw new Error(errors[0]['M']);
   }
@@ -116,8 +131,11 @@ export class Playground {
   async renew(): Promise<void> {
     const weirs = [...this.#weirs.values()];
     this.#weirs.clear();
-    for (const { pooler } of weirs) for (const pool of pooler.pools) this.reads += pool.traffic.lanes.reads;
-    await Promise.all(weirs.map((weir) => weir.stop()));
+    for (const weir of weirs) {
+      this.reads += await weir.reads();
+      this.leaks += await weir.leaks();
+      await weir.stop();
+    }
   }
 
   async stop(): Promise<void> {
@@ -125,7 +143,7 @@ export class Playground {
     for (const admin of this.#admins) await admin.end();
   }
 
-  async #weir({ poolSize, sequencesPin, sequencesAsked }: Setup): Promise<TestWeir> {
+  async #weir({ poolSize, sequencesPin, sequencesAsked }: Setup): Promise<Stage> {
     const key = `${poolSize} ${sequencesPin} ${sequencesAsked}`;
     let weir = this.#weirs.get(key);
     if (weir === undefined) {
@@ -139,13 +157,55 @@ export class Playground {
         defer_begin: process.env['DEFER'] !== 'off',
         'on_hazard.sequence': sequencesPin ? 'pin' : 'auto',
       };
-      weir = await startWeir({
-        server: this.#server,
-        weir: settings as WeirOptions['weir'] & object,
-        users: { plain: '', super: '' },
-      });
+      const options = { server: this.#server, users: { plain: '', super: '' } };
+      weir =
+        workers === 1
+          ? inProcess(await startWeir({ ...options, weir: settings as WeirOptions['weir'] & object }))
+          : await inProcesses(settings, options);
       this.#weirs.set(key, weir);
     }
     return weir;
   }
+}
+
+function inProcess(weir: TestWeir): Stage {
+  const sum = (value: (pool: Pool) => number): Promise<number> =>
+    Promise.resolve([...weir.pooler.pools].reduce((before, pool) => before + value(pool), 0));
+  return {
+    host: weir.host,
+    port: weir.port,
+    busy: () => sum(({ counts }) => counts.active + counts.tested + counts.being_canceled),
+    reads: () => sum(({ traffic }) => traffic.lanes.reads),
+    leaks: () => sum(({ traffic }) => Object.values(traffic.ladder.leaks).reduce((before, count) => before + count, 0)),
+    stop: () => weir.stop(),
+  };
+}
+
+async function inProcesses(
+  settings: Readonly<Record<string, unknown>>,
+  options: Omit<ClusterOptions, 'settings'>,
+): Promise<Stage> {
+  const endings: (() => unknown)[] = [];
+  const log = { log_connections: false, log_disconnections: false, log_pooler_errors: false };
+  const weir = await startWeirCluster(
+    { teardown: (ending) => endings.unshift(ending) },
+    { ...options, settings: { ...settings, ...log, workers, max_client_conn: 10_000 } },
+  );
+  const states = ['active', 'tested', 'being_canceled'];
+  return {
+    host: weir.host,
+    port: weir.port,
+    busy: async () => {
+      const text = await (await fetch(`http://127.0.0.1:${weir.httpPort}/metrics`)).text();
+      const busy = text.matchAll(/^weir_servers\{(?=[^}]*state="([a-z_]+)")[^}]*\} (\d+)$/gm);
+      return [...busy].reduce((sum, [, state = '', count]) => sum + (states.includes(state) ? Number(count) : 0), 0);
+    },
+    reads: async () => (await weir.metric('weir_lane_reads_total')) ?? 0,
+    leaks: async () => (await weir.metric('weir_leaks_total')) ?? 0,
+    stop: async () => {
+      weir.process.signal('SIGQUIT');
+      await weir.process.ended;
+      for (const ending of endings) await ending();
+    },
+  };
 }
