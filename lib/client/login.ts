@@ -1,11 +1,10 @@
 // The whole way of a client from its first byte to its session: TLS, startup packet, proof, limits, settings.
 
-import { randomBytes } from 'node:crypto';
 import type { PoolSettings } from '../config/index.js';
 import { consoleDatabases } from '../config/index.js';
 import type { Peer } from '../net/index.js';
 import type { Pool } from '../pool/index.js';
-import { inert, isReplayed, Settings } from '../session/index.js';
+import type { Settings } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
 import {
   authenticationOk,
@@ -19,11 +18,12 @@ import {
   TransactionStatus,
 } from '../wire/index.js';
 import { authenticate } from './authenticate.js';
+import { type Beginning, beginSession } from './beginnings.js';
 import type { ClientConnection } from './connection.js';
 import { ClientGone, type Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
-import { lookUp } from './internal-client.js';
-import { isCanonical, readStartup, type StartupRequest } from './startup-parameters.js';
+import { RandomPool } from './random-pool.js';
+import { readStartup, type StartupRequest } from './startup-parameters.js';
 
 /** A login that failed: what the client is told, and what only the log may say. */
 export class LoginFailure extends PoolerError {
@@ -62,6 +62,8 @@ export interface LoginProgress {
   /** Waiting for the first server of a pool, not for the client. */
   waitingForServer: boolean;
 }
+
+const cancelSecrets = new RandomPool();
 
 function failure(message: string, sqlstate: string, hint?: string): PoolerError {
   return new PoolerError(message, { sqlstate, ...(hint === undefined ? {} : { hint }) });
@@ -116,13 +118,13 @@ export async function logInClient(
   const { pool } = found;
   progress.waitingForServer = true;
   await pool.greeted();
-  const state = await beginSettings(house, pool, request, address);
+  const beginning = await beginSession(house, pool, request, address);
   progress.waitingForServer = false;
   if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
 
-  const cancelSecret = randomBytes(minor >= 2 ? 32 : 4);
-  welcome(house, peer, connection, pool, state, cancelSecret);
-  return { kind: 'session', request, pool, settings: found.settings, state, cancelSecret };
+  const cancelSecret = cancelSecrets.next(minor >= 2 ? 32 : 4);
+  welcome(house, peer, connection, beginning, cancelSecret);
+  return { kind: 'session', request, pool, settings: found.settings, state: beginning.settings, cancelSecret };
 }
 
 /** Everything up to and with the startup packet; undefined after a cancel request. */
@@ -259,78 +261,16 @@ async function logInConsole(
   return { kind: 'console', request, role };
 }
 
-/** What earlier logins of a pool found out. */
-interface Known {
-  /** Values PostgreSQL has taken, with what it made of them. */
-  readonly accepted: Map<string, string>;
-  /** Settings clients began with: those who begin alike share one, so that comparing them costs nothing. */
-  readonly settings: Map<string, Settings>;
-}
-
-const knownByPool = new WeakMap<Pool, Known>();
-const knownMax = 1_000;
-
-/**
- * The settings the session begins with: those every server of the pool begins with, and over them the client's, as
- * PostgreSQL writes them. @throws PoolerError with PostgreSQL's own error for a value it does not take
- */
-async function beginSettings(
-  house: House,
-  pool: Pool,
-  request: StartupRequest,
-  address: ClientAddress,
-): Promise<Settings> {
-  const begun = new Map<string, string>();
-  for (const [name, value] of pool.welcome ?? []) if (isReplayed(name)) begun.set(name.toLowerCase(), value);
-  let known = knownByPool.get(pool);
-  if (known === undefined) {
-    known = { accepted: new Map(), settings: new Map() };
-    knownByPool.set(pool, known);
-  }
-  const { accepted } = known;
-  for (const [name, asked] of request.settings) {
-    const value =
-      name === 'application_name' && house.config.weir.application_name_add_host
-        ? `${asked} - ${address.ip}:${address.port}`
-        : asked;
-    if (isCanonical(name, value)) {
-      begun.set(name, value);
-      continue;
-    }
-    const key = `${name}\0${value}`;
-    let canonical = accepted.get(key);
-    if (canonical === undefined) {
-      const text = Buffer.from(value, 'latin1').toString('utf8');
-      const rows = await lookUp(pool, 'SELECT pg_catalog.set_config($1, $2, true)', [name, text], inert);
-      canonical = Buffer.from(rows[0]?.[0] ?? text, 'utf8').toString('latin1');
-      if (accepted.size >= knownMax) accepted.clear();
-      accepted.set(key, canonical);
-    }
-    begun.set(name, canonical);
-  }
-  const settings = new Settings(begun);
-  const shared = known.settings.get(settings.key);
-  if (shared !== undefined) return shared;
-  if (known.settings.size >= knownMax) known.settings.clear();
-  known.settings.set(settings.key, settings);
-  return settings;
-}
-
 function welcome(
   house: House,
   peer: Peer,
   connection: ClientConnection,
-  pool: Pool,
-  state: Settings,
+  beginning: Beginning,
   cancelSecret: Buffer,
 ): void {
-  const frames = [authenticationOk()];
   const { login_notify_message } = house.config.weir;
-  for (const [name, value] of pool.welcome ?? []) {
-    frames.push(parameterStatus(name, state.get(name) ?? value));
-  }
   connection.cancelPid = house.newCancelPid(connection);
-  frames.push(backendKeyData(connection.cancelPid, cancelSecret));
+  const frames = [beginning.frames, backendKeyData(connection.cancelPid, cancelSecret)];
   if (login_notify_message !== '') {
     frames.push(noticeResponse({ severity: 'NOTICE', sqlstate: '00000', message: login_notify_message }));
   }
