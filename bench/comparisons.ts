@@ -13,7 +13,7 @@ export interface Comparison {
 export type ComparisonName = 'poolers' | 'ladder';
 
 export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
-  poolers: { targets: ['direct', 'pgbouncer', 'weir'], baselines: ['direct', 'pgbouncer'], works: workTable },
+  poolers: { targets: ['direct', 'pgbouncer', 'weir', 'weir-2'], baselines: ['direct', 'pgbouncer'], works: workTable },
   ladder: { targets: ['weir-untracked', 'weir-control', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
 };
 

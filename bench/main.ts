@@ -2,10 +2,11 @@
 
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CertificateFiles, makeCertificate } from './certificates.js';
 import { type Comparison, comparisons } from './comparisons.js';
+import { drawHistory } from './history.js';
 import type { Instruments } from './measure.js';
 import { microMs, microTarget, runMicroRounds } from './micro-rounds.js';
 import { type Options, parseOptions } from './options.js';
@@ -102,6 +103,7 @@ async function bench(run: Bench): Promise<number> {
       settings: settingsRecord(options),
     });
     console.log(`raw figures: ${path}`);
+    console.log(`all runs there: ${await drawHistory(dirname(path))}`);
   }
   if (run.stop.aborted) return 130;
   return samples.some((sample) => sample.outcome.kind === 'failed') ? 1 : 0;

@@ -58,9 +58,10 @@ export interface Target {
 /** Keys of weir's own section beyond those every pooler gets. */
 export type WeirKeys = Readonly<Record<string, TomlValue>>;
 
-/** Arrangements of weir that are compared: another one, such as one with more workers, is one more row. */
+/** Arrangements of weir that are compared: another one is one more row. */
 export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
   weir: {},
+  'weir-2': { workers: 2 },
   // As PgBouncer does: statements are not looked at, and nothing is replayed but what the server reports.
   'weir-untracked': { track_session_state: false },
 };

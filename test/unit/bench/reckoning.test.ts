@@ -1,6 +1,7 @@
 // What the bench makes of its figures, in which order it takes them, and what it tells the two poolers.
 
 import t from 'tap';
+import { historySvg, type PastRun, readRun } from '../../../bench/history.js';
 import { pgbouncerFiles, prepareRefusal, weirToml } from '../../../bench/pooler-config.js';
 import { byRound, report } from '../../../bench/report.js';
 import { failed, type Metrics, measured, type Outcome, type Sample } from '../../../bench/samples.js';
@@ -225,3 +226,32 @@ function lineOf(text: string, target: string): string {
   if (line === undefined) throw new Error(`no line for ${target} in\n${text}`);
   return line;
 }
+
+void t.test(
+  'the picture of past runs has a panel for each work, and a point for each run that has both poolers',
+  (t) => {
+    const sample = (work: string, target: string, round: number, metrics: Metrics): Sample => ({
+      ...{ work, target, round, place: 0, startedAt: '2026-01-01T00:00:00Z' },
+      outcome: measured(metrics),
+    });
+    const run = (startedAt: string, factor: number): PastRun => ({
+      startedAt,
+      commit: 'abc',
+      samples: [0, 1].flatMap((round) => [
+        sample('select <a>', 'weir', round, { transactionsPerS: 100 * factor, poolerCpuUs: 10 }),
+        sample('select <a>', 'pgbouncer', round, { transactionsPerS: 100, poolerCpuUs: 20 }),
+        sample('alone', 'weir', round, { transactionsPerS: 1 }),
+      ]),
+    });
+    const svg = historySvg([run('2026-01-01T10:00:00Z', 1), run('2026-01-02T10:00:00Z', 2)]);
+    t.equal(svg.match(/<g /g)?.length, 1, 'a work without the other pooler is not drawn');
+    t.match(svg, 'select &lt;a&gt;');
+    t.equal(svg.match(/<title>/g)?.length, 4);
+    t.match(svg, '2026-01-02T10:00 abc: 2.00 (2.00..2.00)');
+    t.equal(readRun('{"format":2}'), undefined);
+    t.equal(readRun('no json'), undefined);
+    t.match(readRun(JSON.stringify({ format: 1, ...run('2026-01-01T10:00:00Z', 1) })), { commit: 'abc' });
+    t.match(historySvg([]), '</svg>', 'also of nothing');
+    t.end();
+  },
+);
