@@ -4,7 +4,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type net from 'node:net';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
-import type { Pool, PoolReader, PoolTicket } from '../pool/index.js';
+import type { Party, Pool, PoolReader, PoolTicket } from '../pool/index.js';
 import {
   ClientChannel,
   type ClientChannelLimits,
@@ -161,6 +161,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   /** Whether the login was finished, also after the end. */
   loggedIn = false;
+
+  get party(): Party {
+    const { session } = this;
+    return { user: session?.user ?? '', weight: session?.settings.weight ?? 1 };
+  }
 
   get session(): Session | undefined {
     const state = this.#state;

@@ -1,6 +1,6 @@
 // Clients inside weir: what they all have in common, and the one that runs a single look-up with none of any client's settings.
 
-import type { Pool, PoolClient, PoolTicket } from '../pool/index.js';
+import type { Party, Pool, PoolClient, PoolTicket } from '../pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type Port, type ServerChannel } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { ClientStatements, type Footprint, Settings, unseen } from '../session/index.js';
@@ -27,9 +27,13 @@ export function lookUp(
   });
 }
 
+/** All of weir's own together. */
+const ownParty: Party = { user: '', weight: 1 };
+
 /** One message at a time on a server of the pool, which begins with the settings of its login. */
 export abstract class InternalClient implements PoolClient, ClientHost, Port {
   readonly kind = 'internal';
+  readonly party = ownParty;
   readonly channel: ClientChannel;
   protected readonly pool: Pool;
   protected server: ServerConnection | undefined;

@@ -53,13 +53,15 @@ export interface PoolSettings
   readonly forced_user: boolean;
   readonly fallback: boolean;
   readonly pool_size: number;
+  /** The client's own. */
+  readonly weight: number;
   readonly load_balance_hosts: (typeof settings.load_balance_hosts)['default'];
   readonly target_session_attrs: (typeof settings.target_session_attrs)['default'];
 }
 
 /**
  * @param userName the user the client logged in as. Where the database forces a user, the pool's settings are those
- *   of the forced user, as in PgBouncer; only client_idle_timeout and max_user_client_connections are the client's own.
+ *   of the forced user, as in PgBouncer; only client_idle_timeout, max_user_client_connections and weight are the client's own.
  * @returns undefined when there is no such database
  */
 export function resolvePool(config: Config, databaseName: string, userName: string): PoolSettings | undefined {
@@ -86,6 +88,7 @@ export function resolvePool(config: Config, databaseName: string, userName: stri
     max_db_client_connections: positive(database.max_db_client_connections) ?? weir.max_db_client_connections,
     max_user_connections: positive(pool.max_user_connections) ?? weir.max_user_connections,
     max_user_client_connections: positive(client.max_user_client_connections) ?? weir.max_user_client_connections,
+    weight: client.weight ?? settings.weight.default,
     query_wait_timeout: pool.query_wait_timeout ?? database.query_wait_timeout ?? weir.query_wait_timeout,
     query_timeout: positive(pool.query_timeout) ?? weir.query_timeout,
     transaction_timeout: positive(pool.transaction_timeout) ?? weir.transaction_timeout,

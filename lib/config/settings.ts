@@ -199,6 +199,20 @@ const pools = {
     false,
     'Takes the server that has been idle longest instead of the one used last, so that load spreads over several hosts.',
   ),
+  query_wait_refusal: setting(
+    ['weir'],
+    bool,
+    true,
+    'Refuses at once, with `query_wait_timeout`, whoever would wait longer than that by how fast clients have been served in the last seconds; false: lets it wait. Nobody is refused while fewer than some ten clients a second are served.',
+    { origin: 'weir' },
+  ),
+  weight: setting(
+    ['user'],
+    int(1, 1_000),
+    1,
+    'Where clients of several users wait for servers of one pool (a database with a `user` of its own), how many of this user are served for one of a user of weight 1.',
+    { origin: 'weir' },
+  ),
   query_wait_timeout: setting(
     ['weir', 'database', 'user'],
     seconds,

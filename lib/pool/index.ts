@@ -15,3 +15,4 @@ export {
   transactionTooLong,
   type WaitingRead,
 } from './pool.js';
+export type { Party } from './waiters.js';

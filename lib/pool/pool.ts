@@ -21,12 +21,14 @@ import type { ServerErrorFields } from '../wire/index.js';
 import type { PlaceSeeker, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
 import { Lane, type LaneLimits, Lanes } from './lanes.js';
-import { type Ticket, Waiters } from './waiters.js';
+import { WaitForecast } from './wait-forecast.js';
+import { type Party, type Ticket, Waiters } from './waiters.js';
 
 /** A client as its pool sees it. */
 export interface PoolClient extends Lessee {
   /** Weir's own look-ups are not counted among the clients'. */
   readonly kind: 'client' | 'internal';
+  readonly party: Party;
   /** The server asked for is there: lent and attached. */
   onLease(server: ServerConnection): void;
   /** There will be none. */
@@ -64,6 +66,8 @@ export interface PoolPolicy {
   readonly serverRoundRobin: boolean;
   readonly serverFastClose: boolean;
   readonly queryWaitNotifyMs: number;
+  /** Whether who would wait longer than query_wait_timeout is refused at once. */
+  readonly refusesEarly: boolean;
   readonly statementsMax: number;
   readonly cancelWaitMs: number;
   /** A shared server whose first read takes longer is left to it. */
@@ -174,6 +178,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
   #stallWatch: NodeJS.Timeout | undefined;
   readonly #counts = { idle: 0, active: 0, shared: 0, tested: 0, being_canceled: 0, closed: 0 };
   readonly #waiters = new Waiters<PoolClient, WaitingRead>();
+  readonly #forecast = new WaitForecast();
   /** Connections being made. */
   #connecting = 0;
   #failure: { readonly error: PoolerError; readonly atMs: number } | undefined;
@@ -276,7 +281,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
 
   /** How long the one who waits longest has waited, in milliseconds. */
   maxWaitMs(): number {
-    const first = this.#waiters.first();
+    const first = this.#waiters.longest();
     return first === undefined ? 0 : this.#context.clock.now() - first.sinceMs;
   }
 
@@ -302,10 +307,10 @@ export class Pool implements ServerOwner, PlaceSeeker {
         return server;
       }
     }
-    const refusal = this.#refusal();
+    const refusal = this.#refusal() ?? this.#overload(client);
     if (refusal !== undefined) return refusal;
     const shared = read !== undefined && this.#barrierOf(read.shape) === undefined ? read : undefined;
-    const ticket = this.#waiters.enter(client, this.#context.clock.now(), shared);
+    const ticket = this.#waiters.enter(client, this.#context.clock.now(), client.party, shared);
     this.#grow();
     this.#closeLanes();
     return ticket;
@@ -321,6 +326,20 @@ export class Pool implements ServerOwner, PlaceSeeker {
     if (failure === undefined || this.#servers.size > 0) return undefined;
     if (this.#context.clock.now() - failure.atMs >= this.#retryMs(failure.error)) return undefined;
     return cached(failure.error);
+  }
+
+  /** Why waiting is pointless: whoever is last would be refused when the time is up. */
+  #overload(client: PoolClient): PoolerError | undefined {
+    const { query_wait_timeout } = this.settings;
+    if (query_wait_timeout === 0 || !this.policy.refusesEarly || client.kind !== 'client') return undefined;
+    const waiting = this.#waiters.length;
+    const ms = this.#forecast.msFor(waiting + 1);
+    if (ms === undefined || ms <= query_wait_timeout * 1_000) return undefined;
+    return new PoolerError('query_wait_timeout', {
+      sqlstate: '08P01',
+      detail: `${waiting} clients wait, and as fast as they are served now it would take ${Math.ceil(ms / 1_000)} s.`,
+      hint: 'Raise default_pool_size, make transactions shorter, or set query_wait_refusal = false to wait nevertheless.',
+    });
   }
 
   /** The lease is over and the server is quiet. */
@@ -561,12 +580,13 @@ export class Pool implements ServerOwner, PlaceSeeker {
   /** Reads that wait go where there is room. */
   #serveReads(): void {
     while (!this.#paused) {
-      const first = this.#waiters.first();
+      const first = this.#waiters.next();
       if (first?.read === undefined) return;
       const { reader, shape } = first.read;
       const lane = this.#lanes.choose(reader.channel.settings, this.policy.lane, true);
       if (lane === undefined) return;
-      this.#waiters.leave(first);
+      this.#waiters.serve(first);
+      this.#forecast.onServed();
       reader.onShare(this.#sendOn(lane, shape, this.#context.clock.now() - first.sinceMs), shape);
     }
   }
@@ -654,7 +674,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
       server.close();
       return;
     }
-    const first = this.#waiters.first();
+    const first = this.#waiters.next();
     if (first !== undefined) {
       this.#serve(first, server);
       return;
@@ -714,14 +734,15 @@ export class Pool implements ServerOwner, PlaceSeeker {
       this.#closeLanes();
       return;
     }
-    this.#waiters.leave(ticket);
+    this.#waiters.serve(ticket);
+    this.#forecast.onServed();
     this.#lend(server, client, this.#context.clock.now() - ticket.sinceMs);
     client.onLease(server);
   }
 
   #serveWaiting(): void {
     while (!this.#paused) {
-      const first = this.#waiters.first();
+      const first = this.#waiters.next();
       if (first === undefined) return;
       const server = this.#takeIdle();
       if (server === undefined) return;
@@ -987,6 +1008,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
   /** Called several times a second: everything that expires, expires here. */
   sweep(): void {
     const now = this.#context.clock.now();
+    this.#forecast.tick(now, this.#waiters.length);
     this.#sweepWaiters(now);
     this.#sweepServers(now);
     if (this.#waiters.length + this.#welcomeWaiters.size === 0) this.#context.places.withdraw(this);

@@ -1035,6 +1035,7 @@ function policyOf(config: Config): PoolPolicy {
     serverResetQueryAlways: weir.server_reset_query_always,
     serverRoundRobin: weir.server_round_robin,
     serverFastClose: weir.server_fast_close,
+    refusesEarly: weir.query_wait_refusal,
     queryWaitNotifyMs: weir.query_wait_notify * 1_000,
     statementsMax: weir.max_prepared_statements,
     cancelWaitMs: weir.cancel_wait_timeout * 1_000,

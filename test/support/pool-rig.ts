@@ -38,6 +38,7 @@ export async function aWhile(): Promise<void> {
 
 export class TestClient implements PoolClient, ClientHost {
   readonly kind = 'client';
+  readonly party = { user: '', weight: 1 };
   readonly name: string;
   readonly channel: ClientChannel;
   readonly received = new Pipe();
@@ -234,6 +235,7 @@ export class PoolRig {
         serverRoundRobin: false,
         serverFastClose: false,
         queryWaitNotifyMs: 0,
+        refusesEarly: true,
         statementsMax: 10,
         cancelWaitMs: 0,
         laneStallMs: 20,

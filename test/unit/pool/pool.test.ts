@@ -3,6 +3,7 @@
 import { serialize } from 'pg-protocol';
 import t, { type Test } from 'tap';
 import { ServerBudget } from '../../../lib/pool/index.js';
+import { WaitForecast } from '../../../lib/pool/wait-forecast.js';
 import { Waiters } from '../../../lib/pool/waiters.js';
 import { PoolerError } from '../../../lib/util/index.js';
 import { commandComplete, noticeResponse, readyForQuery, TransactionStatus } from '../../../lib/wire/index.js';
@@ -176,7 +177,7 @@ t.test('a budget counts to its limit and not beyond, and forgets who has nothing
 
 t.test('waiters leave in any order without a trace', async (t) => {
   const waiters = new Waiters<number>();
-  const tickets = Array.from({ length: 100 }, (_, i) => waiters.enter(i, i));
+  const tickets = Array.from({ length: 100 }, (_, i) => waiters.enter(i, i, { user: '', weight: 1 }));
   for (let i = 0; i < 100; i += 2) waiters.leave(tickets[i] as (typeof tickets)[number]);
   for (let i = 0; i < 90; i++) waiters.leave(tickets[i] as (typeof tickets)[number]);
   t.equal(waiters.length, 5);
@@ -184,12 +185,108 @@ t.test('waiters leave in any order without a trace', async (t) => {
     [...waiters.all()].map((ticket) => ticket.client),
     [91, 93, 95, 97, 99],
   );
-  t.equal(waiters.first()?.client, 91);
+  t.equal(waiters.next()?.client, 91);
   for (const ticket of waiters.all()) waiters.leave(ticket);
-  t.equal(waiters.first(), undefined);
+  t.equal(waiters.next(), undefined);
 });
 
+t.test('users take turns by their weights, and each serves its own in order', async (t) => {
+  const waiters = new Waiters<string>();
+  const [loud, quiet, heavy] = [
+    { user: 'loud', weight: 1 },
+    { user: 'quiet', weight: 1 },
+    { user: 'heavy', weight: 3 },
+  ];
+  const first = waiters.enter('l0', 0, loud);
+  for (let i = 1; i < 100; i++) waiters.enter(`l${i}`, i, loud);
+  for (let i = 0; i < 2; i++) waiters.enter(`q${i}`, 100, quiet);
+  for (let i = 0; i < 8; i++) waiters.enter(`h${i}`, 101, heavy);
+  t.equal(waiters.longest()?.client, 'l0');
+  const served: string[] = [];
+  for (let i = 0; i < 14; i++) {
+    const ticket = waiters.next();
+    if (ticket === undefined) break;
+    served.push(ticket.client);
+    waiters.serve(ticket);
+    // Who gives up takes nobody's turn.
+    if (i === 0) waiters.leave(first);
+  }
+  t.equal(served.join(' '), 'l0 q0 h0 h1 h2 l1 q1 h3 h4 h5 l2 h6 h7 l3');
+  t.equal(waiters.length, 96);
+  t.equal(waiters.longest()?.client, 'l4');
+  const late = waiters.enter('q2', 200, quiet);
+  t.equal(waiters.next()?.client, 'q2', 'the other user has just been served');
+  waiters.leave(late);
+  t.equal(waiters.next()?.client, 'l4');
+  for (const ticket of waiters.all()) waiters.leave(ticket);
+  t.same([waiters.next(), waiters.longest(), waiters.length, waiters.alone], [undefined, undefined, 0, 0]);
+});
+
+t.test(
+  'how long the wait will be is known only of a queue that has lasted, and from enough who were served',
+  async (t) => {
+    const forecast = new WaitForecast();
+    forecast.tick(0, 5);
+    for (let i = 0; i < 100; i++) forecast.onServed();
+    forecast.tick(1_999, 5);
+    t.equal(forecast.msFor(10), undefined);
+    forecast.tick(2_000, 5);
+    t.equal(forecast.msFor(10), 200, 'fifty a second');
+    for (let i = 0; i < 19; i++) forecast.onServed();
+    forecast.tick(4_000, 5);
+    t.equal(forecast.msFor(10), undefined, 'a few long transactions');
+    for (let i = 0; i < 40; i++) forecast.onServed();
+    forecast.tick(6_000, 5);
+    t.equal(forecast.msFor(1_000), 50_000);
+    forecast.tick(6_250, 0);
+    t.equal(forecast.msFor(10), undefined, 'nobody waits');
+  },
+);
+
 // Waiting
+
+t.test('who would wait longer than query_wait_timeout is refused at once, unless told otherwise', async (t) => {
+  const { server, rig } = await start(t);
+  for (const refusesEarly of [true, false]) {
+    const name = { database: `early ${refusesEarly}` };
+    const pool = rig.pool(server, { pool_size: 1, query_wait_timeout: 10 }, { refusesEarly }, name);
+    const [busy] = await occupy(rig, pool, ['a']);
+    const wait = (count: number): TestClient[] =>
+      Array.from({ length: count }, (_, i) => {
+        const client = rig.client(pool, `w${i}`);
+        client.say(query('select 1'));
+        return client;
+      });
+    const quick = wait(25);
+    const keeper = rig.client(pool, 'keeper');
+    keeper.say(query('begin'));
+    const slow = wait(100);
+    rig.pass(1);
+    busy?.say(query('commit'));
+    await until(
+      'one of them keeps the server',
+      () => keeper.server?.channel.status === TransactionStatus.InTransaction,
+    );
+    t.ok(quick.every((client) => answered(client)()));
+    // 26 in two seconds: the hundred that wait take 7.7 s.
+    rig.pass(2_000);
+    t.same(
+      slow.filter(({ error }) => error !== undefined),
+      [],
+    );
+    const more = wait(50);
+    const refused = more.filter(({ error }) => error !== undefined);
+    if (refusesEarly) {
+      t.equal(more.indexOf(refused[0] as TestClient), 30, 'the 131st would wait for more than 10 s');
+      t.equal(refused.length, 20);
+      t.match(refused[0]?.error, { sqlstate: '08P01', message: 'query_wait_timeout', detail: /^130 clients wait/ });
+    } else {
+      t.same(refused, []);
+    }
+    keeper.say(query('commit'));
+    await until('all that wait are served', () => pool.waiting === 0);
+  }
+});
 
 t.test('who waits too long is told, then refused', async (t) => {
   const { server, rig } = await start(t);
