@@ -22,6 +22,8 @@ const wanted = readKinds(process.env['KINDS'] ?? '');
 /** `direct` puts PostgreSQL itself in the place of weir: shows that programs are deterministic. */
 const target: TargetKind = process.env['TARGET'] === 'direct' ? 'direct' : 'weir';
 const version = postgresVersions.find((each) => each === Number(process.env['PGVERSION'] ?? 18)) ?? 18;
+/** In how many processes weir serves. */
+const workers = Number(process.env['WORKERS'] ?? 1);
 /** How many failing programs to find before giving up. */
 const failuresMax = Number(process.env['FAILURES'] ?? 1);
 /** Differences in whose answers this is found end a program, but are not failures: to look past what is known. */
@@ -43,8 +45,8 @@ function readKinds(list: string): ReadonlySet<Kind> {
 const server = await startPostgres({ version, hba: 'host all all all trust' });
 t.teardown(() => server.stop());
 
-async function play(t: Test, kind: TargetKind, stepsMax: number): Promise<void> {
-  const playground = await Playground.create(server, kind);
+async function play(t: Test, kind: TargetKind, stepsMax: number, processes = 1): Promise<void> {
+  const playground = await Playground.create(server, kind, processes);
   const until = performance.now() + msMax;
   let done = 0;
   let lines = 0;
@@ -73,5 +75,9 @@ t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, {
 );
 
 t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, { timeout }, (t) =>
-  play(t, target, steps),
+  play(t, target, steps, workers),
 );
+
+if (workers === 1 && target === 'weir') {
+  t.test('sessions over two processes are sessions', { timeout }, (t) => play(t, target, Math.min(steps, 2_000), 2));
+}

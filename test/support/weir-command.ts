@@ -32,6 +32,10 @@ export class WeirCommand {
     child.stdout.on('data', (bytes: Buffer) => (this.stdout += bytes.toString()));
     child.stderr.on('data', (bytes: Buffer) => (this.stderr += bytes.toString()));
     this.#child = child;
+    // Also where the test is cut off.
+    const kill = (): unknown => child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.once('close', () => process.off('exit', kill));
     this.ended = new Promise((resolve) => {
       child.once('close', (status, signal) => {
         this.over = true;

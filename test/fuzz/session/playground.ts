@@ -73,25 +73,25 @@ interface Stage {
   stop(): Promise<void>;
 }
 
-/** In how many processes weir serves. */
-const workers = Number(process.env['WORKERS'] ?? 1);
-
 export class Playground {
   readonly #server: TestPostgres;
   readonly kind: TargetKind;
+  /** In how many processes weir serves. */
+  readonly #workers: number;
   readonly #admins: RawClient[] = [];
   readonly #weirs = new Map<string, Stage>();
   /** Of weirs that are gone. */
   reads = 0;
   leaks = 0;
 
-  private constructor(server: TestPostgres, kind: TargetKind) {
+  private constructor(server: TestPostgres, kind: TargetKind, workers: number) {
     this.#server = server;
     this.kind = kind;
+    this.#workers = workers;
   }
 
-  static async create(server: TestPostgres, kind: TargetKind): Promise<Playground> {
-    const playground = new Playground(server, kind);
+  static async create(server: TestPostgres, kind: TargetKind, workers = 1): Promise<Playground> {
+    const playground = new Playground(server, kind, workers);
     const databases = (await server.query('select datname from pg_database')).map(({ datname }) => String(datname));
     if (!databases.includes('model')) {
       for (const role of ['role_a', 'role_b']) await server.query(`create role ${role}`);
@@ -159,9 +159,9 @@ export class Playground {
       };
       const options = { server: this.#server, users: { plain: '', super: '' } };
       weir =
-        workers === 1
+        this.#workers === 1
           ? inProcess(await startWeir({ ...options, weir: settings as WeirOptions['weir'] & object }))
-          : await inProcesses(settings, options);
+          : await inProcesses({ ...settings, workers: this.#workers }, options);
       this.#weirs.set(key, weir);
     }
     return weir;
@@ -189,7 +189,7 @@ async function inProcesses(
   const log = { log_connections: false, log_disconnections: false, log_pooler_errors: false };
   const weir = await startWeirCluster(
     { teardown: (ending) => endings.unshift(ending) },
-    { ...options, settings: { ...settings, ...log, workers, max_client_conn: 10_000 } },
+    { ...options, settings: { ...settings, ...log, max_client_conn: 10_000 } },
   );
   const states = ['active', 'tested', 'being_canceled'];
   return {
