@@ -486,11 +486,17 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   readyToListen(channels: readonly ChannelUse[]): boolean {
     const { session } = this;
     assert(session !== undefined, 'a client that listens has a session');
-    if (this.#listening?.ready === true) {
+    const waited = this.#listening;
+    // One that was cancelled while it waited says nothing about the next.
+    if (
+      waited !== undefined &&
+      channels.every((use) => waited.channels.some(({ channel }) => channel === use.channel))
+    ) {
+      if (!waited.ready) return false;
       this.#listening = undefined;
+      session.subscription?.sent();
       return true;
     }
-    if (this.#listening !== undefined) return false;
     const listening = { channels, ready: false };
     this.#listening = listening;
     session.subscription ??= new Subscription(this.#house.notifications(session.pool), () => this.#tell());

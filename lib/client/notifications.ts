@@ -23,6 +23,8 @@ export class Subscription {
   readonly #channels = new Set<string>();
   /** Its LISTEN is on the way: whether it will count is not known. */
   readonly #tentative = new Set<string>();
+  /** Channels of a LISTEN that has not been sent: what is settled meanwhile is about those before. */
+  #awaited: readonly string[] = [];
   #queue: Kept[] = [];
   #bytes = 0;
   readonly #onQueued: () => void;
@@ -53,6 +55,7 @@ export class Subscription {
 
   /** Keeps what comes on the channels from now on; `ready` when none that is committed later can be missed. */
   expect(channels: readonly string[], ready: (error: PoolerError | undefined) => void): void {
+    this.#awaited = channels;
     this.#hub.listen(channels, (error) => {
       if (error === undefined) {
         for (const channel of channels) {
@@ -62,6 +65,11 @@ export class Subscription {
       }
       ready(error);
     });
+  }
+
+  /** The LISTEN that was waited for goes out. */
+  sent(): void {
+    this.#awaited = [];
   }
 
   /** What came before the transaction that listens commits is not the client's. */
@@ -78,8 +86,12 @@ export class Subscription {
     }
     const late = listens.filter((channel) => !before.has(channel));
     for (const channel of listens) this.#channels.add(channel);
+    const awaited = this.#awaited.filter((channel) => this.#tentative.has(channel));
     this.#tentative.clear();
-    for (const channel of before) if (!this.#channels.has(channel)) this.#hub.leave(channel, this);
+    for (const channel of awaited) this.#tentative.add(channel);
+    for (const channel of before) {
+      if (!this.#channels.has(channel) && !this.#tentative.has(channel)) this.#hub.leave(channel, this);
+    }
     this.#keep((channel) => this.#channels.has(channel));
     if (late.length === 0) return;
     // A statement nobody could read has begun to listen.

@@ -345,4 +345,17 @@ ladder.row(
   },
 );
 
+ladder.row('a LISTEN that comes while the one before is still being looked at', async (s) => {
+  const [a] = await s.pair();
+  for (let round = 0; round < 120; round++) {
+    await a.query('listen one');
+    // At any moment of the milliseconds after the answer.
+    const until = performance.now() + (round % 60) / 20;
+    while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
+    await a.query(`listen two; notify two, '${round}'`);
+    await a.hears(`two:${round}`);
+    await a.query('unlisten *');
+  }
+});
+
 ladder.probed();
