@@ -1,5 +1,6 @@
 // Measures one work on one running target: dispatch by kind, and the processor time around it.
 
+import { begin } from './company.js';
 import { treeCpuMs } from './cpu.js';
 import { type HttpResult, loadHttp } from './http-load.js';
 import { idleClientKb } from './memory.js';
@@ -66,10 +67,17 @@ async function measureThroughput(tools: Instruments, target: RunningTarget, work
 
 async function measureFixedRate(tools: Instruments, target: RunningTarget, work: FixedRateWork): Promise<Outcome> {
   const { script, protocol, clients, perSecond } = work;
-  const result = await countedPgbench(tools, target, {
-    ...{ script, protocol, clients, perSecond },
-    ...{ connect: 'once', tls: 'disable', seconds: tools.seconds },
-  });
+  const end = work.beside === undefined ? undefined : await begin(work.beside, target.endpoint);
+  const run = {
+    script,
+    protocol,
+    clients,
+    perSecond,
+    connect: 'once',
+    tls: 'disable',
+    seconds: tools.seconds,
+  } as const;
+  const result = await countedPgbench(tools, target, run).finally(() => end?.());
   return measured({ transactionsPerS: result.value.transactionsPerS, ...result.value.latencies, ...result.cpu });
 }
 

@@ -1,5 +1,6 @@
 // The work tables: what is measured, one row each. `measure.ts` and `micro-rounds.ts` know how.
 
+import { type Company, companies } from './company.js';
 import { microTable } from './micro/table.js';
 import type { FileScript } from './scripts.js';
 
@@ -25,6 +26,8 @@ export interface FixedRateWork {
   readonly protocol: Protocol;
   readonly clients: number;
   readonly perSecond: number;
+  /** What goes on meanwhile. */
+  readonly beside: Company | undefined;
 }
 
 export interface IdleMemoryWork {
@@ -76,6 +79,7 @@ export function workTable(sizes: WorkSizes): readonly Work[] {
     throughput('select-only', 'simple', 16, { connect: 'per-transaction', tls: 'require' }),
     fixedRate(1_000, 32),
     fixedRate(5_000, 32),
+    ...companies.map((company) => fixedRate(1_000, 32, company)),
     { kind: 'idle-memory', name: `idle-memory/${sizes.idleClients}`, clients: sizes.idleClients },
     { kind: 'serverless', name: 'serverless/32', connections: 32 },
     { kind: 'metrics-page', name: 'metrics-page/8', connections: 8 },
@@ -112,9 +116,11 @@ function throughput(
   return { kind: 'throughput', name: words.join('/'), script, protocol, clients, connect, tls };
 }
 
-function fixedRate(perSecond: number, clients: number): FixedRateWork {
-  const name = `rate-${perSecond}/select/simple/${clients}`;
-  return { kind: 'fixed-rate', name, script: 'select-only', protocol: 'simple', clients, perSecond };
+function fixedRate(perSecond: number, clients: number, beside?: Company): FixedRateWork {
+  const words = [`rate-${perSecond}/select/simple/${clients}`];
+  if (beside !== undefined) words.push(`beside ${beside}`);
+  const name = words.join('/').replaceAll(' ', '-');
+  return { kind: 'fixed-rate', name, script: 'select-only', protocol: 'simple', clients, perSecond, beside };
 }
 
 function shortName(script: Script): string {
