@@ -24,6 +24,11 @@ const gatherBytesMax = 64 * 1024;
 const lingerMs = 1_000;
 
 const readBufferBytes = 64 * 1024;
+/**
+ * Full buffers read from one socket before the others have their turn. libuv itself would read 32: a huge result would hold up
+ * everybody for milliseconds, again and again.
+ */
+const fullReadsPerTurnMax = 2;
 /** All plain sockets read into this one buffer: handlers copy what they keep. */
 const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
 
@@ -42,6 +47,10 @@ export class Peer {
   #closed = false;
   #ending = false;
   #error: Error | undefined;
+  #paused = false;
+  #fullReads = 0;
+  /** Has had its share of this turn: it is read from again in the next. */
+  #yielding = false;
   bytesRead = 0;
 
   private constructor(socket: net.Socket, handler: PeerHandler) {
@@ -66,8 +75,7 @@ export class Peer {
       onread: {
         buffer: readBuffer,
         callback: (length: number, buffer: Uint8Array): boolean => {
-          if (peer !== undefined) peer.#receive(buffer as Buffer, length);
-          return true;
+          return peer === undefined || peer.#receive(buffer as Buffer, length);
         },
       },
       // Typed without `handle` and `onread`, both of which the constructor takes.
@@ -91,8 +99,7 @@ export class Peer {
         onread: {
           buffer: readBuffer,
           callback: (length: number, buffer: Uint8Array): boolean => {
-            if (peer !== undefined) peer.#receive(buffer as Buffer, length);
-            return true;
+            return peer === undefined || peer.#receive(buffer as Buffer, length);
           },
         },
       },
@@ -217,11 +224,13 @@ export class Peer {
   }
 
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    if (!this.#closed) this.#socket.resume();
+    this.#paused = false;
+    if (!this.#closed && !this.#yielding) this.#socket.resume();
   }
 
   /** Writes what is gathered and says goodbye; reads on for a moment, so that closing does not destroy the last words. */
@@ -259,10 +268,24 @@ export class Peer {
     });
   }
 
-  #receive(bytes: Buffer, length: number): void {
-    if (this.#ending || this.#closed) return;
+  /** @returns whether to read on at once */
+  #receive(bytes: Buffer, length: number): boolean {
+    if (this.#ending || this.#closed) return true;
     assert(length >= 0, 'a read has a length');
     this.bytesRead += length;
     this.#handler.onData(bytes, 0, length);
+    if (length < readBufferBytes) {
+      this.#fullReads = 0;
+      return true;
+    }
+    this.#fullReads++;
+    if (this.#fullReads < fullReadsPerTurnMax || this.#paused || this.#ending) return true;
+    this.#fullReads = 0;
+    this.#yielding = true;
+    setImmediate(() => {
+      this.#yielding = false;
+      if (!this.#paused && !this.#closed) this.#socket.resume();
+    });
+    return false;
   }
 }

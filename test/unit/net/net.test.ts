@@ -271,3 +271,33 @@ t.test('peers share one buffer to read into, and none hears another', async (t) 
     [],
   );
 });
+
+t.test('a peer that sends without end has its share of each turn and no more', async (t) => {
+  for (const side of ['accepts', 'dials'] as const) {
+    const { peer, diary, other } = await pair(t, side);
+    // All of it is there before anything is read.
+    peer.pause();
+    const total = 4 * 1024 * 1024;
+    other.write(Buffer.alloc(total, 'x'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    let most = 0;
+    let before = 0;
+    const turn = (): void => {
+      most = Math.max(most, peer.bytesRead - before);
+      before = peer.bytesRead;
+      if (before < total) setImmediate(turn);
+    };
+    setImmediate(turn);
+    peer.resume();
+    while (before < total) await new Promise((resolve) => setTimeout(resolve, 5));
+    t.equal(diary.bytes.length, total, `${side}: everything comes`);
+    t.ok(most <= 128 * 1024, `${side}: at most ${most} bytes a turn`);
+    // Paused while it has to give way, it stays so.
+    other.write(Buffer.alloc(total, 'y'));
+    diary.onData = () => peer.pause();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const held = peer.bytesRead;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.equal(peer.bytesRead, held);
+  }
+});
