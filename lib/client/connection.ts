@@ -307,7 +307,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         this.#tell();
         return;
       }
+      this.#listenAsked = false;
       const taken = session.channel.feed(bytes, start, end);
+      // An error before it has made its server skip it, or it was cancelled.
+      if (this.#listening !== undefined && taken > 0 && !this.#listenAsked) this.#forgetListen(session);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
       else if (this.#state.kind === 'active') {
@@ -483,20 +486,24 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   /** The LISTEN that the client waits to send, and whether it may. */
   #listening: { readonly channels: readonly ChannelUse[]; ready: boolean } | undefined;
 
+  /** Whether it has been asked for since it was last fed. */
+  #listenAsked = false;
+
+  /** It goes out, or nowhere. */
+  #forgetListen(session: Session): void {
+    this.#listening = undefined;
+    session.subscription?.sent();
+  }
+
   readyToListen(channels: readonly ChannelUse[]): boolean {
     const { session } = this;
     assert(session !== undefined, 'a client that listens has a session');
-    const waited = this.#listening;
-    // One that was cancelled while it waited says nothing about the next.
-    if (
-      waited !== undefined &&
-      channels.every((use) => waited.channels.some(({ channel }) => channel === use.channel))
-    ) {
-      if (!waited.ready) return false;
-      this.#listening = undefined;
-      session.subscription?.sent();
+    this.#listenAsked = true;
+    if (this.#listening?.ready === true) {
+      this.#forgetListen(session);
       return true;
     }
+    if (this.#listening !== undefined) return false;
     const listening = { channels, ready: false };
     this.#listening = listening;
     session.subscription ??= new Subscription(this.#house.notifications(session.pool), () => this.#tell());
@@ -535,13 +542,14 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   #tell(): void {
     const { session } = this;
     const subscription = session?.subscription;
-    if (session === undefined || subscription === undefined || !subscription.waiting) return;
+    if (session === undefined || subscription === undefined) return;
+    if (!subscription.waiting && !subscription.overflowed) return;
     const state = this.#state;
     const between =
       (state.kind === 'idle' && !session.channel.inDeferredTransaction) ||
       (state.kind === 'active' && state.server.channel.quiet);
     if (between && !this.peer.pressured) for (const frame of subscription.take()) this.peer.writeOwned(frame);
-    else if (subscription.overflowed) this.fail(overflow());
+    if (subscription.overflowed) this.fail(overflow());
   }
 
   onTerminate(): void {

@@ -45,7 +45,7 @@ export class Subscription {
   }
 
   get waiting(): boolean {
-    return this.#queue.length > 0;
+    return this.#queue.some(({ channel }) => this.#channels.has(channel));
   }
 
   /** No LISTEN is on the way any more: what was expected of one that never ran is not. */
@@ -62,12 +62,13 @@ export class Subscription {
           this.#tentative.add(channel);
           this.#hub.join(channel, this);
         }
+        if (this.#awaited !== channels) this.settleTentative();
       }
       ready(error);
     });
   }
 
-  /** The LISTEN that was waited for goes out. */
+  /** The LISTEN that was waited for goes out, or nowhere. */
   sent(): void {
     this.#awaited = [];
   }
@@ -110,11 +111,10 @@ export class Subscription {
     if (!this.#tentative.has(channel) || this.overflowed) this.#onQueued();
   }
 
-  /** Everything kept, which it is now up to the caller to tell. */
+  /** What is kept for sure, which it is now up to the caller to tell. */
   take(): Buffer[] {
-    const frames = this.#queue.map(({ frame }) => frame);
-    this.#queue = [];
-    this.#bytes = 0;
+    const frames = this.#queue.flatMap(({ channel, frame }) => (this.#channels.has(channel) ? [frame] : []));
+    this.#keep((channel) => !this.#channels.has(channel));
     return frames;
   }
 

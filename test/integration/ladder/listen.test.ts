@@ -358,4 +358,18 @@ ladder.row('a LISTEN that comes while the one before is still being looked at', 
   }
 });
 
+ladder.row('a LISTEN that an error before it has skipped, while it waited, is none', async (s) => {
+  const [a, b] = await s.pair();
+  for (const before of ['select nothing from nowhere', 'select 1/0']) {
+    await a.messages(
+      'skipped',
+      ...[say.parse({ text: before }), say.bind(), say.execute()],
+      ...[say.parse({ text: 'listen news' }), say.bind(), say.execute(), say.sync()],
+    );
+    await b.does("notify news, 'not for a'");
+    await a.does('begin', 'rollback', 'select 1');
+    s.t.same(await a.notifications(0), [], `nothing is heard ${s.where}`);
+  }
+});
+
 ladder.probed();
