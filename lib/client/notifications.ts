@@ -59,10 +59,11 @@ export class Subscription {
     this.#hub.listen(channels, (error) => {
       if (error === undefined) {
         for (const channel of channels) {
-          this.#tentative.add(channel);
           this.#hub.join(channel, this);
+          // Nobody may wait for it any more.
+          if (this.#awaited === channels) this.#tentative.add(channel);
+          else if (!this.#channels.has(channel) && !this.#tentative.has(channel)) this.#hub.leave(channel, this);
         }
-        if (this.#awaited !== channels) this.settleTentative();
       }
       ready(error);
     });
