@@ -2,6 +2,7 @@
 
 import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import type { Logger } from 'pino';
+import type { HttpServer } from '../http/index.js';
 import type { ShutdownMode } from '../pooler/index.js';
 import { AssertionFailure, PoolerError } from '../util/index.js';
 import { BadConfiguration } from './load.js';
@@ -100,4 +101,21 @@ export function removePidFile(path: string): void {
   } catch {
     // Somebody else has removed it.
   }
+}
+
+export interface ProcessParts {
+  readonly stopSignals: () => void;
+  readonly http: HttpServer | undefined;
+  readonly pidfile: string;
+  readonly log: Logger;
+  readonly flush: () => void;
+}
+
+/** What is left to do when nobody is served any more. */
+export async function endProcess({ stopSignals, http, pidfile, log, flush }: ProcessParts): Promise<void> {
+  stopSignals();
+  await http?.close();
+  removePidFile(pidfile);
+  log.info('weir has stopped');
+  flush();
 }

@@ -7,7 +7,7 @@ import { type HttpServer, ownSource, startHttp } from '../http/index.js';
 import { type Loaded, Pooler, tryListening } from '../pooler/index.js';
 import { systemClock } from '../util/index.js';
 import { openLog } from './log.js';
-import { dropPrivileges, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
+import { dropPrivileges, endProcess, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
 import type { ServeOptions } from './serve.js';
 
 /** Resolves when all workers serve, with what resolves when they have ended. @throws PoolerError when one cannot serve */
@@ -50,13 +50,9 @@ export async function servePrimary(
     pause: () => primary.control('pause'),
     resume: () => primary.control('resume'),
   });
-  const finished = primary.finished.then(async () => {
-    stopSignals();
-    await http?.close();
-    removePidFile(config.weir.pidfile);
-    log.info('weir has stopped');
-    flush();
-  });
+  const finished = primary.finished.then(() =>
+    endProcess({ stopSignals, http, pidfile: config.weir.pidfile, log, flush }),
+  );
   return { finished };
 }
 

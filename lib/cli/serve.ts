@@ -5,7 +5,7 @@ import { type HttpServer, ownSource, startHttp } from '../http/index.js';
 import { type Loaded, Pooler } from '../pooler/index.js';
 import { systemClock } from '../util/index.js';
 import { openLog } from './log.js';
-import { dropPrivileges, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
+import { dropPrivileges, endProcess, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
 
 export interface ServeOptions {
   readonly loaded: Loaded;
@@ -58,12 +58,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
     resume: async () => pooler.resume(undefined),
   });
   onInternalErrors(log, flush);
-  const finished = pooler.finished.then(async () => {
-    stopSignals();
-    await http?.close();
-    removePidFile(config.weir.pidfile);
-    log.info('weir has stopped');
-    flush();
-  });
+  const finished = pooler.finished.then(() =>
+    endProcess({ stopSignals, http, pidfile: config.weir.pidfile, log, flush }),
+  );
   return { pooler, finished };
 }
