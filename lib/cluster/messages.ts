@@ -34,7 +34,13 @@ export interface Beginning {
 }
 
 export type WorkerNotice =
-  | { readonly kind: 'want'; readonly pool: PoolName; readonly limits: PlaceLimits; readonly waiting: boolean }
+  | {
+      readonly kind: 'want';
+      readonly pool: PoolName;
+      readonly limits: PlaceLimits;
+      readonly waiting: boolean;
+      readonly starving: boolean;
+    }
   | { readonly kind: 'withdraw'; readonly pool: PoolName }
   | { readonly kind: 'gone'; readonly pool: PoolName }
   | { readonly kind: 'dismiss'; readonly database: string; readonly user: string }

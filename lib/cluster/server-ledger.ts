@@ -23,6 +23,8 @@ interface Holding {
   held: number;
   grantedMs: number;
   pressure: Pressure;
+  /** When it was last asked to give up the next one that is free. */
+  pressedMs: number;
 }
 
 /** All holdings that count to one pool_size. */
@@ -39,6 +41,8 @@ interface Wish {
   readonly shared: Shared;
   limits: PlaceLimits;
   waiting: boolean;
+  /** See `ServerPlaces.take`. */
+  starving: boolean;
 }
 
 /** Where there are fewer places than workers with clients, a worker keeps the one it got for so long. */
@@ -73,18 +77,19 @@ export class ServerLedger {
     return sum;
   }
 
-  want(worker: number, pool: PoolName, limits: PlaceLimits, waiting: boolean): void {
+  want(worker: number, pool: PoolName, limits: PlaceLimits, waiting: boolean, starving = false): void {
     const key = keyOf(worker, pool.id);
     let holding = this.#holdings.get(key);
     if (holding === undefined) {
-      holding = { worker, pool, held: 0, grantedMs: 0, pressure: 'none' };
+      holding = { worker, pool, held: 0, grantedMs: 0, pressure: 'none', pressedMs: 0 };
       this.#holdings.set(key, holding);
       this.#sharedOf(holding).holdings.add(holding);
     }
     const before = this.#wishes.get(holding);
-    const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, waiting };
+    const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, waiting, starving };
     wish.limits = limits;
     wish.waiting = waiting;
+    wish.starving = starving;
     if (this.#grant(wish)) return;
     this.#wishes.set(holding, wish);
     this.#press(wish, new Set());
@@ -159,27 +164,28 @@ export class ServerLedger {
     if (!wish.waiting) return;
     const full = this.#fullOf(wish.shared, wish.limits);
     if (full === undefined) return;
-    if (full === 'pool') {
-      this.#pressPool(wish, pressed);
-      return;
-    }
+    // Also under the other limits, a pool is as fair to its clients as with one process.
+    this.#pressPool(wish, pressed);
+    if (full === 'pool') return;
     for (const other of this.#shared.values()) {
       if (full === 'database' ? other.database !== wish.shared.database : other.user !== wish.shared.user) continue;
       for (const holding of other.holdings) if (holding !== wish.holding) this.#pressOn(holding, false, pressed);
     }
   }
 
-  #pressPool({ holding: { worker }, shared }: Wish, pressed: Set<Holding>): void {
+  #pressPool({ holding: { worker }, shared, starving }: Wish, pressed: Set<Holding>): void {
+    const now = this.#clock.now();
     let mine = 0;
     let most: Holding | undefined;
     for (const holding of shared.holdings) {
       if (holding.worker === worker) mine += holding.held;
-      else if (holding.held > (most?.held ?? 0)) most = holding;
+      // One that has not given up any is asked no less, but so is the next: all it has may be in long transactions.
+      else if (!tried(holding, now) && holding.held > (most?.held ?? 0)) most = holding;
     }
-    const now = this.#clock.now();
     for (const holding of shared.holdings) {
       if (holding.worker === worker) continue;
-      const unfair = holding.held > mine + 1 || (mine === 0 && now - holding.grantedMs >= keptMsMin);
+      const needier = mine === 0 || (starving && this.#wishes.get(holding)?.starving !== true);
+      const unfair = holding.held > mine + 1 || (needier && now - holding.grantedMs >= keptMsMin);
       this.#pressOn(holding, holding === most && unfair, pressed);
     }
   }
@@ -190,6 +196,7 @@ export class ServerLedger {
     const pressure = urgently ? 'when-free' : 'when-unneeded';
     if (pressures.indexOf(holding.pressure) >= pressures.indexOf(pressure)) return;
     holding.pressure = pressure;
+    if (urgently) holding.pressedMs = this.#clock.now();
     this.#events.wanted(holding.worker, holding.pool.id, urgently);
   }
 
@@ -218,6 +225,10 @@ export class ServerLedger {
     shared.holdings.delete(holding);
     if (shared.holdings.size === 0) this.#shared.delete(shared.key);
   }
+}
+
+function tried({ pressure, pressedMs }: Holding, now: number): boolean {
+  return pressure === 'when-free' && now - pressedMs >= keptMsMin;
 }
 
 function keyOf(worker: number, pool: number): string {

@@ -1,6 +1,7 @@
 // A worker's side: its pools' places and its clients' come from the primary, and what the console and HTTP ask of all goes through it.
 
 import process from 'node:process';
+import { isDeepStrictEqual } from 'node:util';
 import type { AdminConsole, Fleet } from '../admin/index.js';
 import type { OwnSource } from '../http/index.js';
 import {
@@ -166,10 +167,16 @@ function obey(command: Command, console: AdminConsole): Promise<string | undefin
       console.here.control(command.command, command.argument);
 }
 
+interface Asked {
+  readonly limits: PlaceLimits;
+  readonly waiting: boolean;
+  readonly starving: boolean;
+}
+
 interface Seeking {
   readonly name: PoolName;
   held: number;
-  asked: { readonly limits: PlaceLimits; readonly waiting: boolean } | undefined;
+  asked: Asked | undefined;
 }
 
 /** Places of servers, of which the primary has the account. */
@@ -190,7 +197,7 @@ class CommonPlaces implements ServerPlaces {
     return this.#byId.get(id);
   }
 
-  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean): PlaceAnswer {
+  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean, starving: boolean): PlaceAnswer {
     const seeking = this.#seekingOf(seeker);
     if (this.#granted === seeker) {
       this.#granted = undefined;
@@ -200,9 +207,10 @@ class CommonPlaces implements ServerPlaces {
     }
     const { asked, name } = seeking;
     // Asked again only for what the first time did not say.
-    if (asked === undefined || asked.limits.poolMax !== limits.poolMax || (waiting && !asked.waiting)) {
-      seeking.asked = { limits, waiting };
-      this.#link.notify({ kind: 'want', pool: name, limits, waiting });
+    const now: Asked = { limits, waiting: waiting || asked?.waiting === true, starving };
+    if (!isDeepStrictEqual(asked, now)) {
+      seeking.asked = now;
+      this.#link.notify({ kind: 'want', pool: name, ...now });
     }
     return 'asked';
   }

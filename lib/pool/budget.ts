@@ -36,8 +36,11 @@ export type PlaceAnswer =
 
 /** Grants places: of one process by itself, of several by the one they have in common. */
 export interface ServerPlaces {
-  /** @param waiting whether clients wait for it, so that it is worth another process's server */
-  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean): PlaceAnswer;
+  /**
+   * @param waiting whether clients wait for it, so that it is worth another process's server
+   * @param starving whether none of the servers this process has comes free for them
+   */
+  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean, starving: boolean): PlaceAnswer;
   give(seeker: PlaceSeeker): void;
   /** What was asked for is needed no more. */
   withdraw(seeker: PlaceSeeker): void;

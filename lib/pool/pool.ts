@@ -116,6 +116,8 @@ const restartRetryMs = 500;
 const connectsInFlightMax = 4;
 /** A reset that takes longer than this is not waited for with a new connection. */
 const resetMsUsual = 100;
+/** Clients of a pool that has served none of them for so long are not to wait until its own servers are free. */
+const starvingMs = 500;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
 
@@ -162,6 +164,8 @@ export class Pool implements ServerOwner, PlaceSeeker {
   /** Applications that ask for what nextval answered. */
   readonly sequenceReaders = new Set<string>();
   assignments = 0;
+  /** When a client last got a server. */
+  #servedMs = Number.NEGATIVE_INFINITY;
   readonly waitTime = new TimeHistogram();
   /** Servers made and servers closed, since the pool exists. */
   connects = 0;
@@ -416,7 +420,8 @@ export class Pool implements ServerOwner, PlaceSeeker {
   }
 
   #sendOn(lane: Lane, shape: ReadShape, waitedMs: number): ServerConnection {
-    lane.add(shape, this.#context.clock.now());
+    this.#servedMs = this.#context.clock.now();
+    lane.add(shape, this.#servedMs);
     this.assignments++;
     this.waitTime.observe(waitedMs);
     this.traffic.lanes.reads++;
@@ -596,6 +601,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
       this.assignments++;
       this.waitTime.observe(waitedMs);
     }
+    this.#servedMs = this.#context.clock.now();
     server.lend(client);
   }
 
@@ -670,7 +676,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
         return;
     }
     channel.usedSinceReset = false;
-    if (this.#givesUp()) {
+    if (this.#givesUp(server)) {
       server.close();
       return;
     }
@@ -777,7 +783,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
         userMax: this.settings.max_user_connections,
       };
       const needed = this.#waiters.length + this.#welcomeWaiters.size + wanted > 0;
-      const answer = this.#context.places.take(this, limits, needed);
+      const answer = this.#context.places.take(this, limits, needed, this.#starving());
       if (answer === 'asked') return;
       if (answer !== 'taken') {
         if (!this.#context.events.makeRoom(this, answer)) return;
@@ -793,6 +799,11 @@ export class Pool implements ServerOwner, PlaceSeeker {
         },
       );
     }
+  }
+
+  #starving(): boolean {
+    const waitedMs = Math.min(this.maxWaitMs(), this.#context.clock.now() - this.#servedMs);
+    return this.#waiters.length > 0 && waitedMs >= starvingMs;
   }
 
   /** Servers that are being reset and will be free in a moment; a check or a drain may take longer than a new connection. */
@@ -945,6 +956,8 @@ export class Pool implements ServerOwner, PlaceSeeker {
     const lane = this.#lanes.of(server);
     if (lane !== undefined) this.#lanes.remove(lane);
     this.#context.places.give(this);
+    // Whoever waits elsewhere has its place.
+    this.#wantedElsewhere = 'no';
     this.#destroy(server);
     this.disconnects++;
     this.#context.events.serverClosed(this, server, error);
@@ -995,8 +1008,10 @@ export class Pool implements ServerOwner, PlaceSeeker {
   }
 
   /** Whether a server that is free now is for another process. */
-  #givesUp(): boolean {
+  #givesUp(server: ServerConnection): boolean {
     if (this.#wantedElsewhere === 'no') return false;
+    // One that was long in coming serves once: else it could go to and fro, and nobody be served anywhere.
+    if (!server.lent && this.#waiters.length > 0) return false;
     const needed = this.#waiters.length > 0 || this.#servers.size <= this.#sizeMin;
     if (needed && this.#wantedElsewhere === 'when-unneeded') return false;
     this.#wantedElsewhere = 'no';

@@ -25,9 +25,13 @@ interface Cluster extends WeirCluster {
   console(command: string): Promise<Record<string, string | null>[]>;
 }
 
-async function start(t: Test, settings: Readonly<Record<string, unknown>> = {}): Promise<Cluster> {
+async function start(
+  t: Test,
+  settings: Readonly<Record<string, unknown>> = {},
+  at: { readonly host: string; readonly port: number } = server,
+): Promise<Cluster> {
   const defaults = { pool_mode: 'transaction', admin_users: ['app'], auth_failure_delay: 0, server_login_retry: 0.2 };
-  const weir = await startWeirCluster(t, { server, settings: { ...defaults, ...settings }, users });
+  const weir = await startWeirCluster(t, { server: at, settings: { ...defaults, ...settings }, users });
   const connect = async (options: pg.ClientConfig = {}): Promise<pg.Client> => {
     const client = new pg.Client({
       host: '127.0.0.1',
@@ -130,6 +134,63 @@ t.test('servers go to the worker whose clients wait, also where all are in use',
   for (let i = 0; i < 3; i++) {
     for (const client of two) t.match((await client.query(`select ${i} as i`)).rows, [{ i }]);
   }
+});
+
+t.test('clients of a worker whose servers are all in long transactions get one of another worker', async (t) => {
+  const weir = await start(t, { default_pool_size: 2, query_wait_timeout: 4, defer_begin: false });
+  const clients = await Promise.all(
+    Array.from({ length: 12 }, (_, i) => weir.connect({ application_name: `client ${i}` })),
+  );
+  const byWorker: pg.Client[][] = [[], []];
+  for (const { id, application_name } of await weir.console('show clients')) {
+    const client = clients[Number(/^client (\d+)$/.exec(application_name ?? '')?.[1])];
+    if (client !== undefined) byWorker[(Number(id) - 1) % 2]?.push(client);
+  }
+  const [[holder, ...waiting] = [], busy = []] = byWorker;
+  t.ok(waiting.length > 0 && busy.length > 2, 'both workers have clients');
+  await holder?.query('begin; select 1');
+  let going = true;
+  const load = busy.map(async (client) => {
+    while (going) await client.query('begin; select pg_sleep(0.02); commit').catch(() => {});
+  });
+  for (const client of waiting.slice(0, 2)) {
+    for (let i = 0; i < 2; i++) await t.resolves(client.query('begin; select 1; commit'));
+  }
+  going = false;
+  await Promise.all(load);
+});
+
+t.test('a limit that is raised is in force for those who wait already', async (t) => {
+  const weir = await start(t, { max_db_connections: 1, query_wait_timeout: 5, defer_begin: false });
+  const [first, second] = [await weir.connect(), await weir.connect()];
+  await first.query('begin; select 1');
+  const waiting = second.query('begin; select 2; commit');
+  waiting.catch(() => {});
+  t.equal(await Promise.race([waiting, sleep(500, 'waits')]), 'waits');
+  await weir.console('set max_db_connections = 2');
+  await waiting;
+});
+
+t.test('where connecting takes long and there are fewer servers than workers, all are served', async (t) => {
+  // Answers of the server arrive late.
+  const proxy = net.createServer((socket) => {
+    const upstream = net.connect(server.port, server.host);
+    socket.on('data', (data) => upstream.write(data));
+    upstream.on('data', (data) => setTimeout(() => socket.write(data), 60));
+    for (const [end, other] of [
+      [socket, upstream],
+      [upstream, socket],
+    ] as const) {
+      end.on('error', () => {});
+      end.on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => proxy.close());
+  const far = { host: '127.0.0.1', port: (proxy.address() as net.AddressInfo).port };
+  const weir = await start(t, { default_pool_size: 1, query_wait_timeout: 10 }, far);
+  const clients = await Promise.all(Array.from({ length: 6 }, () => weir.connect()));
+  await Promise.all(clients.map((client) => client.query('begin; select 1; commit')));
 });
 
 t.test('limits on clients are exact, and places come back', async (t) => {

@@ -202,3 +202,55 @@ t.test('whatever happens, no limit is passed and no place is idle while one wait
   }
   t.ok(granted > 1_000, `${granted} places went from hand to hand`);
 });
+
+t.test('under a limit over several pools, a pool is as fair as under its own', async (t) => {
+  const { ledger: all, take, clock } = ledger();
+  const tight = { poolMax: 20, databaseMax: 2, userMax: 0 };
+  for (let i = 0; i < 3; i++) all.want(0, pool(1), tight, true);
+  take();
+  clock.advance(100);
+  all.want(1, pool(7), tight, true);
+  t.same(take(), ['wanted now 0.1']);
+  all.gone(0, pool(1));
+  t.same(take(), ['granted 0.1'], 'who came first');
+  all.want(0, pool(1), tight, true);
+  clock.advance(100);
+  all.tick();
+  all.gone(0, pool(1));
+  t.ok(take().includes('granted 1.7'));
+});
+
+t.test('where the one with most does not give up any, the next is asked too', async (t) => {
+  const { ledger: all, take, clock } = ledger();
+  const two = { ...limits, poolMax: 2 };
+  all.want(0, pool(1), two, true);
+  all.want(1, pool(1), two, true);
+  clock.advance(100);
+  all.want(2, pool(1), two, true);
+  t.same(take(), ['granted 0.1', 'granted 1.1', 'wanted now 0.1', 'wanted 1.1']);
+  clock.advance(99);
+  all.tick();
+  t.same(take(), []);
+  clock.advance(1);
+  all.tick();
+  t.same(take(), ['wanted now 1.1']);
+});
+
+t.test('who has its share and cannot use it is helped by those who can', async (t) => {
+  const { ledger: all, take, clock } = ledger();
+  const two = { ...limits, poolMax: 2 };
+  all.want(0, pool(1), two, true);
+  all.want(1, pool(1), two, true);
+  clock.advance(500);
+  all.want(0, pool(1), two, true);
+  t.same(take(), ['granted 0.1', 'granted 1.1', 'wanted 1.1']);
+  all.want(0, pool(1), two, true, true);
+  t.same(take(), ['wanted now 1.1']);
+  all.withdraw(0, pool(1));
+  all.tick();
+  t.same(take(), ['kept 1.1']);
+  all.want(1, pool(1), two, true, true);
+  take();
+  all.want(0, pool(1), two, true, true);
+  t.notOk(take().includes('wanted now 1.1'), 'not by those who cannot either');
+});

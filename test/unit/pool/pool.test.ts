@@ -670,6 +670,22 @@ t.test('a server that dies right after each login is not dialled in a tight loop
 
 // Control
 
+t.test(
+  'a server another process wants serves a client that waits for it once, also where it was long in coming',
+  async (t) => {
+    const { server, rig } = await start(t);
+    const pool = rig.pool(server, { pool_size: 1 });
+    const [a, b] = [rig.client(pool, 'a'), rig.client(pool, 'b')];
+    a.say(query('select a'));
+    b.say(query('select b'));
+    pool.onPlaceWanted(true);
+    await until('a is served', answered(a));
+    await until('the first is closed', () => pool.disconnects === 1);
+    await until('b is served', answered(b));
+    t.same([server.attempts, pool.servers.size], [2, 1], 'given up once, not again');
+  },
+);
+
 t.test('reconnect replaces idle servers at once and others when they are done', async (t) => {
   const { server, rig } = await start(t);
   const pool = rig.pool(server);
