@@ -42,6 +42,8 @@ export class Link<N, Q extends { readonly kind: keyof Answers }> {
     channel.onMessage((message) => {
       // The runtime sends messages of its own over the same channel.
       if (!Array.isArray(message)) return;
+      // What a process that has ended still said is about places that were taken back from it.
+      if (this.#closed) return;
       for (const envelope of message as Envelope[]) this.#take(envelope, onNotice, onQuestion);
     });
   }
