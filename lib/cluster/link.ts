@@ -26,6 +26,7 @@ type Envelope =
 interface Asked {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: PoolerError) => void;
+  readonly timer: NodeJS.Timeout | undefined;
 }
 
 /** @template N notices this end sends @template Q its questions */
@@ -52,12 +53,13 @@ export class Link<N, Q extends { readonly kind: keyof Answers }> {
     this.#put({ kind: 'notice', body: notice });
   }
 
-  /** @throws PoolerError the other end's, or that there is no other end any more */
-  ask<K extends Q['kind']>(question: Q & { readonly kind: K }): Promise<Answers[K]> {
+  /** @throws PoolerError the other end's, that there is no other end any more, or that it has not answered in time */
+  ask<K extends Q['kind']>(question: Q & { readonly kind: K }, msMax?: number): Promise<Answers[K]> {
     if (this.#closed) return Promise.reject(gone());
     const id = ++this.#lastId;
+    const timer = msMax === undefined ? undefined : setTimeout(() => this.#settle(id)?.reject(silent()), msMax);
     return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+      this.#asked.set(id, { resolve: resolve as (answer: unknown) => void, reject, timer });
       this.#put({ kind: 'question', id, body: question });
     });
   }
@@ -65,7 +67,10 @@ export class Link<N, Q extends { readonly kind: keyof Answers }> {
   /** The other end is gone. */
   close(): void {
     this.#closed = true;
-    for (const { reject } of this.#asked.values()) reject(gone());
+    for (const { reject, timer } of this.#asked.values()) {
+      clearTimeout(timer);
+      reject(gone());
+    }
     this.#asked.clear();
   }
 
@@ -108,6 +113,7 @@ export class Link<N, Q extends { readonly kind: keyof Answers }> {
   #settle(id: number): Asked | undefined {
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
+    clearTimeout(asked?.timer);
     return asked;
   }
 }
@@ -127,6 +133,10 @@ export function receivedError({ message, sqlstate, detail, hint }: SentError): P
     ...(detail === undefined ? {} : { detail }),
     ...(hint === undefined ? {} : { hint }),
   });
+}
+
+function silent(): PoolerError {
+  return new PoolerError('a process of the pooler does not answer', { sqlstate: '57P03', hint: 'Look at its log.' });
 }
 
 function gone(): PoolerError {

@@ -29,8 +29,14 @@ export interface Beginning {
   readonly secretKey: string;
   /** The TCP port all listen on. */
   readonly port: number;
-  /** Commands that were given and are in force. */
-  readonly standing: readonly Command[];
+  /** How often the configuration has been reloaded. */
+  readonly reloads: number;
+}
+
+/** What is in force when a worker begins to obey commands. */
+export interface InForce {
+  readonly commands: readonly Command[];
+  readonly reloads: number;
 }
 
 export type WorkerNotice =
@@ -75,7 +81,7 @@ interface RowsQuestion {
 }
 
 export type WorkerQuestion =
-  | { readonly kind: 'begin' }
+  | { readonly kind: 'begin' | 'in-force' }
   | { readonly kind: 'admit'; readonly database: string; readonly user: string; readonly limits: ClientLimits }
   | CancelQuestion
   | RowsQuestion
@@ -90,6 +96,7 @@ export type PrimaryQuestion =
 /** By the kind of the question. What is undefined would not be sent. */
 export interface Answers {
   readonly begin: Beginning;
+  readonly 'in-force': InForce;
   readonly admit: null;
   readonly cancel: null;
   readonly rows: readonly AnyRow[];

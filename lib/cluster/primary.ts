@@ -20,6 +20,7 @@ import type {
   Answers,
   Beginning,
   Command,
+  InForce,
   PrimaryNotice,
   PrimaryQuestion,
   WorkerNotice,
@@ -40,6 +41,8 @@ interface Member {
   readonly worker: Worker;
   readonly link: Link<PrimaryNotice, PrimaryQuestion>;
   readonly startedMs: number;
+  /** It knows what is in force, and is told what else is. */
+  informed: boolean;
   listening: readonly string[] | undefined;
 }
 
@@ -47,6 +50,10 @@ interface Member {
 const shortLifeMs = 5_000;
 const pauseMsFirst = 100;
 const pauseMsMax = 10_000;
+/** What takes no time is waited for so long: a worker that hangs must not hold up who asks about all of them. */
+const answerMsMax = 5_000;
+/** How long a worker that is told to end at once may take. */
+const endMsMax = 5_000;
 /** How often those who wait for a server are looked at again. */
 const ledgerTickMs = 50;
 
@@ -62,6 +69,7 @@ export class Primary implements HttpSource {
   readonly #shortLives = new Map<number, number>();
   #ticking: NodeJS.Timeout | undefined;
   #restarts = 0;
+  #reloads = 0;
   #shutdown: ShutdownMode | undefined;
   #started: { resolve: (places: readonly string[]) => void; reject: (error: PoolerError) => void } | undefined;
   #finished: (() => void) | undefined;
@@ -100,6 +108,11 @@ export class Primary implements HttpSource {
     this.log.info({ mode, clients: this.#clients.all }, 'shutting down');
     this.#tell({ kind: 'shutdown', mode });
     if (this.#members.size === 0) this.#end();
+    else if (mode === 'immediate') setTimeout(() => this.#killAll(), endMsMax);
+  }
+
+  #killAll(): void {
+    for (const { worker } of this.#members.values()) worker.kill('SIGKILL');
   }
 
   reopenLog(): void {
@@ -112,27 +125,49 @@ export class Primary implements HttpSource {
   async control(command: string, argument?: string): Promise<string | undefined> {
     if (command === 'shutdown') return this.#controlShutdown(argument);
     const question = { kind: 'control', command, argument } as const;
-    let answers: readonly (string | null)[];
-    if (command === 'reload') {
-      // What is wrong with the configuration, the first finds out for all.
-      const [first, ...others] = this.#serving();
-      const answer = first === undefined ? null : await first.link.ask(question);
-      answers = [answer, ...(await this.#askAll(question, others))];
-    } else if (command === 'kill_client') {
-      answers = [await anyOf(this.#serving().map(({ link }) => link.ask(question)))];
-    } else {
-      answers = await this.#askAll(question);
+    const answer = await this.#inForce(question, () => this.#obeyed(question));
+    return answer ?? undefined;
+  }
+
+  async #obeyed(question: Command & { readonly kind: 'control' }): Promise<string | null | undefined> {
+    const members = this.#informed();
+    switch (question.command) {
+      case 'reload': {
+        // What is wrong with the configuration, the first finds out for all.
+        const [first, ...others] = members;
+        const answer = await first?.link.ask(question);
+        this.#reloads++;
+        await this.#askAll(question, others);
+        return answer;
+      }
+      // Done also where some have done it before, such as one that begins.
+      case 'pause':
+      case 'resume':
+      case 'kill_client':
+        return anyOf(members.map(({ link }) => link.ask(question)));
+      default:
+        return (await this.#askAll(question, members))[0];
     }
-    this.#standing.note({ kind: 'control', command, argument });
-    return answers[0] ?? undefined;
   }
 
   /** @returns the command tag @throws PoolerError */
   async set(key: string, value: string): Promise<string> {
     const command = { kind: 'set', key, value } as const;
-    const [tag = 'SET'] = await this.#askAll(command);
-    this.#standing.note(command);
+    const [tag = 'SET'] = await this.#inForce(command, () => this.#askAll(command, this.#informed()));
     return tag;
+  }
+
+  /** A worker that begins meanwhile has to know of it too. */
+  async #inForce<T>(command: Command, act: () => Promise<T>): Promise<T> {
+    const undo = this.#standing.begin(command);
+    try {
+      const done = await act();
+      this.#standing.end(command);
+      return done;
+    } catch (error) {
+      undo();
+      throw error;
+    }
   }
 
   /** @throws PoolerError */
@@ -194,6 +229,10 @@ export class Primary implements HttpSource {
     return serving;
   }
 
+  #informed(): Member[] {
+    return [...this.#members.values()].filter(({ informed }) => informed);
+  }
+
   #tell(notice: PrimaryNotice, but?: number): void {
     for (const [index, { link }] of this.#members) if (index !== but) link.notify(notice);
   }
@@ -203,7 +242,10 @@ export class Primary implements HttpSource {
     question: PrimaryQuestion & { readonly kind: K },
     members: readonly Member[] = this.#serving(),
   ): Promise<Answers[K][]> {
-    const settled = await Promise.allSettled(members.map(({ link }) => link.ask<K>(question)));
+    const lasting = question.kind === 'control' || question.kind === 'set';
+    const settled = await Promise.allSettled(
+      members.map(({ link }) => link.ask<K>(question, lasting ? undefined : answerMsMax)),
+    );
     const answers: Answers[K][] = [];
     for (const [i, one] of settled.entries()) {
       if (one.status === 'fulfilled') answers.push(one.value);
@@ -222,9 +264,15 @@ export class Primary implements HttpSource {
         onMessage: (listener) => worker.on('message', listener),
       },
       (notice) => this.#onNotice(index, member, notice as WorkerNotice),
-      (question) => this.#answer(index, question as WorkerQuestion),
+      (question) => this.#answer(index, member, question as WorkerQuestion),
     );
-    const member: Member = { worker, link, startedMs: this.#options.clock.now(), listening: undefined };
+    const member: Member = {
+      worker,
+      link,
+      startedMs: this.#options.clock.now(),
+      informed: false,
+      listening: undefined,
+    };
     this.#members.set(index, member);
     // Without this an error of the channel, such as a worker that ends while it is written to, would end the primary.
     worker.on('error', (error) => this.log.warn({ err: error, worker: index }, 'a worker could not be reached'));
@@ -261,7 +309,7 @@ export class Primary implements HttpSource {
     this.#started?.reject(error);
     this.#started = undefined;
     this.#shutdown = 'immediate';
-    for (const { worker } of this.#members.values()) worker.kill('SIGKILL');
+    this.#killAll();
   }
 
   #end(): void {
@@ -315,7 +363,7 @@ export class Primary implements HttpSource {
     }, ledgerTickMs);
   }
 
-  async #answer(index: number, question: WorkerQuestion): Promise<unknown> {
+  async #answer(index: number, member: Member, question: WorkerQuestion): Promise<unknown> {
     switch (question.kind) {
       case 'begin':
         return {
@@ -323,16 +371,19 @@ export class Primary implements HttpSource {
           count: this.#options.count,
           secretKey: this.#secretKey,
           port: this.#options.port,
-          standing: this.#standing.commands,
+          reloads: this.#reloads,
         } satisfies Beginning;
+      case 'in-force':
+        member.informed = true;
+        return { commands: this.#standing.commands, reloads: this.#reloads } satisfies InForce;
       case 'admit': {
         const refusal = this.#clients.admit(index, question.database, question.user, question.limits);
         if (refusal !== undefined) throw refusal;
         return null;
       }
       case 'cancel': {
-        const member = this.#members.get(processOfCancelPid(question.pid));
-        if (member?.listening !== undefined) await member.link.ask(question);
+        const other = this.#members.get(processOfCancelPid(question.pid));
+        if (other?.listening !== undefined) await other.link.ask(question, answerMsMax);
         return null;
       }
       case 'rows':
@@ -348,11 +399,12 @@ export class Primary implements HttpSource {
 }
 
 /** The first that works, else the first error. */
-async function anyOf<T>(promises: readonly Promise<T>[]): Promise<T> {
+async function anyOf<T>(promises: readonly Promise<T>[]): Promise<T | undefined> {
+  if (promises.length === 0) return undefined;
   const settled = await Promise.allSettled(promises);
   for (const one of settled) if (one.status === 'fulfilled') return one.value;
   const [first] = settled;
-  assert(first?.status === 'rejected', 'there is a worker, the one that asks');
+  assert(first?.status === 'rejected', 'what has not worked has an error');
   throw first.reason;
 }
 
@@ -364,32 +416,44 @@ class Standing {
     return [...this.#commands.values()];
   }
 
-  note(command: Command): void {
-    if (command.kind === 'set') {
-      this.#commands.set(`set ${command.key}`, command);
-      return;
-    }
+  /** What is in force from when it is given on. @returns what takes it back */
+  begin(command: Command): () => void {
+    const key = keyOf(command);
+    if (key === undefined) return () => {};
+    const before = this.#commands.get(key);
+    // There is nothing left to cut by a KILL, but what comes waits.
+    const kept = command.kind === 'control' && command.command === 'kill' ? { ...command, command: 'pause' } : command;
+    this.#commands.set(key, kept);
+    return () => {
+      if (this.#commands.get(key) !== kept) return;
+      if (before === undefined) this.#commands.delete(key);
+      else this.#commands.set(key, before);
+    };
+  }
+
+  /** The command has been obeyed: what it ends is in force no more. */
+  end(command: Command): void {
+    if (command.kind === 'set') return;
     const { argument = '' } = command;
-    switch (command.command) {
-      case 'pause':
-      case 'kill':
-        // There is nothing left to cut, but what comes waits.
-        this.#commands.set(`pause ${argument}`, { ...command, command: 'pause' });
-        break;
-      case 'resume':
-        this.#commands.delete(`pause ${argument}`);
-        break;
-      case 'disable':
-        this.#commands.set(`disable ${argument}`, command);
-        break;
-      case 'enable':
-        this.#commands.delete(`disable ${argument}`);
-        break;
-      case 'reload':
-        for (const key of [...this.#commands.keys()]) if (key.startsWith('set ')) this.#commands.delete(key);
-        break;
-      default:
-        break;
+    if (command.command === 'resume') this.#commands.delete(`pause ${argument}`);
+    else if (command.command === 'enable') this.#commands.delete(`disable ${argument}`);
+    else if (command.command === 'reload') {
+      for (const key of [...this.#commands.keys()]) if (key.startsWith('set ')) this.#commands.delete(key);
     }
+  }
+}
+
+/** Of a command that stays in force. */
+function keyOf(command: Command): string | undefined {
+  if (command.kind === 'set') return `set ${command.key}`;
+  const { argument = '' } = command;
+  switch (command.command) {
+    case 'pause':
+    case 'kill':
+      return `pause ${argument}`;
+    case 'disable':
+      return `disable ${argument}`;
+    default:
+      return undefined;
   }
 }

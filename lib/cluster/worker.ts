@@ -17,6 +17,7 @@ import { Link, sentError } from './link.js';
 import type {
   Beginning,
   Command,
+  InForce,
   PoolName,
   PrimaryNotice,
   PrimaryQuestion,
@@ -48,6 +49,8 @@ type PrimaryLink = Link<WorkerNotice, WorkerQuestion>;
 /** Of a process that the primary has started. @param onOrphaned the primary is gone */
 export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
   let parts: WorkerParts | undefined;
+  /** Commands come behind those that were given before. */
+  let informed: Promise<void> = Promise.resolve();
   const link: PrimaryLink = new Link(
     {
       send: (message) => {
@@ -56,7 +59,10 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
       onMessage: (listener) => process.on('message', listener),
     },
     (notice) => takeNotice(notice as PrimaryNotice, places, parts),
-    (question) => answer(question as PrimaryQuestion, parts),
+    async (question) => {
+      await informed;
+      return answer(question as PrimaryQuestion, parts);
+    },
   );
   const places = new CommonPlaces(link);
   process.once('disconnect', () => {
@@ -74,7 +80,8 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
     },
     begin: async (made) => {
       parts = made;
-      for (const command of beginning.standing) await obey(command, made.console);
+      informed = link.ask({ kind: 'in-force' }).then((inForce) => obeyAll(inForce, beginning, made));
+      await informed;
     },
     ready: (listening) => link.notify({ kind: 'ready', listening }),
     failed: (error) => {
@@ -83,6 +90,23 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
       return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     },
   };
+}
+
+/** One that cannot be obeyed, such as about a database that is configured no more, keeps nobody from serving. */
+async function obeyAll(
+  { commands, reloads }: InForce,
+  beginning: Beginning,
+  { console, pooler }: WorkerParts,
+): Promise<void> {
+  const reload: Command = { kind: 'control', command: 'reload', argument: undefined };
+  // The configuration was read before the reload.
+  for (const command of reloads === beginning.reloads ? commands : [reload, ...commands]) {
+    try {
+      await obey(command, console);
+    } catch (error) {
+      pooler.log.warn({ err: error }, 'a command that is in force could not be obeyed by a new worker');
+    }
+  }
 }
 
 function siblingsOf({ index, count, secretKey }: Beginning, link: PrimaryLink, places: ServerPlaces): Siblings {

@@ -190,7 +190,7 @@ t.test('where connecting takes long and there are fewer servers than workers, al
   const far = { host: '127.0.0.1', port: (proxy.address() as net.AddressInfo).port };
   const weir = await start(t, { default_pool_size: 1, query_wait_timeout: 10 }, far);
   const clients = await Promise.all(Array.from({ length: 6 }, () => weir.connect()));
-  await Promise.all(clients.map((client) => client.query('begin; select 1; commit')));
+  await t.resolves(Promise.all(clients.map((client) => client.query('begin; select 1; commit'))));
 });
 
 t.test('limits on clients are exact, and places come back', async (t) => {
@@ -326,6 +326,58 @@ t.test('the console speaks for all workers', async (t) => {
     );
   }
   await t.rejects(weir.console('select nonsense'), { code: '08P01' });
+});
+
+t.test('a new worker knows what is in force, and serves also where that cannot be obeyed any more', async (t) => {
+  const weir = await start(t);
+  const base = readFileSync(weir.configFile, 'utf8');
+  writeFileSync(weir.configFile, `${base}\n[databases.old]\nhost = "${server.host}"\nport = ${server.port}\n`);
+  await weir.console('reload');
+  await weir.console('disable old');
+  // Without the database of all names, `old` is unknown.
+  const without = `${base.replace('[databases."*"]', '[databases.postgres]')}`;
+  writeFileSync(weir.configFile, without);
+  await weir.console('reload');
+  const replaced = async (): Promise<void> => {
+    const before = weir.workers();
+    process.kill(before[0] as number, 'SIGKILL');
+    await eventually(
+      async () => !weir.workers().includes(before[0] as number) && (await weir.metric('weir_workers')) === 2,
+      {
+        withinMs: 15_000,
+      },
+    );
+  };
+  await replaced();
+  // PAUSE waits for a transaction while a worker is replaced.
+  const holders = await Promise.all(Array.from({ length: 6 }, () => weir.connect()));
+  for (const client of holders) await client.query('begin; select 1');
+  // By the signal: a console may be the killed worker's.
+  weir.process.signal('SIGUSR1');
+  await eventually(async () =>
+    (await weir.console('show state')).some(({ key, value }) => key === 'paused' && value === 'yes'),
+  );
+  await replaced();
+  await Promise.all(holders.map((client) => client.end().catch(() => {})));
+  const late = await weir.connect({ connectionTimeoutMillis: 2_000 }).catch(() => undefined);
+  t.equal(late, undefined, 'nobody gets a server');
+  await weir.console('resume');
+  for (let i = 0; i < 6; i++) t.match((await (await weir.connect()).query('select 1 as one')).rows, [{ one: 1 }]);
+});
+
+t.test('a worker that hangs does not hang who asks about all, nor the end', async (t) => {
+  const weir = await start(t);
+  const hung = weir.workers()[0] as number;
+  process.kill(hung, 'SIGSTOP');
+  t.teardown(() => {
+    if (isRunning(hung)) process.kill(hung, 'SIGKILL');
+  });
+  t.not((await fetch(`http://127.0.0.1:${weir.httpPort}/readyz`)).status, 200);
+  weir.process.signal('SIGTERM');
+  await eventually(() => linesOf(weir.process.stdout).some(({ msg }) => msg === 'shutting down'));
+  weir.process.signal('SIGTERM');
+  t.match(await weir.process.ended, { status: 0 });
+  t.notOk(isRunning(hung));
 });
 
 t.test('metrics and readiness are of all workers', async (t) => {
