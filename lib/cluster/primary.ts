@@ -7,6 +7,7 @@ import { type AnyRow, showCommands, shutdownModeOf } from '../admin/index.js';
 import {
   type HttpSource,
   type MetricReadings,
+  mergedCounts,
   mergedHazards,
   mergedReadiness,
   mergedText,
@@ -38,11 +39,14 @@ export interface PrimaryOptions {
 }
 
 interface Member {
+  readonly index: number;
   readonly worker: Worker;
   readonly link: Link<PrimaryNotice, PrimaryQuestion>;
   readonly startedMs: number;
   /** It knows what is in force, and is told what else is. */
   informed: boolean;
+  /** Its metrics when they were last asked for. */
+  readings: readonly MetricReadings[];
   listening: readonly string[] | undefined;
 }
 
@@ -70,6 +74,9 @@ export class Primary implements HttpSource {
   #ticking: NodeJS.Timeout | undefined;
   #restarts = 0;
   #reloads = 0;
+  /** What workers had counted that have ended. */
+  #departed: readonly MetricReadings[] = [];
+  #departing: Promise<void> = Promise.resolve();
   #shutdown: ShutdownMode | undefined;
   #started: { resolve: (places: readonly string[]) => void; reject: (error: PoolerError) => void } | undefined;
   #finished: (() => void) | undefined;
@@ -192,8 +199,9 @@ export class Primary implements HttpSource {
   // HTTP
 
   async metrics(format: Parameters<HttpSource['metrics']>[0]): ReturnType<HttpSource['metrics']> {
-    const parts = await this.#askAll({ kind: 'metrics' });
-    return mergedText([...parts, this.#ownReadings()], format);
+    const members = this.#serving();
+    const parts = await Promise.all(members.map((member) => this.#readingsOf(member)));
+    return mergedText([...parts, this.#departed, this.#ownReadings()], format);
   }
 
   async readiness(): ReturnType<HttpSource['readiness']> {
@@ -210,6 +218,24 @@ export class Primary implements HttpSource {
     return mergedHazards([first, ...others]);
   }
 
+  async #readingsOf(member: Member): Promise<readonly MetricReadings[]> {
+    try {
+      member.readings = await member.link.ask({ kind: 'metrics' }, answerMsMax);
+      return member.readings;
+    } catch {
+      // It hangs, or has ended meanwhile: then these are among the departed.
+      return this.#members.get(member.index) === member ? member.readings : [];
+    }
+  }
+
+  /** A counter that fell would look like one that began anew: what a worker had counted when it was last asked goes on counting. */
+  #depart({ readings }: Member): void {
+    if (readings.length === 0) return;
+    this.#departing = this.#departing.then(async () => {
+      this.#departed = await mergedCounts([this.#departed, readings]);
+    });
+  }
+
   #ownReadings(): MetricReadings[] {
     const workers = this.#serving().map(({ index }) => ({
       index,
@@ -221,12 +247,10 @@ export class Primary implements HttpSource {
 
   // Workers
 
-  #serving(): (Member & { readonly index: number })[] {
-    const serving = [];
-    for (const [index, member] of [...this.#members].sort(([a], [b]) => a - b)) {
-      if (member.listening !== undefined) serving.push({ ...member, index });
-    }
-    return serving;
+  #serving(): Member[] {
+    return [...this.#members.values()]
+      .filter(({ listening }) => listening !== undefined)
+      .sort((a, b) => a.index - b.index);
   }
 
   #informed(): Member[] {
@@ -267,10 +291,12 @@ export class Primary implements HttpSource {
       (question) => this.#answer(index, member, question as WorkerQuestion),
     );
     const member: Member = {
+      index,
       worker,
       link,
       startedMs: this.#options.clock.now(),
       informed: false,
+      readings: [],
       listening: undefined,
     };
     this.#members.set(index, member);
@@ -282,6 +308,7 @@ export class Primary implements HttpSource {
   #onExit(index: number, member: Member, code: number | null, signal: string | null): void {
     member.link.close();
     if (this.#members.get(index) === member) this.#members.delete(index);
+    this.#depart(member);
     this.#clients.lost(index);
     this.#servers.lost(index);
     if (this.#started !== undefined) {

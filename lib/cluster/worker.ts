@@ -1,7 +1,6 @@
 // A worker's side: its pools' places and its clients' come from the primary, and what the console and HTTP ask of all goes through it.
 
 import process from 'node:process';
-import { isDeepStrictEqual } from 'node:util';
 import type { AdminConsole, Fleet } from '../admin/index.js';
 import type { OwnSource } from '../http/index.js';
 import {
@@ -203,6 +202,10 @@ interface Seeking {
   asked: Asked | undefined;
 }
 
+function same(a: PlaceLimits, b: PlaceLimits): boolean {
+  return a.poolMax === b.poolMax && a.databaseMax === b.databaseMax && a.userMax === b.userMax;
+}
+
 /** Places of servers, of which the primary has the account. */
 class CommonPlaces implements ServerPlaces {
   readonly #link: PrimaryLink;
@@ -231,10 +234,14 @@ class CommonPlaces implements ServerPlaces {
     }
     const { asked, name } = seeking;
     // Asked again only for what the first time did not say.
-    const now: Asked = { limits, waiting: waiting || asked?.waiting === true, starving };
-    if (!isDeepStrictEqual(asked, now)) {
-      seeking.asked = now;
-      this.#link.notify({ kind: 'want', pool: name, ...now });
+    if (
+      asked === undefined ||
+      asked.starving !== starving ||
+      (waiting && !asked.waiting) ||
+      !same(asked.limits, limits)
+    ) {
+      seeking.asked = { limits, waiting: waiting || asked?.waiting === true, starving };
+      this.#link.notify({ kind: 'want', pool: name, ...seeking.asked });
     }
     return 'asked';
   }

@@ -2,7 +2,7 @@
 // changes anything, never shows a secret, a statement's literals or a stack trace, and counts nothing itself.
 
 export { type HazardReport, type HazardRow, hazardReport, mergedHazards, readHazardReport } from './hazard-report.js';
-export { type MetricFormat, type MetricReadings, type MetricText, mergedText } from './metrics.js';
+export { type MetricFormat, type MetricReadings, type MetricText, mergedCounts, mergedText } from './metrics.js';
 export { type OwnSource, ownSource } from './own-source.js';
 export { labelledPoolsMax } from './pool-groups.js';
 export { mergedReadiness, type Readiness } from './readiness.js';

@@ -63,6 +63,14 @@ export function mergedText(parts: readonly (readonly MetricReadings[])[], format
   return textOf(registry);
 }
 
+/** What several processes have counted in all, without what they had at the moment. */
+export async function mergedCounts(parts: readonly (readonly MetricReadings[])[]): Promise<MetricReadings[]> {
+  const readings = (await AggregatorRegistry.aggregate(
+    parts as object[],
+  ).getMetricsAsJSON()) as unknown as MetricReadings[];
+  return readings.filter(({ type, aggregator }) => type !== 'gauge' && aggregator === 'sum');
+}
+
 async function textOf(registry: Registry | Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>): Promise<MetricText> {
   const parts: string[] = [];
   for (const { name } of registry.getMetricsAsArray()) {

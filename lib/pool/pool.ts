@@ -994,7 +994,8 @@ export class Pool implements ServerOwner, PlaceSeeker {
   }
 
   onPlace(): void {
-    this.#grow(1);
+    // What it was asked for may be over: then it is of use to those who come next.
+    this.#grow(this.#waiters.length + this.#welcomeWaiters.size > 0 ? 0 : 1);
   }
 
   onPlaceWanted(urgently: boolean): void {

@@ -1,0 +1,66 @@
+// A PostgreSQL with a table of numbers, and weir in several processes in front of it.
+
+import pg from 'pg';
+import t, { type Test } from 'tap';
+import { startPostgres } from '../../support/index.js';
+import { startWeirCluster, type WeirCluster } from '../../support/weir-cluster.js';
+
+export const server = await startPostgres({
+  sql: ["create role app superuser login password 'app'", 'create table numbers (n int primary key, other int)'],
+});
+await server.query('insert into numbers select n, n * 7 from generate_series(1, 1000) n');
+t.teardown(() => server.stop());
+
+export const users = { app: 'app' };
+
+export interface Cluster extends WeirCluster {
+  connect(options?: pg.ClientConfig): Promise<pg.Client>;
+  console(command: string): Promise<Record<string, string | null>[]>;
+}
+
+export async function start(
+  t: Test,
+  settings: Readonly<Record<string, unknown>> = {},
+  at: { readonly host: string; readonly port: number } = server,
+): Promise<Cluster> {
+  const defaults = { pool_mode: 'transaction', admin_users: ['app'], auth_failure_delay: 0, server_login_retry: 0.2 };
+  const weir = await startWeirCluster(t, { server: at, settings: { ...defaults, ...settings }, users });
+  const connect = async (options: pg.ClientConfig = {}): Promise<pg.Client> => {
+    const client = new pg.Client({
+      host: '127.0.0.1',
+      port: weir.port,
+      user: 'app',
+      password: 'app',
+      database: 'postgres',
+      connectionTimeoutMillis: 15_000,
+      ...options,
+    });
+    // Of clients whose worker is killed.
+    client.on('error', () => {});
+    await client.connect();
+    t.teardown(() => client.end().catch(() => {}));
+    return client;
+  };
+  return {
+    ...weir,
+    connect,
+    console: async (command) => {
+      const client = await connect({ database: 'pgbouncer' });
+      try {
+        return (await client.query<Record<string, string | null>>(command)).rows;
+      } finally {
+        await client.end();
+      }
+    },
+  };
+}
+
+/** Ids of clients by the worker that serves them. */
+export async function clientsByWorker(weir: Cluster, count = 2): Promise<number[]> {
+  const perWorker = new Array<number>(count).fill(0);
+  for (const { id } of await weir.console('show clients')) {
+    const index = (Number(id) - 1) % count;
+    perWorker[index] = (perWorker[index] ?? 0) + 1;
+  }
+  return perWorker;
+}
