@@ -29,6 +29,7 @@ import { ClientGone, Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 import { overflow, Subscription } from './notifications.js';
+import { Replication } from './replication.js';
 
 interface Session {
   readonly user: string;
@@ -55,6 +56,16 @@ export type ClientState =
       readonly session: Session;
       readonly server: ServerConnection;
       readonly read: SharedRead;
+    }
+  /** It has a server to itself. */
+  | {
+      readonly kind: 'replication';
+      readonly user: string;
+      readonly database: string;
+      readonly pool: Pool;
+      readonly replication: Replication;
+      readonly physical: boolean;
+      readonly cancelSecret: Buffer;
     }
   | { readonly kind: 'closed' };
 
@@ -236,6 +247,13 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.activeMs = this.#house.clock.now();
     if (outcome.kind === 'console') {
       this.#state = { kind: 'console', user: request.user, role: outcome.role, inbox: new FrameInbox() };
+    } else if (outcome.kind === 'replication') {
+      const { pool, server, cancelSecret } = outcome;
+      const { user, database } = request;
+      const replication = new Replication(this.peer, server, (reason) => this.#close(reason));
+      const physical = request.replication !== 'database';
+      this.#state = { kind: 'replication', user, database, pool, replication, physical, cancelSecret };
+      pool.clients.add(this);
     } else {
       const { pool, settings } = outcome;
       const channel = new ClientChannel({
@@ -289,6 +307,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       case 'waiting':
       case 'reading':
         this.#hold(bytes, start, end);
+        break;
+      case 'replication':
+        state.replication.send(bytes, start, end);
         break;
       case 'console':
         state.inbox.push(Buffer.from(bytes.subarray(start, end)));
@@ -408,6 +429,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const state = this.#state;
     if (state.kind === 'active') state.server.peer.pause();
     else if (state.kind === 'reading') state.session.pool.holdRead(state.server, state.read);
+    else if (state.kind === 'replication') state.replication.hold();
   }
 
   onRelief(): void {
@@ -415,6 +437,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.#tell();
     const state = this.#state;
     if (state.kind === 'active' || state.kind === 'reading') state.server.peer.resume();
+    else if (state.kind === 'replication') state.replication.goOn();
   }
 
   onClose(error: Error | undefined): void {
@@ -717,8 +740,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.#house.poolerError(this, error);
     // In the middle of a server's message the client would read it as part of that.
     const cut =
-      (state.kind === 'active' || (state.kind === 'reading' && state.read === state.server.channel.firstRead)) &&
-      state.server.channel.midFrame;
+      state.kind === 'replication' ||
+      ((state.kind === 'active' || (state.kind === 'reading' && state.read === state.server.channel.firstRead)) &&
+        state.server.channel.midFrame);
     if (!cut) this.peer.writeOwned(fatal(error));
     this.#close(error.message);
   }
@@ -743,7 +767,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   /** Whether this is the client's cancel key. */
   hasSecret(secret: Buffer): boolean {
-    const known = this.session?.cancelSecret;
+    const { state } = this;
+    const known = state.kind === 'replication' ? state.cancelSecret : this.session?.cancelSecret;
     return known !== undefined && secret.length === known.length && timingSafeEqual(secret, known);
   }
 
@@ -757,6 +782,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         await new Promise((resolve) => setTimeout(resolve, ownWaitMs));
       }
       if (this.#state.kind === 'active' && this.#state.server === server) await state.session.pool.cancel(server);
+    } else if (state.kind === 'replication') {
+      await state.replication.cancel();
     } else if (state.kind === 'reading') {
       const { session, server, read } = state;
       if (read.started) {
@@ -804,6 +831,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       if (state.kind === 'reading') session.pool.dropRead(state.server, state.read);
       session.subscription?.end();
       session.channel.close();
+    }
+    if (state.kind === 'replication') {
+      state.pool.clients.delete(this);
+      state.replication.end();
     }
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));

@@ -3,7 +3,7 @@
 import type { PoolSettings } from '../config/index.js';
 import { consoleDatabases } from '../config/index.js';
 import type { Peer } from '../net/index.js';
-import type { Pool } from '../pool/index.js';
+import type { OwnServer, Pool } from '../pool/index.js';
 import type { Settings } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
 import {
@@ -18,11 +18,12 @@ import {
   TransactionStatus,
 } from '../wire/index.js';
 import { authenticate } from './authenticate.js';
-import { type Beginning, beginSession } from './beginnings.js';
+import { beginSession } from './beginnings.js';
 import type { ClientConnection } from './connection.js';
 import { ClientGone, type Dialogue } from './dialogue.js';
 import type { ClientAddress, House } from './house.js';
 import { RandomPool } from './random-pool.js';
+import { replicationWelcome } from './replication.js';
 import { readStartup, type StartupRequest } from './startup-parameters.js';
 
 /** A login that failed: what the client is told, and what only the log may say. */
@@ -47,6 +48,13 @@ export type LoginOutcome =
   | { readonly kind: 'over' }
   | { readonly kind: 'console'; readonly request: StartupRequest; readonly role: 'admin' | 'stats' }
   | {
+      readonly kind: 'replication';
+      readonly request: StartupRequest;
+      readonly pool: Pool;
+      readonly server: OwnServer;
+      readonly cancelSecret: Buffer;
+    }
+  | {
       readonly kind: 'session';
       readonly request: StartupRequest;
       readonly pool: Pool;
@@ -64,6 +72,11 @@ export interface LoginProgress {
 }
 
 const cancelSecrets = new RandomPool();
+
+/** While weir waited for something, the client may have. */
+function hasLeft(peer: Peer, connection: ClientConnection): boolean {
+  return peer.closed || connection.state.kind === 'closed';
+}
 
 function failure(message: string, sqlstate: string, hint?: string): PoolerError {
   return new PoolerError(message, { sqlstate, ...(hint === undefined ? {} : { hint }) });
@@ -88,13 +101,6 @@ export async function logInClient(
 
   if (consoleDatabases.includes(request.database)) return logInConsole(house, peer, dialogue, address, request);
   if (house.closing !== undefined) throw house.closing;
-  if (request.replication) {
-    throw failure(
-      'replication connections are not supported',
-      '0A000',
-      'Connect to the server itself for replication.',
-    );
-  }
   if (house.settingsFor(request.database, request.user) === undefined) {
     throw failure(`no such database: ${request.database}`, '3D000', 'Add it to [databases], or a "*" entry.');
   }
@@ -109,7 +115,7 @@ export async function logInClient(
   if (found instanceof PoolerError) throw found;
   const refused = await house.admit(request.database, request.user, found.settings);
   if (refused !== undefined) throw refused;
-  if (peer.closed || connection.state.kind === 'closed') {
+  if (hasLeft(peer, connection)) {
     house.dismiss(request.database, request.user);
     throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
   }
@@ -117,13 +123,24 @@ export async function logInClient(
 
   const { pool } = found;
   progress.waitingForServer = true;
+  const cancelSecret = cancelSecrets.next(minor >= 2 ? 32 : 4);
+  if (request.replication !== undefined) {
+    const server = await pool.openOwn(new Map([...request.settings, ['replication', request.replication]]));
+    progress.waitingForServer = false;
+    if (hasLeft(peer, connection)) {
+      server.login.peer.destroy();
+      server.release();
+      throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
+    }
+    welcome(house, peer, connection, replicationWelcome(server), cancelSecret);
+    return { kind: 'replication', request, pool, server, cancelSecret };
+  }
   await pool.greeted();
   const beginning = await beginSession(house, pool, request, address);
   progress.waitingForServer = false;
   if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
 
-  const cancelSecret = cancelSecrets.next(minor >= 2 ? 32 : 4);
-  welcome(house, peer, connection, beginning, cancelSecret);
+  welcome(house, peer, connection, beginning.frames, cancelSecret);
   return { kind: 'session', request, pool, settings: found.settings, state: beginning.settings, cancelSecret };
 }
 
@@ -261,16 +278,10 @@ async function logInConsole(
   return { kind: 'console', request, role };
 }
 
-function welcome(
-  house: House,
-  peer: Peer,
-  connection: ClientConnection,
-  beginning: Beginning,
-  cancelSecret: Buffer,
-): void {
+function welcome(house: House, peer: Peer, connection: ClientConnection, begun: Buffer, cancelSecret: Buffer): void {
   const { login_notify_message } = house.config.weir;
   connection.cancelPid = house.newCancelPid(connection);
-  const frames = [beginning.frames, backendKeyData(connection.cancelPid, cancelSecret)];
+  const frames = [begun, backendKeyData(connection.cancelPid, cancelSecret)];
   if (login_notify_message !== '') {
     frames.push(noticeResponse({ severity: 'NOTICE', sqlstate: '00000', message: login_notify_message }));
   }

@@ -6,7 +6,8 @@ import { PoolerError } from '../util/index.js';
 export interface StartupRequest {
   readonly user: string;
   readonly database: string;
-  readonly replication: boolean;
+  /** As asked for: `database` is logical, other words that are no `off` physical; undefined: none. */
+  readonly replication: string | undefined;
   /** Settings by lower-case name, latin1 values as sent. */
   readonly settings: ReadonlyMap<string, string>;
   /** `_pq_.` options, none of which weir knows. */
@@ -63,8 +64,9 @@ export function readStartup(
   if (settings.size > settingsMax) {
     return refusal('too many startup parameters', '54000', `A client may begin with ${settingsMax} settings.`);
   }
-  const replication = parameters.get('replication') ?? 'off';
-  return { user, database, replication: !/^(false|off|no|0)$/i.test(replication), settings, protocolOptions };
+  const asked = parameters.get('replication') ?? 'off';
+  const replication = /^(false|off|no|0)$/i.test(asked) ? undefined : asked;
+  return { user, database, replication, settings, protocolOptions };
 }
 
 /** The words of `options`, as PostgreSQL splits them: a backslash takes the next character as it is. */

@@ -28,7 +28,7 @@ const readBufferBytes = 64 * 1024;
  * Full buffers read from one socket before the others have their turn. libuv itself would read 32: a huge result would hold up
  * everybody for milliseconds, again and again.
  */
-const fullReadsPerTurnMax = 2;
+const fullReadsPerTurnMax = 1;
 /** All plain sockets read into this one buffer: handlers copy what they keep. */
 const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
 

@@ -2,6 +2,7 @@
 
 export { type PlaceAnswer, type PlaceLimits, type PlaceSeeker, ServerBudget, type ServerPlaces } from './budget.js';
 export type { Lane } from './lanes.js';
+export type { OwnServer } from './own-server.js';
 export {
   idleInTransaction,
   Pool,

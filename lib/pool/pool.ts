@@ -21,6 +21,7 @@ import type { ServerErrorFields } from '../wire/index.js';
 import type { PlaceSeeker, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
 import { Lane, type LaneLimits, Lanes } from './lanes.js';
+import { type OwnServer, openOwnServer } from './own-server.js';
 import { WaitForecast } from './wait-forecast.js';
 import { type Party, type Ticket, Waiters } from './waiters.js';
 
@@ -917,6 +918,24 @@ export class Pool implements ServerOwner, PlaceSeeker {
       this.#welcomeWaiters.add({ resolve, reject });
       this.#grow();
     });
+  }
+
+  /**
+   * A server outside of the pool, for a client that keeps it to its end.
+   * @param parameters of the startup packet, latin1 strings
+   * @throws PoolerError
+   */
+  openOwn(parameters: ReadonlyMap<string, string>): Promise<OwnServer> {
+    if (this.#closed) return Promise.reject(closedPool());
+    const { database, user, target, settings, policy } = this;
+    const request = {
+      ...{ database, user, target, parameters },
+      // The size of the pool does not concern it.
+      limits: { poolMax: 1, databaseMax: settings.max_db_connections, userMax: settings.max_user_connections },
+      waitMs: policy.serverConnectMs || drainMsMax,
+      cancelMs: policy.cancelWaitMs,
+    };
+    return openOwnServer(request, this.#context.places, this.#context.dialler);
   }
 
   onServerState(server: ServerConnection, before: ServerState): void {

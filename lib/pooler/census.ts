@@ -61,6 +61,11 @@ export function takeCensus(pooler: Pooler): Census {
         else counted.clients.waiting++;
         break;
       }
+      case 'replication': {
+        const counted = byPool.get(state.pool);
+        if (counted !== undefined) counted.clients.active++;
+        break;
+      }
       case 'console':
         census.console++;
         break;

@@ -438,6 +438,21 @@ export interface Dialler {
  * Connects to the first host that answers and fits. `turn` says which host is first.
  * @throws PoolerError when none does
  */
+/** Sends a cancel request for a server that is no `ServerConnection`. @param timeoutMs see `ServerConnection.cancel` @throws PoolerError */
+export function cancelServer(
+  target: ServerTarget,
+  { address, pid, cancelSecret }: LoggedIn,
+  timeoutMs: number,
+): Promise<void> {
+  return sendCancel(
+    target,
+    address,
+    firstAttempt(target.tls?.mode ?? 'disable', address.kind),
+    cancelRequestMessage(pid, cancelSecret),
+    timeoutMs > 0 ? Math.min(timeoutMs, cancelMsMax) : cancelMsMax,
+  );
+}
+
 export async function dial(target: ServerTarget, dialler: Dialler, turn: number): Promise<LoggedIn> {
   const { hosts } = target;
   assert(hosts.length > 0, 'a database has a host');

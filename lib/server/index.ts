@@ -1,6 +1,7 @@
 // One PostgreSQL connection: dialling, logging in, lending, checking, cancelling, closing. Knows nothing of pools or of who waits.
 
 export {
+  cancelServer,
   type Dialler,
   dial,
   type Lessee,

@@ -436,12 +436,6 @@ t.test('bad packets at every stage get the right FATAL, close their own connecti
       told: { S: 'FATAL', M: 'username too long' },
     },
     {
-      what: 'replication',
-      weir: trusted,
-      send: [startup({ parameters: { replication: 'true' } })],
-      told: { S: 'FATAL', C: '0A000' },
-    },
-    {
       what: 'a Query instead of SASL',
       weir: secured,
       send: [startup({ user: 'app' })],

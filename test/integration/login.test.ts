@@ -508,9 +508,6 @@ t.test('parameters of the startup packet', async (t) => {
   await t.rejects(RawClient.connect(plain, { user: 'open', parameters: { options: '-d 5' } }), {
     message: /^unsupported options startup parameter: only '-c config=val'/,
   });
-  await t.rejects(RawClient.connect(plain, { user: 'open', parameters: { replication: 'database' } }), {
-    code: '0A000',
-  });
   await t.rejects(RawClient.connect(plain, { user: 'open', parameters: { TimeZone: 'Nowhere/City' } }), {
     code: '22023',
   });

@@ -104,6 +104,17 @@ function clientState(
         prepared_statements: 0,
         socketState: 'cl_active',
       };
+    case 'replication':
+      return {
+        user: state.user,
+        database: state.database,
+        state: 'active',
+        ...waited(0),
+        link: '',
+        application_name: client.applicationName,
+        prepared_statements: 0,
+        socketState: 'cl_active',
+      };
     case 'idle':
     case 'waiting':
     case 'reading':
@@ -136,10 +147,10 @@ function clientState(
 }
 
 function clientEnds(client: ClientConnection): Omit<SocketRow, keyof StateColumns> {
-  const { address, peer } = client;
+  const { address, peer, state } = client;
   return {
     type: 'C',
-    replication: 'none',
+    replication: state.kind !== 'replication' ? 'none' : state.physical ? 'physical' : 'logical',
     addr: address.ip,
     port: address.port,
     local_addr: address.unix ? 'unix' : (peer.localAddress ?? ''),

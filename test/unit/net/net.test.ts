@@ -291,7 +291,7 @@ t.test('a peer that sends without end has its share of each turn and no more', a
     peer.resume();
     while (before < total) await new Promise((resolve) => setTimeout(resolve, 5));
     t.equal(diary.bytes.length, total, `${side}: everything comes`);
-    t.ok(most <= 128 * 1024, `${side}: at most ${most} bytes a turn`);
+    t.ok(most <= 64 * 1024, `${side}: at most ${most} bytes a turn`);
     // Paused while it has to give way, it stays so.
     other.write(Buffer.alloc(total, 'y'));
     diary.onData = () => peer.pause();
