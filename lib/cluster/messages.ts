@@ -2,7 +2,7 @@
 
 import type { AnyRow } from '../admin/index.js';
 import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
-import type { PlaceLimits } from '../pool/index.js';
+import type { PlaceLimits, PlaceNeed } from '../pool/index.js';
 import type { ClientLimits, ShutdownMode } from '../pooler/index.js';
 import type { SentError } from './link.js';
 
@@ -40,15 +40,9 @@ export interface InForce {
 }
 
 export type WorkerNotice =
-  | {
-      readonly kind: 'want';
-      readonly pool: PoolName;
-      readonly limits: PlaceLimits;
-      readonly waiting: boolean;
-      readonly starving: boolean;
-    }
-  | { readonly kind: 'withdraw'; readonly pool: PoolName }
-  | { readonly kind: 'gone'; readonly pool: PoolName }
+  | { readonly kind: 'want'; readonly pool: PoolName; readonly limits: PlaceLimits; readonly need: PlaceNeed }
+  | { readonly kind: 'withdraw'; readonly pool: number }
+  | { readonly kind: 'gone'; readonly pool: number }
   | { readonly kind: 'dismiss'; readonly database: string; readonly user: string }
   | LoginNotice
   | { readonly kind: 'ready'; readonly listening: readonly string[] }

@@ -347,7 +347,7 @@ export class Primary implements HttpSource {
   #onNotice(index: number, member: Member, notice: WorkerNotice): void {
     switch (notice.kind) {
       case 'want':
-        this.#servers.want(index, notice.pool, notice.limits, notice.waiting, notice.starving);
+        this.#servers.want(index, notice.pool, notice.limits, notice.need);
         this.#tickWhileBusy();
         break;
       case 'withdraw':

@@ -1,6 +1,6 @@
 // The primary's account of server connections: which worker has how many for which pool, who waits for one, and who should give one up.
 
-import type { PlaceLimits } from '../pool/index.js';
+import type { PlaceLimits, PlaceNeed } from '../pool/index.js';
 import { type Clock, Tally } from '../util/index.js';
 import type { PoolName } from './messages.js';
 
@@ -40,9 +40,7 @@ interface Wish {
   readonly holding: Holding;
   readonly shared: Shared;
   limits: PlaceLimits;
-  waiting: boolean;
-  /** See `ServerPlaces.take`. */
-  starving: boolean;
+  need: PlaceNeed;
 }
 
 /** Where there are fewer places than workers with clients, a worker keeps the one it got for so long. */
@@ -77,7 +75,7 @@ export class ServerLedger {
     return sum;
   }
 
-  want(worker: number, pool: PoolName, limits: PlaceLimits, waiting: boolean, starving = false): void {
+  want(worker: number, pool: PoolName, limits: PlaceLimits, need: PlaceNeed): void {
     const key = keyOf(worker, pool.id);
     let holding = this.#holdings.get(key);
     if (holding === undefined) {
@@ -86,25 +84,24 @@ export class ServerLedger {
       this.#sharedOf(holding).holdings.add(holding);
     }
     const before = this.#wishes.get(holding);
-    const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, waiting, starving };
+    const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, need };
     wish.limits = limits;
-    wish.waiting = waiting;
-    wish.starving = starving;
+    wish.need = need;
     if (this.#grant(wish)) return;
     this.#wishes.set(holding, wish);
     this.#press(wish, new Set());
   }
 
-  withdraw(worker: number, pool: PoolName): void {
-    const holding = this.#holdings.get(keyOf(worker, pool.id));
+  withdraw(worker: number, pool: number): void {
+    const holding = this.#holdings.get(keyOf(worker, pool));
     if (holding === undefined) return;
     this.#wishes.delete(holding);
     this.#forgetIfEmpty(holding);
   }
 
   /** A place is free again. */
-  gone(worker: number, pool: PoolName): void {
-    const holding = this.#holdings.get(keyOf(worker, pool.id));
+  gone(worker: number, pool: number): void {
+    const holding = this.#holdings.get(keyOf(worker, pool));
     if (holding === undefined || holding.held === 0) return;
     holding.pressure = 'none';
     this.#add(holding, -1);
@@ -139,7 +136,7 @@ export class ServerLedger {
   #serve(): void {
     for (const waiting of [true, false]) {
       for (const wish of [...this.#wishes.values()]) {
-        if (wish.waiting === waiting && this.#grant(wish)) this.#wishes.delete(wish.holding);
+        if ((wish.need !== 'minimum') === waiting && this.#grant(wish)) this.#wishes.delete(wish.holding);
       }
     }
   }
@@ -161,7 +158,7 @@ export class ServerLedger {
 
   /** Makes those give up a place who have more than their share, or do not need what they have. */
   #press(wish: Wish, pressed: Set<Holding>): void {
-    if (!wish.waiting) return;
+    if (wish.need === 'minimum') return;
     const full = this.#fullOf(wish.shared, wish.limits);
     if (full === undefined) return;
     // Also under the other limits, a pool is as fair to its clients as with one process.
@@ -173,7 +170,7 @@ export class ServerLedger {
     }
   }
 
-  #pressPool({ holding: { worker }, shared, starving }: Wish, pressed: Set<Holding>): void {
+  #pressPool({ holding: { worker }, shared, need }: Wish, pressed: Set<Holding>): void {
     const now = this.#clock.now();
     let mine = 0;
     let most: Holding | undefined;
@@ -184,7 +181,7 @@ export class ServerLedger {
     }
     for (const holding of shared.holdings) {
       if (holding.worker === worker) continue;
-      const needier = mine === 0 || (starving && this.#wishes.get(holding)?.starving !== true);
+      const needier = mine === 0 || (need === 'starving' && this.#wishes.get(holding)?.need !== 'starving');
       const unfair = holding.held > mine + 1 || (needier && now - holding.grantedMs >= keptMsMin);
       this.#pressOn(holding, holding === most && unfair, pressed);
     }

@@ -6,6 +6,7 @@ import type { OwnSource } from '../http/index.js';
 import {
   type PlaceAnswer,
   type PlaceLimits,
+  type PlaceNeed,
   type PlaceSeeker,
   ServerBudget,
   type ServerPlaces,
@@ -186,14 +187,12 @@ async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined)
 function obey(command: Command, console: AdminConsole): Promise<string | undefined> {
   return command.kind === 'set'
     ? console.here.set(command.key, command.value)
-    : // Not sent as null: what is undefined is not sent at all.
-      console.here.control(command.command, command.argument);
+    : console.here.control(command.command, command.argument);
 }
 
 interface Asked {
   readonly limits: PlaceLimits;
-  readonly waiting: boolean;
-  readonly starving: boolean;
+  readonly need: PlaceNeed;
 }
 
 interface Seeking {
@@ -224,7 +223,7 @@ class CommonPlaces implements ServerPlaces {
     return this.#byId.get(id);
   }
 
-  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean, starving: boolean): PlaceAnswer {
+  take(seeker: PlaceSeeker, limits: PlaceLimits, wanted: PlaceNeed): PlaceAnswer {
     const seeking = this.#seekingOf(seeker);
     if (this.#granted === seeker) {
       this.#granted = undefined;
@@ -233,15 +232,12 @@ class CommonPlaces implements ServerPlaces {
       return 'taken';
     }
     const { asked, name } = seeking;
-    // Asked again only for what the first time did not say.
-    if (
-      asked === undefined ||
-      asked.starving !== starving ||
-      (waiting && !asked.waiting) ||
-      !same(asked.limits, limits)
-    ) {
-      seeking.asked = { limits, waiting: waiting || asked?.waiting === true, starving };
-      this.#link.notify({ kind: 'want', pool: name, ...seeking.asked });
+    // Clients that have begun to wait do so until it is withdrawn.
+    const need = wanted === 'minimum' && asked !== undefined && asked.need !== 'minimum' ? 'waiting' : wanted;
+    // Asked again only for what the last time did not say.
+    if (asked === undefined || asked.need !== need || !same(asked.limits, limits)) {
+      seeking.asked = { limits, need };
+      this.#link.notify({ kind: 'want', pool: name, limits, need });
     }
     return 'asked';
   }
@@ -251,7 +247,7 @@ class CommonPlaces implements ServerPlaces {
     const seeking = seeker && this.#seeking.get(seeker);
     if (seeker === undefined || seeking === undefined) {
       // Withdrawn meanwhile, and forgotten.
-      this.#link.notify({ kind: 'gone', pool: { id, database: '', user: '', apart: false } });
+      this.#link.notify({ kind: 'gone', pool: id });
       return;
     }
     seeking.asked = undefined;
@@ -259,7 +255,7 @@ class CommonPlaces implements ServerPlaces {
     seeker.onPlace();
     if (this.#granted !== seeker) return;
     this.#granted = undefined;
-    this.#link.notify({ kind: 'gone', pool: seeking.name });
+    this.#link.notify({ kind: 'gone', pool: seeking.name.id });
     this.#forgetIfEmpty(seeker, seeking);
   }
 
@@ -267,7 +263,7 @@ class CommonPlaces implements ServerPlaces {
     const seeking = this.#seekingOf(seeker);
     seeking.held--;
     this.#own.give(seeker);
-    this.#link.notify({ kind: 'gone', pool: seeking.name });
+    this.#link.notify({ kind: 'gone', pool: seeking.name.id });
     this.#forgetIfEmpty(seeker, seeking);
   }
 
@@ -275,7 +271,7 @@ class CommonPlaces implements ServerPlaces {
     const seeking = this.#seeking.get(seeker);
     if (seeking?.asked === undefined) return;
     seeking.asked = undefined;
-    this.#link.notify({ kind: 'withdraw', pool: seeking.name });
+    this.#link.notify({ kind: 'withdraw', pool: seeking.name.id });
     this.#forgetIfEmpty(seeker, seeking);
   }
 

@@ -14,7 +14,7 @@ export interface PlaceLimits {
 export interface PlaceSeeker {
   readonly database: string;
   readonly user: string;
-  /** Its servers serve weir itself, and do not count to the size of the clients' pool of that name. */
+  /** Its servers are for weir itself, or for one client alone: they do not count to the size of the pool of that name. */
   readonly apart: boolean;
   /** A place it has asked for is there, to be taken at once. */
   onPlace(): void;
@@ -27,6 +27,15 @@ export interface PlaceSeeker {
   onPlaceKept(): void;
 }
 
+/** How much a place is needed: what it is worth to take another process's server for it. */
+export type PlaceNeed =
+  /** The pool has fewer servers than it is to have. */
+  | 'minimum'
+  /** Clients wait for it. */
+  | 'waiting'
+  /** Clients wait for it, and none of the servers this process has comes free for them. */
+  | 'starving';
+
 export type PlaceAnswer =
   | 'taken'
   | 'database-full'
@@ -36,11 +45,7 @@ export type PlaceAnswer =
 
 /** Grants places: of one process by itself, of several by the one they have in common. */
 export interface ServerPlaces {
-  /**
-   * @param waiting whether clients wait for it, so that it is worth another process's server
-   * @param starving whether none of the servers this process has comes free for them
-   */
-  take(seeker: PlaceSeeker, limits: PlaceLimits, waiting: boolean, starving: boolean): PlaceAnswer;
+  take(seeker: PlaceSeeker, limits: PlaceLimits, need: PlaceNeed): PlaceAnswer;
   give(seeker: PlaceSeeker): void;
   /** What was asked for is needed no more. */
   withdraw(seeker: PlaceSeeker): void;

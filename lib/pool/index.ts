@@ -1,6 +1,13 @@
 // Pools of server connections: leases, waiters, limits, time-outs. One pool per database and user; never reads a client's bytes.
 
-export { type PlaceAnswer, type PlaceLimits, type PlaceSeeker, ServerBudget, type ServerPlaces } from './budget.js';
+export {
+  type PlaceAnswer,
+  type PlaceLimits,
+  type PlaceNeed,
+  type PlaceSeeker,
+  ServerBudget,
+  type ServerPlaces,
+} from './budget.js';
 export type { Lane } from './lanes.js';
 export type { OwnServer } from './own-server.js';
 export {

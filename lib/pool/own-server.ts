@@ -61,13 +61,13 @@ function takePlace({ database, user, limits, waitMs }: OwnServerRequest, places:
       user,
       apart: true,
       onPlace: () => {
-        if (!taken && places.take(seeker, limits, true, false) === 'taken') settle();
+        if (!taken && places.take(seeker, limits, 'waiting') === 'taken') settle();
       },
       // It is in use until its client leaves.
       onPlaceWanted: () => {},
       onPlaceKept: () => {},
     };
-    const answer = places.take(seeker, limits, true, false);
+    const answer = places.take(seeker, limits, 'waiting');
     if (answer === 'taken') settle();
     else if (answer === 'asked') {
       timer = setTimeout(() => {

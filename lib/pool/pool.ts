@@ -18,7 +18,7 @@ import {
 import { type ReadBarrier, type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import type { PlaceSeeker, ServerPlaces } from './budget.js';
+import type { PlaceNeed, PlaceSeeker, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
 import { Lane, type LaneLimits, Lanes } from './lanes.js';
 import { type OwnServer, openOwnServer } from './own-server.js';
@@ -783,8 +783,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
         databaseMax: this.settings.max_db_connections,
         userMax: this.settings.max_user_connections,
       };
-      const needed = this.#waiters.length + this.#welcomeWaiters.size + wanted > 0;
-      const answer = this.#context.places.take(this, limits, needed, this.#starving());
+      const answer = this.#context.places.take(this, limits, this.#needOf(wanted));
       if (answer === 'asked') return;
       if (answer !== 'taken') {
         if (!this.#context.events.makeRoom(this, answer)) return;
@@ -802,9 +801,11 @@ export class Pool implements ServerOwner, PlaceSeeker {
     }
   }
 
-  #starving(): boolean {
+  /** @param wanted see `#grow` */
+  #needOf(wanted: number): PlaceNeed {
+    if (this.#waiters.length + this.#welcomeWaiters.size + wanted === 0) return 'minimum';
     const waitedMs = Math.min(this.maxWaitMs(), this.#context.clock.now() - this.#servedMs);
-    return this.#waiters.length > 0 && waitedMs >= starvingMs;
+    return waitedMs >= starvingMs ? 'starving' : 'waiting';
   }
 
   /** Servers that are being reset and will be free in a moment; a check or a drain may take longer than a new connection. */

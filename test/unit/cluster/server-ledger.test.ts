@@ -24,69 +24,69 @@ function ledger() {
 
 t.test('places are granted up to the size of the pool over all workers', async (t) => {
   const { ledger: all, take } = ledger();
-  for (const worker of [0, 1, 0, 1]) all.want(worker, pool(1), limits, true);
+  for (const worker of [0, 1, 0, 1]) all.want(worker, pool(1), limits, 'waiting');
   t.same(take(), ['granted 0.1', 'granted 1.1', 'granted 0.1', 'granted 1.1']);
   t.same([all.heldBy(0), all.heldBy(1)], [2, 2]);
-  all.want(0, pool(1), limits, true);
+  all.want(0, pool(1), limits, 'waiting');
   t.same(take(), ['wanted 1.1'], 'equal shares: only what is not needed there');
-  all.gone(1, pool(1));
+  all.gone(1, 1);
   t.same(take(), ['granted 0.1']);
   t.equal(all.heldBy(0) + all.heldBy(1), 4);
 });
 
 t.test('who has more than others gives up first, until shares are equal', async (t) => {
   const { ledger: all, take } = ledger();
-  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, true);
+  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, 'waiting');
   take();
   for (const share of [1, 2]) {
-    all.want(1, pool(7), limits, true);
+    all.want(1, pool(7), limits, 'waiting');
     t.same(take(), ['wanted now 0.1']);
-    all.gone(0, pool(1));
+    all.gone(0, 1);
     t.same(take(), ['granted 1.7']);
     t.equal(all.heldBy(1), share);
   }
-  all.want(1, pool(7), limits, true);
+  all.want(1, pool(7), limits, 'waiting');
   t.same(take(), ['wanted 0.1']);
 });
 
 t.test('where there are fewer places than workers, they go round, not too fast', async (t) => {
   const { ledger: all, take, clock } = ledger();
   const one = { ...limits, poolMax: 1 };
-  all.want(0, pool(1), one, true);
-  all.want(1, pool(1), one, true);
+  all.want(0, pool(1), one, 'waiting');
+  all.want(1, pool(1), one, 'waiting');
   t.same(take(), ['granted 0.1', 'wanted 0.1']);
   clock.advance(100);
   all.tick();
   t.same(take(), ['wanted now 0.1']);
   all.tick();
   t.same(take(), [], 'said once');
-  all.gone(0, pool(1));
+  all.gone(0, 1);
   t.same(take(), ['granted 1.1']);
   t.notOk(all.busy);
 });
 
 t.test('nobody is pressed for a pool that only wants its least number', async (t) => {
   const { ledger: all, take } = ledger();
-  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, false);
+  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, 'minimum');
   take();
-  all.want(1, pool(1), limits, false);
+  all.want(1, pool(1), limits, 'minimum');
   t.same(take(), []);
-  all.want(2, pool(1), limits, true);
+  all.want(2, pool(1), limits, 'waiting');
   t.same(take(), ['wanted now 0.1']);
-  all.gone(0, pool(1));
+  all.gone(0, 1);
   t.same(take(), ['granted 2.1'], 'those for whom clients wait come first');
 });
 
 t.test('a wish withdrawn presses nobody any more', async (t) => {
   const { ledger: all, take } = ledger();
-  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, true);
-  all.want(1, pool(2), limits, true);
+  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, 'waiting');
+  all.want(1, pool(2), limits, 'waiting');
   take();
-  all.withdraw(1, pool(2));
+  all.withdraw(1, 2);
   all.tick();
   t.same(take(), ['kept 0.1']);
   t.notOk(all.busy);
-  all.gone(0, pool(1));
+  all.gone(0, 1);
   t.same(take(), []);
 });
 
@@ -95,17 +95,17 @@ t.test(
   async (t) => {
     const { ledger: all, take } = ledger();
     const byDatabase = { ...limits, databaseMax: 2 };
-    all.want(0, pool(1, 'd', 'a'), byDatabase, true);
-    all.want(1, pool(1, 'd', 'b'), byDatabase, true);
+    all.want(0, pool(1, 'd', 'a'), byDatabase, 'waiting');
+    all.want(1, pool(1, 'd', 'b'), byDatabase, 'waiting');
     take();
-    all.want(2, pool(1, 'd', 'c'), byDatabase, true);
+    all.want(2, pool(1, 'd', 'c'), byDatabase, 'waiting');
     t.same(take().sort(), ['wanted 0.1', 'wanted 1.1']);
-    all.gone(1, pool(1, 'd', 'b'));
+    all.gone(1, 1);
     t.same(take(), ['granted 2.1']);
     const byUser = { ...limits, userMax: 1 };
-    all.want(1, pool(2, 'e', 'c'), byUser, true);
+    all.want(1, pool(2, 'e', 'c'), byUser, 'waiting');
     t.same(take(), ['wanted 2.1']);
-    all.want(1, pool(3, 'e', 'z'), byUser, true);
+    all.want(1, pool(3, 'e', 'z'), byUser, 'waiting');
     t.same(take(), ['granted 1.3']);
   },
 );
@@ -113,19 +113,19 @@ t.test(
 t.test("weir's own servers count to database and user, not to the pool", async (t) => {
   const { ledger: all, take } = ledger();
   const one = { poolMax: 1, databaseMax: 3, userMax: 0 };
-  all.want(0, pool(1), one, true);
-  all.want(0, pool(2, 'd', 'u', true), one, true);
-  all.want(1, pool(2, 'd', 'u', true), one, true);
+  all.want(0, pool(1), one, 'waiting');
+  all.want(0, pool(2, 'd', 'u', true), one, 'waiting');
+  all.want(1, pool(2, 'd', 'u', true), one, 'waiting');
   t.same(take(), ['granted 0.1', 'granted 0.2', 'granted 1.2']);
-  all.want(2, pool(2, 'd', 'u', true), one, true);
+  all.want(2, pool(2, 'd', 'u', true), one, 'waiting');
   t.notOk(take().includes('granted 2.2'));
 });
 
 t.test('what a lost worker had is free at once', async (t) => {
   const { ledger: all, take } = ledger();
-  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, true);
-  all.want(1, pool(1), limits, true);
-  all.want(0, pool(1), limits, true);
+  for (let i = 0; i < 4; i++) all.want(0, pool(1), limits, 'waiting');
+  all.want(1, pool(1), limits, 'waiting');
+  all.want(0, pool(1), limits, 'waiting');
   take();
   all.lost(0);
   t.same(take(), ['granted 1.1']);
@@ -165,16 +165,16 @@ t.test('whatever happens, no limit is passed and no place is idle while one wait
     const what = below(100);
     if (what < 45) {
       wishes.set(k, true);
-      all.want(worker, name, max, below(4) > 0);
+      all.want(worker, name, max, below(4) > 0 ? 'waiting' : 'minimum');
     } else if (what < 85) {
       const has = held.get(k) ?? 0;
       if (has === 0) continue;
       held.set(k, has - 1);
       granted++;
-      all.gone(worker, name);
+      all.gone(worker, name.id);
     } else if (what < 93) {
       wishes.delete(k);
-      all.withdraw(worker, name);
+      all.withdraw(worker, name.id);
     } else if (what < 99) {
       clock.advance(50);
       all.tick();
@@ -206,27 +206,27 @@ t.test('whatever happens, no limit is passed and no place is idle while one wait
 t.test('under a limit over several pools, a pool is as fair as under its own', async (t) => {
   const { ledger: all, take, clock } = ledger();
   const tight = { poolMax: 20, databaseMax: 2, userMax: 0 };
-  for (let i = 0; i < 3; i++) all.want(0, pool(1), tight, true);
+  for (let i = 0; i < 3; i++) all.want(0, pool(1), tight, 'waiting');
   take();
   clock.advance(100);
-  all.want(1, pool(7), tight, true);
+  all.want(1, pool(7), tight, 'waiting');
   t.same(take(), ['wanted now 0.1']);
-  all.gone(0, pool(1));
+  all.gone(0, 1);
   t.same(take(), ['granted 0.1'], 'who came first');
-  all.want(0, pool(1), tight, true);
+  all.want(0, pool(1), tight, 'waiting');
   clock.advance(100);
   all.tick();
-  all.gone(0, pool(1));
+  all.gone(0, 1);
   t.ok(take().includes('granted 1.7'));
 });
 
 t.test('where the one with most does not give up any, the next is asked too', async (t) => {
   const { ledger: all, take, clock } = ledger();
   const two = { ...limits, poolMax: 2 };
-  all.want(0, pool(1), two, true);
-  all.want(1, pool(1), two, true);
+  all.want(0, pool(1), two, 'waiting');
+  all.want(1, pool(1), two, 'waiting');
   clock.advance(100);
-  all.want(2, pool(1), two, true);
+  all.want(2, pool(1), two, 'waiting');
   t.same(take(), ['granted 0.1', 'granted 1.1', 'wanted now 0.1', 'wanted 1.1']);
   clock.advance(99);
   all.tick();
@@ -239,18 +239,18 @@ t.test('where the one with most does not give up any, the next is asked too', as
 t.test('who has its share and cannot use it is helped by those who can', async (t) => {
   const { ledger: all, take, clock } = ledger();
   const two = { ...limits, poolMax: 2 };
-  all.want(0, pool(1), two, true);
-  all.want(1, pool(1), two, true);
+  all.want(0, pool(1), two, 'waiting');
+  all.want(1, pool(1), two, 'waiting');
   clock.advance(500);
-  all.want(0, pool(1), two, true);
+  all.want(0, pool(1), two, 'waiting');
   t.same(take(), ['granted 0.1', 'granted 1.1', 'wanted 1.1']);
-  all.want(0, pool(1), two, true, true);
+  all.want(0, pool(1), two, 'starving');
   t.same(take(), ['wanted now 1.1']);
-  all.withdraw(0, pool(1));
+  all.withdraw(0, 1);
   all.tick();
   t.same(take(), ['kept 1.1']);
-  all.want(1, pool(1), two, true, true);
+  all.want(1, pool(1), two, 'starving');
   take();
-  all.want(0, pool(1), two, true, true);
+  all.want(0, pool(1), two, 'starving');
   t.notOk(take().includes('wanted now 1.1'), 'not by those who cannot either');
 });
