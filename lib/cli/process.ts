@@ -7,11 +7,17 @@ import type { ShutdownMode } from '../pooler/index.js';
 import { AssertionFailure, PoolerError } from '../util/index.js';
 import { BadConfiguration } from './load.js';
 
-/** What signals act on: one process, or all of a cluster. */
-export interface Controlled {
+/** What a process runs: one pooler, or the primary of several. */
+export interface Running {
   readonly log: Logger;
   readonly shutdownMode: ShutdownMode | undefined;
+  /** Resolves when nobody is served any more. */
+  readonly finished: Promise<void>;
   shutdown(mode: ShutdownMode): void;
+}
+
+/** What else signals ask for. */
+export interface Actions {
   reopenLog(): void;
   reload(): Promise<unknown>;
   pause(): Promise<unknown>;
@@ -19,13 +25,13 @@ export interface Controlled {
 }
 
 /** PgBouncer's signals. @returns what stops listening to them */
-export function onSignals(controlled: Controlled): () => void {
-  const { log } = controlled;
+function onSignals(running: Running, actions: Actions): () => void {
+  const { log } = running;
   const warn = (text: string) => (error: unknown) => log.warn({ err: error }, text);
   const handlers: Partial<Record<NodeJS.Signals, () => void>> = {
     SIGHUP: () => {
-      controlled.reopenLog();
-      controlled.reload().catch((error: unknown) => {
+      actions.reopenLog();
+      actions.reload().catch((error: unknown) => {
         if (error instanceof BadConfiguration || error instanceof PoolerError) {
           log.error(`configuration not reloaded, nothing changed:\n${error.message}`);
         } else {
@@ -34,12 +40,12 @@ export function onSignals(controlled: Controlled): () => void {
       });
     },
     // A second one does not wait any longer.
-    SIGTERM: () => controlled.shutdown(controlled.shutdownMode === undefined ? 'wait_for_clients' : 'immediate'),
-    SIGINT: () => controlled.shutdown(controlled.shutdownMode === undefined ? 'wait_for_servers' : 'immediate'),
-    SIGQUIT: () => controlled.shutdown('immediate'),
-    SIGUSR1: () => void controlled.pause().catch(warn('not paused')),
+    SIGTERM: () => running.shutdown(running.shutdownMode === undefined ? 'wait_for_clients' : 'immediate'),
+    SIGINT: () => running.shutdown(running.shutdownMode === undefined ? 'wait_for_servers' : 'immediate'),
+    SIGQUIT: () => running.shutdown('immediate'),
+    SIGUSR1: () => void actions.pause().catch(warn('not paused')),
     SIGUSR2: () => {
-      if (controlled.shutdownMode === undefined) controlled.resume().catch(warn('not resumed'));
+      if (running.shutdownMode === undefined) actions.resume().catch(warn('not resumed'));
     },
   };
   for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
@@ -104,18 +110,18 @@ export function removePidFile(path: string): void {
 }
 
 export interface ProcessParts {
-  readonly stopSignals: () => void;
   readonly http: HttpServer | undefined;
   readonly pidfile: string;
-  readonly log: Logger;
   readonly flush: () => void;
 }
 
-/** What is left to do when nobody is served any more. */
-export async function endProcess({ stopSignals, http, pidfile, log, flush }: ProcessParts): Promise<void> {
+/** Obeys signals until nobody is served any more, and cleans up. */
+export async function untilFinished(running: Running, actions: Actions, parts: ProcessParts): Promise<void> {
+  const stopSignals = onSignals(running, actions);
+  await running.finished;
   stopSignals();
-  await http?.close();
-  removePidFile(pidfile);
-  log.info('weir has stopped');
-  flush();
+  await parts.http?.close();
+  removePidFile(parts.pidfile);
+  running.log.info('weir has stopped');
+  parts.flush();
 }

@@ -7,7 +7,7 @@ import { type HttpServer, ownSource, startHttp } from '../http/index.js';
 import { type Loaded, Pooler, tryListening } from '../pooler/index.js';
 import { systemClock } from '../util/index.js';
 import { openLog } from './log.js';
-import { dropPrivileges, endProcess, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
+import { dropPrivileges, onInternalErrors, removePidFile, untilFinished, writePidFile } from './process.js';
 import type { ServeOptions } from './serve.js';
 
 /** Resolves when all workers serve, with what resolves when they have ended. @throws PoolerError when one cannot serve */
@@ -36,12 +36,7 @@ export async function servePrimary(
     removePidFile(config.weir.pidfile);
     throw error;
   }
-  const stopSignals = onSignals({
-    log,
-    get shutdownMode() {
-      return primary.shutdownMode;
-    },
-    shutdown: (mode) => primary.shutdown(mode),
+  const actions = {
     reopenLog: () => {
       reopen();
       primary.reopenLog();
@@ -49,10 +44,8 @@ export async function servePrimary(
     reload: () => primary.control('reload'),
     pause: () => primary.control('pause'),
     resume: () => primary.control('resume'),
-  });
-  const finished = primary.finished.then(() =>
-    endProcess({ stopSignals, http, pidfile: config.weir.pidfile, log, flush }),
-  );
+  };
+  const finished = untilFinished(primary, actions, { http, pidfile: config.weir.pidfile, flush });
   return { finished };
 }
 

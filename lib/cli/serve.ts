@@ -5,7 +5,7 @@ import { type HttpServer, ownSource, startHttp } from '../http/index.js';
 import { type Loaded, Pooler } from '../pooler/index.js';
 import { systemClock } from '../util/index.js';
 import { openLog } from './log.js';
-import { dropPrivileges, endProcess, onInternalErrors, onSignals, removePidFile, writePidFile } from './process.js';
+import { dropPrivileges, onInternalErrors, removePidFile, untilFinished, writePidFile } from './process.js';
 
 export interface ServeOptions {
   readonly loaded: Loaded;
@@ -46,20 +46,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
     removePidFile(config.weir.pidfile);
     throw error;
   }
-  const stopSignals = onSignals({
-    log,
-    get shutdownMode() {
-      return pooler.shutdownMode;
-    },
-    shutdown: (mode) => pooler.shutdown(mode),
+  const actions = {
     reopenLog: reopen,
     reload: () => pooler.reload(),
     pause: () => pooler.pause(undefined),
     resume: async () => pooler.resume(undefined),
-  });
+  };
   onInternalErrors(log, flush);
-  const finished = pooler.finished.then(() =>
-    endProcess({ stopSignals, http, pidfile: config.weir.pidfile, log, flush }),
-  );
+  const finished = untilFinished(pooler, actions, { http, pidfile: config.weir.pidfile, flush });
   return { pooler, finished };
 }

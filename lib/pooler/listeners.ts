@@ -13,10 +13,8 @@ export interface Listening {
   readonly places: readonly string[];
   /** The TCP port in use. */
   readonly port: number | undefined;
-  /** Stops accepting; `unix` too, or only TCP. */
-  close(which: 'tcp' | 'all'): void;
-  /** Closes all; resolves when that is done. */
-  closed(): Promise<void>;
+  /** Stops accepting; `unix` too, or only TCP. Resolves when whoever came in that way has left. */
+  close(which: 'tcp' | 'all'): Promise<void>;
 }
 
 function listen(server: net.Server, options: net.ListenOptions, what: string): Promise<void> {
@@ -94,7 +92,7 @@ async function listenUnix(weir: GlobalSettings, path: string, server: net.Server
  */
 export async function tryListening(weir: GlobalSettings): Promise<number> {
   const listening = await startListening(weir, false, (socket) => socket.destroy());
-  await listening.closed();
+  await listening.close('all');
   return listening.port ?? weir.listen_port;
 }
 
@@ -147,16 +145,11 @@ export async function startListening(weir: GlobalSettings, shared: boolean, onAc
   return {
     places,
     port,
-    close: (which) => {
-      for (const server of tcp.splice(0)) server.close();
-      if (which === 'all') {
-        unix?.close();
-        unix = undefined;
-      }
-    },
-    closed: async () => {
-      const servers = unix === undefined ? tcp : [...tcp, unix];
-      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    close: async (which) => {
+      const closing = tcp.splice(0);
+      if (which === 'all' && unix !== undefined) closing.push(unix);
+      if (which === 'all') unix = undefined;
+      await Promise.all(closing.map((server) => new Promise((resolve) => server.close(resolve))));
     },
   };
 }

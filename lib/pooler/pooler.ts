@@ -819,7 +819,7 @@ export class Pooler implements House, PoolEvents {
       hint: 'Connect to another instance, or again in a moment.',
     });
     this.log.info({ mode, clients: this.#clients.size }, 'shutting down');
-    this.#listening?.close(mode === 'immediate' ? 'all' : 'tcp');
+    void this.#listening?.close(mode === 'immediate' ? 'all' : 'tcp');
     if (mode === 'wait_for_servers') for (const pool of this.#pools.values()) pool.pause();
     if (mode === 'immediate') {
       const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
@@ -837,7 +837,7 @@ export class Pooler implements House, PoolEvents {
     if (!done) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
-    this.#listening?.close('all');
+    void this.#listening?.close('all');
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
     for (const client of [...this.#clients]) client.fail(error);
     for (const pool of [...this.#hubs.keys()]) this.#closeHub(pool);
