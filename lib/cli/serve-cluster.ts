@@ -24,7 +24,7 @@ export async function servePrimary(
   let primary: Primary;
   try {
     const port = await tryListening(config.weir);
-    primary = new Primary({ count, clock: systemClock, log, port });
+    primary = new Primary({ count, clock: systemClock, log, port, http: config.weir.http_listen !== null });
     const listening = await primary.start();
     if (config.weir.http_listen !== null) http = await startHttp(primary, config.weir.http_listen);
     log.info(
@@ -69,7 +69,7 @@ export async function serveWorker({ read, quiet, version }: WorkerOptions): Prom
     pooler.shutdown('immediate');
   });
   try {
-    const { index, port } = worker.beginning;
+    const { index, port, http } = worker.beginning;
     // The port that all have, also where 0 is asked for.
     const readHere = (): Loaded => {
       const loaded = read();
@@ -82,7 +82,8 @@ export async function serveWorker({ read, quiet, version }: WorkerOptions): Prom
     pooler = await Pooler.create({ loaded, clock: systemClock, log, reread: readHere, version, siblings });
     const console = new AdminConsole(pooler, fleet);
     pooler.console = console;
-    await worker.begin({ pooler, console, source: ownSource(pooler), reopenLog: reopen });
+    const source = http ? ownSource(pooler) : undefined;
+    await worker.begin({ pooler, console, source, reopenLog: reopen });
     const { places } = await pooler.start();
     worker.ready(places);
     await pooler.finished;

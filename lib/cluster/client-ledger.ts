@@ -1,7 +1,7 @@
-// The primary's account of clients: how many each worker has admitted, per database and user, against the limits on them.
+// The primary's account of clients: all of them against the limits, and by worker, so that those of one that dies can be taken off.
 
-import { type ClientLimits, overLimit } from '../pooler/index.js';
-import { type PoolerError, Tally } from '../util/index.js';
+import { ClientCounts, type ClientLimits } from '../pooler/index.js';
+import type { PoolerError } from '../util/index.js';
 
 interface Named {
   readonly database: string;
@@ -10,18 +10,12 @@ interface Named {
 }
 
 export class ClientLedger {
+  readonly #counts = new ClientCounts();
   readonly #byWorker = new Map<number, Map<string, Named>>();
-  readonly #byDatabase = new Tally();
-  readonly #byUser = new Tally();
-  #all = 0;
 
   /** Takes a place, or says why there is none. */
   admit(worker: number, database: string, user: string, limits: ClientLimits): PoolerError | undefined {
-    const refusal = overLimit(limits, {
-      all: this.#all,
-      database: this.#byDatabase.of(database),
-      user: this.#byUser.of(user),
-    });
+    const refusal = this.#counts.refusal(database, user, limits);
     if (refusal !== undefined) return refusal;
     let admitted = this.#byWorker.get(worker);
     if (admitted === undefined) {
@@ -32,7 +26,7 @@ export class ClientLedger {
     const named = admitted.get(key) ?? { database, user, count: 0 };
     named.count++;
     admitted.set(key, named);
-    this.#add(database, user, 1);
+    this.#counts.add(database, user);
     return undefined;
   }
 
@@ -42,13 +36,14 @@ export class ClientLedger {
     const named = admitted?.get(key);
     if (admitted === undefined || named === undefined) return;
     if (--named.count === 0) admitted.delete(key);
-    this.#add(database, user, -1);
+    this.#counts.add(database, user, -1);
   }
 
   /** The worker is gone, and its clients. */
   lost(worker: number): void {
-    for (const { database, user, count } of this.#byWorker.get(worker)?.values() ?? [])
-      this.#add(database, user, -count);
+    for (const { database, user, count } of this.#byWorker.get(worker)?.values() ?? []) {
+      this.#counts.add(database, user, -count);
+    }
     this.#byWorker.delete(worker);
   }
 
@@ -59,12 +54,6 @@ export class ClientLedger {
   }
 
   get all(): number {
-    return this.#all;
-  }
-
-  #add(database: string, user: string, difference: number): void {
-    this.#all += difference;
-    this.#byDatabase.add(database, difference);
-    this.#byUser.add(user, difference);
+    return this.#counts.all;
   }
 }

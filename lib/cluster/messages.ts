@@ -29,6 +29,8 @@ export interface Beginning {
   readonly secretKey: string;
   /** The TCP port all listen on. */
   readonly port: number;
+  /** Whether the primary answers HTTP, also where the configuration has been edited since. */
+  readonly http: boolean;
   /** How often the configuration has been reloaded. */
   readonly reloads: number;
 }

@@ -36,6 +36,8 @@ export interface PrimaryOptions {
   readonly log: Logger;
   /** The TCP port they listen on. */
   readonly port: number;
+  /** Whether it is to be asked by HTTP. */
+  readonly http: boolean;
 }
 
 interface Member {
@@ -206,10 +208,10 @@ export class Primary implements HttpSource {
 
   async readiness(): ReturnType<HttpSource['readiness']> {
     const parts = await this.#askAll({ kind: 'readiness' });
-    const missing = this.#options.count - parts.length;
-    const reasons = missing > 0 ? [`${missing} of ${this.#options.count} workers are starting`] : [];
-    // The others serve whoever comes.
-    return mergedReadiness(parts.length === 0 ? [{ ready: false, reasons }] : parts);
+    const { count } = this.#options;
+    // Where only some are starting, the others serve whoever comes.
+    if (parts.length === 0) return { ready: false, reasons: [`${count} of ${count} workers are starting`] };
+    return mergedReadiness(parts);
   }
 
   async hazards(): ReturnType<HttpSource['hazards']> {
@@ -398,6 +400,7 @@ export class Primary implements HttpSource {
           count: this.#options.count,
           secretKey: this.#secretKey,
           port: this.#options.port,
+          http: this.#options.http,
           reloads: this.#reloads,
         } satisfies Beginning;
       case 'in-force':

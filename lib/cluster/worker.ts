@@ -12,7 +12,7 @@ import {
   type ServerPlaces,
 } from '../pool/index.js';
 import type { Pooler, Siblings } from '../pooler/index.js';
-import { PoolerError } from '../util/index.js';
+import { assert, PoolerError } from '../util/index.js';
 import { Link, sentError } from './link.js';
 import type {
   Beginning,
@@ -29,7 +29,8 @@ import type {
 export interface WorkerParts {
   readonly pooler: Pooler;
   readonly console: AdminConsole;
-  readonly source: OwnSource;
+  /** Where the primary answers HTTP: what metrics are counted with costs something also while nobody asks. */
+  readonly source: OwnSource | undefined;
   readonly reopenLog: () => void;
 }
 
@@ -174,11 +175,10 @@ async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined)
     case 'set':
       return (await obey(question, console)) ?? null;
     case 'metrics':
-      return source.readings();
     case 'readiness':
-      return source.readiness();
     case 'hazards':
-      return source.hazards();
+      assert(source !== undefined, 'the primary asks for what it answers by HTTP');
+      return question.kind === 'metrics' ? source.readings() : source[question.kind]();
     default:
       return question satisfies never;
   }

@@ -15,6 +15,7 @@ export { renderReference } from './reference.js';
 export type { AuthQuerySettings, FoundDatabase, LogLevel, PoolSettings } from './resolve.js';
 export { findDatabase, resolveAuthQuery, resolveLogLevel, resolvePool } from './resolve.js';
 export type { Dialect, Endpoint } from './schema.js';
+export { workersMax } from './settings.js';
 export type { SetResult, SettingRow } from './show.js';
 export { listSettings, setSetting } from './show.js';
 export type { StoredPassword, UserList, UserListResult } from './userlist.js';

@@ -17,6 +17,8 @@ import {
 } from './schema.js';
 
 const connectionsMax = 1_000_000;
+/** As many as the cancel keys can tell apart. */
+export const workersMax = 64;
 const poolSizeMax = 10_000;
 const secondsIntMax = 1_000_000_000;
 const sslmodes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
@@ -666,7 +668,7 @@ const logging = {
 const processSettings = {
   workers: setting(
     ['weir'],
-    intOr('auto', 64),
+    intOr('auto', workersMax),
     1,
     'Processes that serve clients, each on a core of its own; `auto` is one for each core the process may use. All limits hold over all of them together: servers go where clients wait. With more than one, a process that serves nobody starts them, replaces one that dies, and answers HTTP and the console for all.',
     { change: 'restart', origin: 'weir' },

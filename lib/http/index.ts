@@ -2,9 +2,9 @@
 // changes anything, never shows a secret, a statement's literals or a stack trace, and counts nothing itself.
 
 export { type HazardReport, type HazardRow, hazardReport, mergedHazards, readHazardReport } from './hazard-report.js';
-export { type MetricFormat, type MetricReadings, type MetricText, mergedCounts, mergedText } from './metrics.js';
+export { type MetricReadings, mergedCounts, mergedText } from './metrics.js';
 export { type OwnSource, ownSource } from './own-source.js';
 export { labelledPoolsMax } from './pool-groups.js';
 export { mergedReadiness, type Readiness } from './readiness.js';
 export { type HttpServer, type HttpSource, startHttp } from './server.js';
-export { type WorkerCounts, workerReadings } from './worker-metrics.js';
+export { workerReadings } from './worker-metrics.js';

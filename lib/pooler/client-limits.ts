@@ -1,6 +1,6 @@
-// The limits on how many clients there may be, and what is said to the one that is too many.
+// How many clients there are, the limits on them, and what is said to the one that is too many.
 
-import { PoolerError } from '../util/index.js';
+import { PoolerError, Tally } from '../util/index.js';
 
 /** Of the process and of its siblings together; 0 is none, but for `all`. */
 export interface ClientLimits {
@@ -9,29 +9,52 @@ export interface ClientLimits {
   readonly user: number;
 }
 
-/** Clients there are, under each of the limits. */
-export type ClientCounts = ClientLimits;
+/** Clients of one process, or of several together. */
+export class ClientCounts {
+  readonly #byDatabase = new Tally();
+  readonly #byUser = new Tally();
+  #all = 0;
 
-/** Why there is no place for one more. */
-export function overLimit(limits: ClientLimits, counts: ClientCounts): PoolerError | undefined {
-  if (counts.all >= limits.all) {
-    return tooMany('no more connections allowed (max_client_conn)', 'max_client_conn', limits.all);
+  get all(): number {
+    return this.#all;
   }
-  if (limits.database > 0 && counts.database >= limits.database) {
-    return tooMany(
-      'client connections exceeded (max_db_client_connections)',
-      'max_db_client_connections',
-      limits.database,
-    );
+
+  ofDatabase(database: string): number {
+    return this.#byDatabase.of(database);
   }
-  if (limits.user > 0 && counts.user >= limits.user) {
-    return tooMany(
-      'client connections exceeded (max_user_client_connections)',
-      'max_user_client_connections',
-      limits.user,
-    );
+
+  ofUser(user: string): number {
+    return this.#byUser.of(user);
   }
-  return undefined;
+
+  /** Why there is no place for one more. */
+  refusal(database: string, user: string, limits: ClientLimits): PoolerError | undefined {
+    if (this.#all >= limits.all) {
+      return tooMany('no more connections allowed (max_client_conn)', 'max_client_conn', limits.all);
+    }
+    if (limits.database > 0 && this.ofDatabase(database) >= limits.database) {
+      return tooMany(
+        'client connections exceeded (max_db_client_connections)',
+        'max_db_client_connections',
+        limits.database,
+      );
+    }
+    if (limits.user > 0 && this.ofUser(user) >= limits.user) {
+      return tooMany(
+        'client connections exceeded (max_user_client_connections)',
+        'max_user_client_connections',
+        limits.user,
+      );
+    }
+    return undefined;
+  }
+
+  /** @param difference may be negative */
+  add(database: string, user: string, difference = 1): void {
+    this.#all += difference;
+    this.#byDatabase.add(database, difference);
+    this.#byUser.add(user, difference);
+  }
 }
 
 export function tooMany(message: string, key: string, limit: number): PoolerError {

@@ -2,9 +2,9 @@
 // writes a protocol message, and never decides which client gets which server.
 
 export { type Census, idleWord, type PoolCensus, takeCensus } from './census.js';
-export { type ClientLimits, overLimit } from './client-limits.js';
+export { ClientCounts, type ClientLimits } from './client-limits.js';
 export { type HazardFinding, type Outcome, outcomes } from './hazard-log.js';
 export { type Listening, tryListening } from './listeners.js';
 export { type Loaded, Pooler, type PoolerOptions, type PoolerState, type ShutdownMode } from './pooler.js';
-export { processesMax, processOfCancelPid, type Siblings } from './siblings.js';
+export { processOfCancelPid, type Siblings } from './siblings.js';
 export { addTotals, type DatabaseStatistics, type DatabaseTotals, noTotals } from './statistics.js';

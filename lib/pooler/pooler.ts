@@ -47,9 +47,9 @@ import {
 import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
-import { type Clock, PoolerError, Tally } from '../util/index.js';
+import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import { type ClientLimits, overLimit, tooMany } from './client-limits.js';
+import { ClientCounts, type ClientLimits, tooMany } from './client-limits.js';
 import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
@@ -124,9 +124,7 @@ export class Pooler implements House, PoolEvents {
   readonly #clients = new Set<ClientConnection>();
   readonly #byCancelPid = new Map<number, ClientConnection>();
   #pendingLogins = 0;
-  readonly #sessionsByDatabase = new Tally();
-  readonly #sessionsByUser = new Tally();
-  #sessions = 0;
+  readonly #sessions = new ClientCounts();
   readonly #disabled = new Set<string>();
   /** Databases paused one by one. */
   readonly #pausedDatabases = new Set<string>();
@@ -338,26 +336,20 @@ export class Pooler implements House, PoolEvents {
   }
 
   async admit(database: string, user: string, settings: PoolSettings): Promise<PoolerError | undefined> {
+    const limits = clientLimits(this.#config, settings);
+    // Alone it is counted in the same turn: nobody comes between.
     const refusal =
       this.#siblings === undefined
-        ? overLimit(clientLimits(this.#config, settings), {
-            all: this.#sessions,
-            database: this.sessionsOf(database),
-            user: this.sessionsOfUser(user),
-          })
-        : await this.#siblings.admit(database, user, clientLimits(this.#config, settings));
+        ? this.#sessions.refusal(database, user, limits)
+        : await this.#siblings.admit(database, user, limits);
     if (refusal !== undefined) return refusal;
-    this.#sessions++;
-    this.#sessionsByDatabase.add(database);
-    this.#sessionsByUser.add(user);
+    this.#sessions.add(database, user);
     return undefined;
   }
 
   dismiss(database: string, user: string): void {
     this.#siblings?.dismiss(database, user);
-    this.#sessions--;
-    this.#sessionsByDatabase.add(database, -1);
-    this.#sessionsByUser.add(user, -1);
+    this.#sessions.add(database, user, -1);
   }
 
   async cancel(pid: number, secret: Buffer): Promise<void> {
@@ -598,7 +590,7 @@ export class Pooler implements House, PoolEvents {
   }
 
   get sessionCount(): number {
-    return this.#sessions;
+    return this.#sessions.all;
   }
 
   get pendingLogins(): number {
@@ -606,11 +598,11 @@ export class Pooler implements House, PoolEvents {
   }
 
   sessionsOf(database: string): number {
-    return this.#sessionsByDatabase.of(database);
+    return this.#sessions.ofDatabase(database);
   }
 
   sessionsOfUser(user: string): number {
-    return this.#sessionsByUser.of(user);
+    return this.#sessions.ofUser(user);
   }
 
   serversOf(database: string): number {
@@ -951,7 +943,7 @@ export class Pooler implements House, PoolEvents {
     }
     this.log.info(
       {
-        clients: this.#sessions,
+        clients: this.#sessions.all,
         xactsPerSecond: transactions,
         queriesPerSecond: queries,
         inPerSecond: received,

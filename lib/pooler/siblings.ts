@@ -1,5 +1,6 @@
 // What a process asks of the others that serve the same clients, where there are any: places under common limits, cancel requests.
 
+import { workersMax } from '../config/index.js';
 import type { ServerPlaces } from '../pool/index.js';
 import type { PoolerError } from '../util/index.js';
 import type { ClientLimits } from './client-limits.js';
@@ -21,10 +22,8 @@ export interface Siblings {
   loginSucceeded(place: string, user: string): void;
 }
 
-/** The lower bits of a cancel key's pid say which process gave it out. */
-const indexBits = 6;
-export const processesMax = 1 << indexBits;
-const serialMax = 2 ** (31 - indexBits) - 1;
+/** What is left of a cancel key's pid, which is positive and has 32 bits, once it says which process gave it out. */
+const serialMax = Math.floor(2 ** 31 / workersMax) - 1;
 
 /** The next number of a process behind `last`: from 1, never 0. */
 export function nextSerial(last: number): number {
@@ -32,9 +31,9 @@ export function nextSerial(last: number): number {
 }
 
 export function cancelPidOf(serial: number, index: number): number {
-  return serial * processesMax + index;
+  return serial * workersMax + index;
 }
 
 export function processOfCancelPid(pid: number): number {
-  return pid % processesMax;
+  return pid % workersMax;
 }
