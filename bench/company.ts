@@ -1,7 +1,7 @@
 // What goes on beside a load whose latencies are measured: one huge result, a client that stops reading, a storm of connections.
 
-import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ownQueryMessage, terminateMessage } from '../lib/wire/index.js';
 import { logIn } from './plain-client.js';
 import type { Endpoint } from './targets.js';
 
@@ -30,7 +30,7 @@ export async function begin(company: Company, endpoint: Endpoint): Promise<() =>
 
 async function beginCopy(endpoint: Endpoint, reads: boolean): Promise<() => void> {
   const socket = await logIn(endpoint, loginMsMax);
-  socket.write(queryMessage(hugeCopy));
+  socket.write(ownQueryMessage(hugeCopy));
   if (!reads) socket.pause();
   return () => socket.destroy();
 }
@@ -40,7 +40,8 @@ function beginStorms(endpoint: Endpoint): () => void {
   const storm = async (): Promise<void> => {
     while (going) {
       const logins = Array.from({ length: stormClients }, () => logIn(endpoint, loginMsMax));
-      for (const login of await Promise.allSettled(logins)) if (login.status === 'fulfilled') leave(login.value);
+      for (const login of await Promise.allSettled(logins))
+        if (login.status === 'fulfilled') login.value.end(terminateMessage);
       await sleep(stormEveryMs);
     }
   };
@@ -48,17 +49,4 @@ function beginStorms(endpoint: Endpoint): () => void {
   return () => {
     going = false;
   };
-}
-
-function leave(socket: Socket): void {
-  const terminate = Buffer.from([0x58, 0, 0, 0, 4]);
-  socket.end(terminate);
-}
-
-function queryMessage(text: string): Buffer {
-  const body = Buffer.from(`${text}\0`);
-  const head = Buffer.alloc(5);
-  head.write('Q');
-  head.writeInt32BE(body.length + 4, 1);
-  return Buffer.concat([head, body]);
 }

@@ -1,6 +1,5 @@
-// Finds a free port for a program to listen on, and waits until a client can log in there.
+// Waits until a client can log in to a program that has been started.
 
-import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { logIn, type PlainAddress } from './plain-client.js';
 import type { Program } from './processes.js';
@@ -9,20 +8,6 @@ import { errorText } from './samples.js';
 const readyMsMax = 30_000;
 const loginMsMax = 2_000;
 const pauseMs = 50;
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === 'string') reject(new Error('the free port has no number'));
-        else resolve(address.port);
-      });
-    });
-  });
-}
 
 /** Throws, with the program's last words, when it ends first or takes too long. */
 export async function waitUntilReady(program: Program, address: PlainAddress): Promise<void> {

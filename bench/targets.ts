@@ -4,11 +4,12 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Secret } from '../lib/util/index.js';
+import { freePort } from '../test/support/index.js';
 import type { CertificateFiles } from './certificates.js';
 import { pgbouncerFiles, prepareRefusal, type TomlValue, weirToml } from './pooler-config.js';
 import type { Postgres } from './postgres.js';
 import { complaint, type Fleet, type Program, type SystemUser } from './processes.js';
-import { freePort, waitUntilReady } from './readiness.js';
+import { waitUntilReady } from './readiness.js';
 import type { TargetWork } from './works.js';
 
 /** Where pgbench and the others connect to. */

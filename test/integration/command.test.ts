@@ -7,7 +7,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import t from 'tap';
-import { eventually, projectRoot, startPostgres, temporaryDirectory } from '../support/index.js';
+import { eventually, freePort, projectRoot, startPostgres, temporaryDirectory } from '../support/index.js';
 import { isRunning } from '../support/processes.js';
 import type { Teardown } from '../support/temporary-directory.js';
 import { type Ended, linesOf, WeirCommand } from '../support/weir-command.js';
@@ -65,15 +65,6 @@ async function connect(t: Teardown, port: number, host = '127.0.0.1', database =
 
 async function one(client: pg.Client): Promise<unknown> {
   return (await client.query('select 1 as one')).rows[0]?.one;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 // What ends at once

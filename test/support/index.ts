@@ -3,6 +3,7 @@
 
 export { eventually } from './eventually.js';
 export { FakeClock } from './fake-clock.js';
+export { freePort } from './free-port.js';
 export type { PostgresOptions, PostgresVersion, TestPostgres } from './postgres.js';
 export { postgresVersions, startPostgres } from './postgres.js';
 export { projectRoot } from './project-root.js';

@@ -1,8 +1,8 @@
 // Weir by its command, in several processes, in front of a test PostgreSQL.
 
 import { writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.js';
 import { childrenOf } from './processes.js';
 import type { Teardown } from './temporary-directory.js';
 import { temporaryDirectory } from './temporary-directory.js';
@@ -62,7 +62,6 @@ export function clusterConfig(
 ): string {
   return [
     '[weir]',
-    // A name with a dot is one key.
     ...Object.entries(weir).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
     '[databases."*"]',
     `host = "${server.host}"`,
@@ -70,13 +69,4 @@ export function clusterConfig(
     ...Object.entries(users).flatMap(([user, password]) => [`[users.${user}]`, `password = "${password}"`]),
     '',
   ].join('\n');
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as net.AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 }

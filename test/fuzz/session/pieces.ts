@@ -1,6 +1,6 @@
 // Statements a random program is put together from, by class; classes can be left out.
 
-import type { Random } from './random.js';
+import type { Random } from '../../support/random.js';
 import { checkSql, Trace } from './steps.js';
 
 export const kinds = [

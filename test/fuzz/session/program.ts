@@ -1,10 +1,10 @@
 // Plays one random program, and when the sides differ looks for fewer steps that make them differ in the same way.
 
+import { Random } from '../../support/random.js';
 import { drawConnect, drawStep, type Memory, newMemory } from './generate.js';
 import type { Kind, Scene } from './pieces.js';
 import { restartPayloads } from './pieces.js';
 import type { Playground } from './playground.js';
-import { Random } from './random.js';
 import { type Difference, Run, type Setup } from './run.js';
 import { type Act, checkSql, type Message, printStep, type Step } from './steps.js';
 

@@ -1,14 +1,12 @@
 // Several processes answer as one: cancels, the console, metrics, the count of wrong passwords, a Unix socket.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import t from 'tap';
-import { eventually, temporaryDirectory } from '../../support/index.js';
+import { eventually, freePort, temporaryDirectory } from '../../support/index.js';
 import { isRunning } from '../../support/processes.js';
-import { RawClient, startup } from '../../support/raw-client.js';
-import { freePort } from '../../support/weir-cluster.js';
+import { RawClient, sendCancelRequest, startup } from '../../support/raw-client.js';
 import { server, start } from './rig.js';
 
 t.test('a cancel request reaches its client whichever worker it arrives at', async (t) => {
@@ -32,29 +30,14 @@ t.test('a cancel request reaches its client whichever worker it arrives at', asy
       return rows.length > 0;
     });
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
-    const packet = Buffer.alloc(16);
-    packet.writeInt32BE(16, 0);
-    packet.writeInt32BE(80_877_102, 4);
-    packet.writeInt32BE(processID, 8);
-    packet.writeInt32BE(secretKey, 12);
-    await new Promise<void>((resolve) => {
-      const socket = net.connect(weir.port, '127.0.0.1', () => socket.end(packet));
-      socket.on('close', () => resolve());
-      socket.resume();
-    });
+    const secret = Buffer.alloc(4);
+    secret.writeInt32BE(secretKey);
+    await sendCancelRequest(weir, processID, secret);
     t.equal(await running, '57014');
   }
   // Nobody else's, and nobody's.
   const { processID } = clients[0] as unknown as { processID: number };
-  const wrong = Buffer.alloc(16);
-  wrong.writeInt32BE(16, 0);
-  wrong.writeInt32BE(80_877_102, 4);
-  wrong.writeInt32BE((processID & ~63) | 63, 8);
-  await new Promise<void>((resolve) => {
-    const socket = net.connect(weir.port, '127.0.0.1', () => socket.end(wrong));
-    socket.on('close', () => resolve());
-    socket.resume();
-  });
+  await sendCancelRequest(weir, (processID & ~63) | 63, Buffer.alloc(4));
   t.match((await clients[0]?.query('select 1 as one'))?.rows, [{ one: 1 }]);
 });
 

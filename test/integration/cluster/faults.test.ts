@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import t from 'tap';
-import { eventually, temporaryDirectory } from '../../support/index.js';
+import { eventually, freePort, temporaryDirectory } from '../../support/index.js';
 import { isRunning } from '../../support/processes.js';
-import { clusterConfig, freePort } from '../../support/weir-cluster.js';
+import { clusterConfig } from '../../support/weir-cluster.js';
 import { linesOf, WeirCommand } from '../../support/weir-command.js';
 import { server, start, users } from './rig.js';
 

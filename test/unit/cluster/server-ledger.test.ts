@@ -3,6 +3,7 @@
 import t from 'tap';
 import { ServerLedger } from '../../../lib/cluster/index.js';
 import { FakeClock } from '../../support/index.js';
+import { Random } from '../../support/random.js';
 
 const limits = { poolMax: 4, databaseMax: 0, userMax: 0 };
 const pool = (id: number, database = 'd', user = 'u', apart = false) => ({ id, database, user, apart });
@@ -133,11 +134,8 @@ t.test('what a lost worker had is free at once', async (t) => {
 });
 
 t.test('whatever happens, no limit is passed and no place is idle while one waits who may have it', async (t) => {
-  let seed = Number(process.env['SEED'] ?? 1);
-  const below = (n: number): number => {
-    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fff_ffff;
-    return Math.floor((seed / 0x8000_0000) * n);
-  };
+  const random = new Random(Number(process.env['SEED'] ?? 1));
+  const below = (limit: number): number => random.below(limit);
   const clock = new FakeClock();
   const held = new Map<string, number>();
   const wishes = new Map<string, true>();
