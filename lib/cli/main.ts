@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { formatProblem } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
+import { auditVerify } from './audit-verify.js';
 import { fetchReport } from './fetch-report.js';
 import { BadConfiguration, load } from './load.js';
 import { reportText } from './report-text.js';
@@ -169,6 +170,16 @@ program
   .action(async ({ url, config, json }: ReportFlags) => {
     const report = await fetchReport({ url, config });
     console.log(json === true ? JSON.stringify(report, undefined, 2) : reportText(report));
+  });
+
+program
+  .command('audit')
+  .description('work on an audit trail')
+  .command('verify')
+  .description('say whether an audit trail is as weir wrote it; the exit code is 1 where it is not')
+  .argument('<path...>', 'the directory in audit_dir, or files of it')
+  .action(async (paths: string[]) => {
+    process.exitCode = (await auditVerify(paths, (line) => console.log(line))) ? 0 : 1;
   });
 
 program.parseAsync().then(

@@ -24,3 +24,4 @@ export type {
 } from './statement-catalog.js';
 export { createStatementCatalog } from './statement-catalog.js';
 export type { StatementKind } from './statement-kinds.js';
+export { isDefinition } from './statement-kinds.js';

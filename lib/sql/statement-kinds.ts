@@ -120,3 +120,12 @@ const statementName = /Stmt$/;
 export function statementClass(node: string): StatementClass | undefined {
   return classes.get(node) ?? (statementName.test(node) ? { kind: 'other', standing: 'unknown' } : undefined);
 }
+
+const definitions: ReadonlySet<string> = new Set(
+  [...classes.values()].flatMap(({ kind, standing }) => (standing === 'ddl' ? [kind] : [])),
+);
+
+/** Whether statements of the kind define something: tables, functions, roles, rights. */
+export function isDefinition(kind: StatementKind): boolean {
+  return definitions.has(kind);
+}

@@ -1,0 +1,260 @@
+// The trail of one process: what is recorded, what waits for the disk, and what becomes of clients when it takes nothing more.
+
+import type { StatementFacts } from '../sql/index.js';
+import { isDefinition } from '../sql/index.js';
+import type { Clock } from '../util/index.js';
+import type { AuditDirectory } from './files.js';
+import { type JsonLine, writeMembers } from './json-line.js';
+import type { ParameterForm } from './parameters.js';
+import type { SqlForm } from './statement-text.js';
+import { AuditWriter, type WriterLimits } from './writer.js';
+
+/** Which statements are recorded. */
+export const auditSelections = ['all', 'writes', 'ddl', 'denied'] as const;
+export type AuditSelection = (typeof auditSelections)[number];
+
+export interface AuditPolicy {
+  /** None: statements are not recorded, connections neither. */
+  readonly statements: ReadonlySet<AuditSelection>;
+  /** Whether a statement waits until it is sure that it will be found in the trail. */
+  readonly mode: 'before' | 'after';
+  /** What becomes of statements while the trail takes no records. */
+  readonly onFull: 'block' | 'refuse' | 'drop';
+  readonly sql: SqlForm;
+  readonly parameters: ParameterForm;
+  /** The comment tag that says for whom a statement is run. */
+  readonly userTag: string;
+  readonly flushMs: number;
+  readonly queueBytesMax: number;
+  readonly limits: WriterLimits;
+}
+
+/** What the console and the metrics show. */
+export interface AuditState {
+  readonly segment: string;
+  readonly records: number;
+  readonly durable: number;
+  readonly dropped: number;
+  readonly refused: number;
+  readonly queuedBytes: number;
+  readonly lagMs: number;
+  readonly failure: Error | undefined;
+  /** Statements wait, or are refused, because the disk fails. */
+  readonly inForce: boolean;
+}
+
+/** A client that waits for the disk. */
+export interface AuditWaiter {
+  /** Whether it may go on now. */
+  readonly mayGoOn: boolean;
+  goOn(): void;
+}
+
+export interface AuditTrailOptions {
+  readonly directory: AuditDirectory;
+  readonly clock: Clock;
+  readonly process: number;
+  readonly policy: AuditPolicy;
+  readonly onTrouble: (error: Error | undefined, lost: number) => void;
+  readonly onSegment: (name: string, seal: string) => void;
+  readonly onWarning: (text: string, error: unknown) => void;
+  /** Given by tests. */
+  readonly retryMs?: number;
+}
+
+/** Records beyond this many times `queueBytesMax` are dropped whatever the policy says: what runs already would fill the memory. */
+const overrun = 2;
+
+export class AuditTrail {
+  readonly clock: Clock;
+  policy: AuditPolicy;
+  readonly #writer: AuditWriter;
+  readonly #waiting = new Set<AuditWaiter>();
+  #timer: NodeJS.Timeout | undefined;
+  #dropped = 0;
+  /** Those the trail does not tell of yet. */
+  #untold = 0;
+  #refused = 0;
+  #second = -1;
+  #secondText = '';
+
+  private constructor(options: AuditTrailOptions) {
+    this.clock = options.clock;
+    this.policy = options.policy;
+    const trail = this;
+    this.#writer = new AuditWriter({
+      directory: options.directory,
+      clock: options.clock,
+      process: options.process,
+      ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
+      host: {
+        get limits() {
+          return trail.policy.limits;
+        },
+        onDurable: () => this.#wake(),
+        onTrouble: (error) => {
+          options.onTrouble(error, this.#dropped);
+          this.#wake();
+        },
+        onSegment: options.onSegment,
+        onWarning: options.onWarning,
+      },
+    });
+  }
+
+  /** @throws what the disk says */
+  static async open(options: AuditTrailOptions): Promise<AuditTrail> {
+    const trail = new AuditTrail(options);
+    await trail.#writer.open();
+    return trail;
+  }
+
+  /** What the sessions of this process, since it began, have in common. */
+  get run(): string {
+    return this.#writer.run;
+  }
+
+  get isOn(): boolean {
+    return this.policy.statements.size > 0;
+  }
+
+  /** Records up to this number survive whatever happens. */
+  get durable(): number {
+    return this.#writer.durable;
+  }
+
+  get failing(): boolean {
+    return this.#writer.failure !== undefined;
+  }
+
+  /** Whether statements that begin now have to be blocked, refused or dropped. */
+  get full(): boolean {
+    const { onFull, queueBytesMax } = this.policy;
+    return this.#writer.queuedBytes >= queueBytesMax || (this.failing && onFull !== 'drop');
+  }
+
+  state(): AuditState {
+    const writer = this.#writer;
+    return {
+      segment: writer.segment,
+      records: writer.lastNumber,
+      durable: writer.durable,
+      dropped: this.#dropped,
+      refused: this.#refused,
+      queuedBytes: writer.queuedBytes,
+      lagMs: writer.lagMs,
+      failure: writer.failure,
+      inForce: this.isOn && this.failing && this.policy.onFull !== 'drop',
+    };
+  }
+
+  /** Whether a statement is recorded. @param noted a rule has something to say of it */
+  selects(facts: StatementFacts, noted: boolean): boolean {
+    const { statements } = this.policy;
+    if (statements.has('all') || (noted && statements.has('denied'))) return true;
+    if (statements.has('writes') && !facts.readOnly) return true;
+    return statements.has('ddl') && (!facts.known || facts.kinds.some((kind) => isDefinition(kind)));
+  }
+
+  /** Begins a record, up to its time; undefined where it has to be dropped. @param event in quotes */
+  begin(event: string, wallMs: number): JsonLine | undefined {
+    const writer = this.#writer;
+    const { onFull, queueBytesMax } = this.policy;
+    if (writer.queuedBytes >= queueBytesMax * (onFull === 'drop' ? 1 : overrun)) {
+      this.drop();
+      return undefined;
+    }
+    if (this.#untold > 0) this.#tellDropped(wallMs);
+    const line = writer.beginRecord();
+    line.ascii(event);
+    this.#writeTime(line, wallMs);
+    return line;
+  }
+
+  /** Ends it. @returns its number */
+  end(): number {
+    const number = this.#writer.endRecord();
+    const { flushMs, queueBytesMax } = this.policy;
+    if (this.#writer.queuedBytes * 2 >= queueBytesMax) this.#writer.flushSoon();
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#writer.flushSoon();
+    }, flushMs);
+    return number;
+  }
+
+  /** Somebody was not let in. */
+  loginRefused(members: Readonly<Record<string, string | undefined>>): void {
+    const line = this.begin(',"event":"refused"', this.clock.wallMs());
+    if (line === undefined) return;
+    writeMembers(line, members);
+    this.end();
+  }
+
+  /** A record that is not made because there is no room for it. */
+  drop(): void {
+    this.#dropped++;
+    this.#untold++;
+  }
+
+  /** A statement that is refused because it cannot be recorded. */
+  refuse(): void {
+    this.#refused++;
+  }
+
+  /** The waiter is asked whenever something has changed. It waits once, however often it says so. */
+  wait(waiter: AuditWaiter): void {
+    this.#waiting.add(waiter);
+    this.#writer.flushSoon();
+  }
+
+  leave(waiter: AuditWaiter): void {
+    this.#waiting.delete(waiter);
+  }
+
+  /** Puts another policy in force, for the statements that begin from now on. */
+  configure(policy: AuditPolicy): void {
+    this.policy = policy;
+    this.#wake();
+  }
+
+  /** Everything is written and sealed. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#writer.close();
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiting) {
+      if (!waiter.mayGoOn) continue;
+      this.#waiting.delete(waiter);
+      waiter.goOn();
+    }
+    // Those that came while the group was written, or have something new to wait for.
+    if (this.#waiting.size > 0) this.#writer.flushSoon();
+  }
+
+  #tellDropped(wallMs: number): void {
+    const count = this.#untold;
+    this.#untold = 0;
+    const line = this.#writer.beginRecord();
+    line.ascii(',"event":"dropped"');
+    this.#writeTime(line, wallMs);
+    line.ascii(`,"records":${count}`);
+    this.#writer.endRecord();
+  }
+
+  /** ISO 8601 in UTC; the text of a second is made once. */
+  #writeTime(line: JsonLine, wallMs: number): void {
+    const second = Math.floor(wallMs / 1_000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#secondText = `,"time":"${new Date(second * 1_000).toISOString().slice(0, 20)}`;
+    }
+    line.ascii(this.#secondText);
+    const ms = Math.floor(wallMs) - second * 1_000;
+    if (ms < 100) line.ascii(ms < 10 ? '00' : '0');
+    line.integer(ms);
+    line.ascii('Z"');
+  }
+}
