@@ -14,6 +14,7 @@ import { shutdown } from './control/shutdown.js';
 import { suspend } from './control/suspend.js';
 import { waitClose } from './control/wait-close.js';
 import { activeSockets } from './show/active-sockets.js';
+import { audit } from './show/audit.js';
 import { clients } from './show/clients.js';
 import { config } from './show/config.js';
 import { databases } from './show/databases.js';
@@ -65,6 +66,7 @@ export const showCommands: ReadonlyMap<string, ShowCommand> = byName([
   lanes,
   pins,
   hazards,
+  audit,
 ]);
 
 export const controlCommands: ReadonlyMap<string, ControlCommand> = byName([

@@ -2,6 +2,7 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import type net from 'node:net';
+import { type AuditTrail, ClientAuditor } from '../audit/index.js';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
 import type { Party, Pool, PoolReader, PoolTicket } from '../pool/index.js';
@@ -133,10 +134,15 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   admitted: { readonly database: string; readonly user: string } | undefined;
   applicationName = '';
   tls: string | undefined;
+  /** The name in the certificate it has shown. */
+  certificate: string | undefined;
   readonly peer: Peer;
   readonly #house: House;
   #state: ClientState;
   #channel: ClientChannel | undefined;
+  #auditor: ClientAuditor | undefined;
+  /** Where it records. */
+  #audit: AuditTrail | undefined;
   /** Input that arrived while there was no server for it. */
   #held: Buffer = noBytes;
   /** The read that is being fed, or waits for a server. */
@@ -236,6 +242,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   #loggedIn(dialogue: Dialogue, outcome: LoginOutcome): void {
     if (this.#state.kind === 'closed') return;
     this.tls = dialogue.tls?.description;
+    this.certificate = dialogue.tls?.peer?.commonName ?? dialogue.tls?.peer?.subject;
     if (outcome.kind === 'over') {
       this.#close('request done');
       return;
@@ -282,6 +289,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       this.#state = { kind: 'idle', session };
     }
     this.loggedIn = true;
+    this.#turnAudit(request);
+    this.#auditor?.connected();
     this.#house.loggedIn(this, {
       database: request.database,
       user: request.user,
@@ -291,6 +300,42 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     });
     if (this.#state.kind === 'console') this.#serveConsole(this.#state);
     if (rest.length > 0) this.onData(rest, 0, rest.length);
+  }
+
+  /** Begins to record what the client does, or stops: as the house has it now. */
+  #turnAudit({ user, database }: { readonly user: string; readonly database: string }): void {
+    const trail = this.#house.audit;
+    const channel = this.#channel;
+    this.#audit = trail;
+    this.#auditor = undefined;
+    if (trail !== undefined) {
+      const { ip, port, unix } = this.address;
+      const client = unix ? ip : `${ip}:${port}`;
+      const { session, applicationName } = this;
+      const role = latin1(session?.pool.user ?? user);
+      this.#auditor = new ClientAuditor(trail, {
+        user,
+        database,
+        client,
+        certificate: this.certificate,
+        session: `${trail.run}-${this.id}`,
+        get roleNow() {
+          const set = channel?.settings.values.get('role');
+          return set === undefined || set === 'none' ? role : set;
+        },
+        get applicationNow() {
+          return channel?.settings.values.get('application_name') ?? latin1(applicationName);
+        },
+        goOn: () => this.#goOnAudited(),
+      });
+    }
+    if (channel !== undefined) channel.auditor = this.#auditor;
+  }
+
+  /** The record that a message waited for is on disk, or there is room again. */
+  #goOnAudited(): void {
+    const state = this.#state;
+    if (state.kind === 'idle' || state.kind === 'active') this.#goOn(state.session);
   }
 
   // What the socket says
@@ -324,6 +369,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   #feed(session: Session, bytes: Buffer, start: number, end: number): void {
     try {
+      if (this.#audit !== this.#house.audit && this.#isSettled && this.#auditor?.idle !== false)
+        this.#turnAudit(session);
       if (this.#state.kind === 'idle' && this.#feedWhole(session, bytes, start, end)) {
         this.#tell();
         return;
@@ -333,6 +380,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       // An error before it has made its server skip it, or it was cancelled.
       if (this.#listening !== undefined && taken > 0 && !this.#listenAsked) this.#forgetListen(session);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
+      // The message it stopped at is in the channel, and goes on when its record is on disk.
+      else if (this.#auditor?.waiting === true) return;
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
       else if (this.#state.kind === 'active') {
         const { channel } = this.#state.server;
@@ -346,6 +395,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
+  /** Whether nothing the client has sent has yet to be answered. */
+  get #isSettled(): boolean {
+    const state = this.#state;
+    return state.kind === 'idle' || (state.kind === 'active' && state.server.channel.settled);
+  }
+
   /** Takes one whole batch that needs no server, or not one of its own. Answers false where it is none. */
   #feedWhole(session: Session, bytes: Buffer, start: number, end: number): boolean {
     const { channel } = session;
@@ -356,6 +411,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const footprint = channel.lookAhead(bytes, start, end);
     if (footprint === undefined) return false;
     if (footprint.transaction !== undefined) return channel.answerAhead(footprint, bytes, start, end);
+    if (this.#auditor !== undefined && !channel.inDeferredTransaction) {
+      // As a whole, before it has a server: what a lane is sent cannot stop half way.
+      const admission = channel.auditAhead(this.#auditor, footprint, bytes, start, end);
+      if (admission === 'wait') this.#hold(bytes, start, end);
+      if (admission !== 'go') return admission === 'wait';
+    }
     const { read } = footprint;
     if (read === undefined || !lanes) return false;
     if (channel.inDeferredTransaction || !channel.settings.isShareable) return false;
@@ -622,6 +683,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind !== 'reading' || state.read !== read) return;
     const { session } = state;
     this.#state = { kind: 'idle', session };
+    this.#auditor?.takeBack();
     this.#held = this.#held.length > 0 ? Buffer.concat([read.request, this.#held]) : read.request;
     this.#alone = true;
     this.#feedHeld(session);
@@ -744,7 +806,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       ((state.kind === 'active' || (state.kind === 'reading' && state.read === state.server.channel.firstRead)) &&
         state.server.channel.midFrame);
     if (!cut) this.peer.writeOwned(fatal(error));
-    this.#close(error.message);
+    this.#close(error.message, 'cancel', error.sqlstate);
   }
 
   /** The login took too long. */
@@ -793,6 +855,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       // A read has done nothing that would have to be undone: its answer is dropped, and the server cancelled only if it is slow.
       session.pool.dropRead(server, read);
       this.#state = { kind: 'idle', session };
+      this.#auditor?.failed('57014');
+      this.#auditor?.ended(server.channel.place);
       this.peer.writeOwned(
         errorResponse({
           severity: 'ERROR',
@@ -802,6 +866,15 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       );
       this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
       this.#goOn(session);
+    } else if (state.kind === 'idle' && this.#auditor?.waiting === true) {
+      const { session } = state;
+      session.channel.cancelBatch({
+        severity: 'ERROR',
+        sqlstate: '57014',
+        message: 'canceling statement due to user request',
+        detail: 'The statement was waiting for the audit trail.',
+      });
+      this.#feedHeld(session);
     } else if (state.kind === 'waiting') {
       const { session } = state;
       session.pool.leaveQueue(state.ticket);
@@ -816,8 +889,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
-  /** @param running what becomes of what the client's server still runs */
-  #close(reason: string, running: 'cancel' | 'finish' = 'cancel'): void {
+  /** @param running what becomes of what the client's server still runs @param sqlstate what the client is told */
+  #close(reason: string, running: 'cancel' | 'finish' = 'cancel', sqlstate?: string): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
@@ -836,6 +909,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       state.pool.clients.delete(this);
       state.replication.end();
     }
+    this.#auditor?.close(reason, sqlstate);
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (this.admitted !== undefined) this.#house.dismiss(this.admitted.database, this.admitted.user);
@@ -897,4 +971,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       }
     }
   }
+}
+
+/** Names and texts as the relay has them. */
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
 }

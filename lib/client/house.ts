@@ -1,5 +1,6 @@
 // What a client's connection asks of the process it is in: configuration, secrets, pools, limits. The pooler provides it.
 
+import type { AuditTrail } from '../audit/index.js';
 import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSecret } from '../auth/index.js';
 import type { Config, PoolSettings } from '../config/index.js';
 import type { Pool } from '../pool/index.js';
@@ -47,6 +48,8 @@ export interface House {
   readonly verifiers: ScramVerifiers;
   readonly keyCache: ScramKeyCache;
   readonly console: Console;
+  /** Where what clients do is recorded, where it is. */
+  readonly audit: AuditTrail | undefined;
   /** Why nobody may log in now. */
   readonly closing: PoolerError | undefined;
 

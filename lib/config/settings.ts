@@ -689,6 +689,100 @@ const processSettings = {
   ),
 };
 
+const audit = {
+  audit_dir: setting(
+    ['weir'],
+    text,
+    '',
+    'Directory of the audit trail: JSON lines, one record a statement, in files that are only ever added to. It is made if it is not there, and belongs to one weir. Empty: there is no trail.',
+    { change: 'restart', origin: 'weir' },
+  ),
+  audit_statements: setting(
+    ['weir'],
+    listOf(['all', 'writes', 'ddl', 'denied']),
+    ['all'],
+    'Which statements are recorded: `all`, those that do more than read (`writes`), those that define something (`ddl`), those a rule has something to say of (`denied`). What weir cannot read counts as all of these. Logins and their ends are recorded too. Empty: nothing is.',
+    { origin: 'weir' },
+  ),
+  audit_mode: setting(
+    ['weir'],
+    oneOf(['after', 'before']),
+    'after',
+    '`after`: a statement is recorded when it has been answered. `before`: it is not sent to PostgreSQL before a record of its beginning is on disk, and its end is a record of its own.',
+    { origin: 'weir' },
+  ),
+  audit_on_full: setting(
+    ['weir'],
+    oneOf(['block', 'refuse', 'drop']),
+    'block',
+    'What becomes of statements while the disk takes no records or `audit_queue_bytes` are waiting: they wait (`block`), get an error with SQLSTATE 53100 (`refuse`), or run without a record (`drop`), which is counted.',
+    { origin: 'weir' },
+  ),
+  audit_sql: setting(
+    ['weir'],
+    oneOf(['full', 'normalised', 'hash']),
+    'full',
+    'How statements are written down: as they are, without their literals, or as the SHA-256 of their text.',
+    { origin: 'weir' },
+  ),
+  audit_parameters: setting(
+    ['weir'],
+    oneOf(['none', 'redacted', 'full']),
+    'none',
+    'What is written down of the parameters of prepared statements: nothing, the length of each in bytes (`redacted`), or their values.',
+    { origin: 'weir' },
+  ),
+  audit_user_tag: setting(
+    ['weir'],
+    text,
+    'user',
+    'Name of the tag, in the comment a statement ends with (sqlcommenter), that says for whom it is run. Without the tag that is the `application_name`.',
+    { origin: 'weir' },
+  ),
+  audit_segment_bytes: setting(
+    ['weir'],
+    int(64 * 1024, 2_147_483_647, 'bytes'),
+    256 * 1024 * 1024,
+    'Bytes after which another file is begun.',
+    { origin: 'weir' },
+  ),
+  audit_segment_age: setting(
+    ['weir'],
+    seconds,
+    86_400,
+    'Seconds after which another file is begun where this one has records. 0: never.',
+    { origin: 'weir' },
+  ),
+  audit_keep_segments: setting(
+    ['weir'],
+    int(0, 1_000_000),
+    0,
+    'Files kept of each process; the oldest are removed. 0: all.',
+    { origin: 'weir' },
+  ),
+  audit_keep_days: setting(
+    ['weir'],
+    int(0, 100_000, 'days'),
+    0,
+    'Days a file is kept after it was last written. 0: for ever.',
+    { origin: 'weir' },
+  ),
+  audit_flush_interval: setting(
+    ['weir'],
+    { ...seconds, min: 0.001, max: 60 },
+    0.1,
+    'Seconds after which records are on disk at the latest, with `audit_mode = after`: what was not is lost with the process.',
+    { origin: 'weir' },
+  ),
+  audit_queue_bytes: setting(
+    ['weir'],
+    int(64 * 1024, 1_073_741_824, 'bytes'),
+    16 * 1024 * 1024,
+    'Bytes of records of one process that may wait for the disk; see `audit_on_full`.',
+    { origin: 'weir' },
+  ),
+};
+
 const databaseKeys = {
   dbname: setting(
     ['database'],
@@ -801,6 +895,7 @@ export const groups = {
   'Read lanes': readLanes,
   'What outlives a transaction': sessionState,
   Logging: logging,
+  'Audit trail': audit,
   'Process and sockets': processSettings,
   'Where a database is': databaseKeys,
   'Accepted without effect': withoutEffect,
@@ -820,6 +915,7 @@ export const settings = {
   ...readLanes,
   ...sessionState,
   ...logging,
+  ...audit,
   ...processSettings,
   ...databaseKeys,
   ...withoutEffect,

@@ -160,11 +160,50 @@ export class Metrics {
       counted('weir_pooler_errors_total', 'Errors weir itself sent to clients, by SQLSTATE.', 'sqlstate', () =>
         pooler.poolerErrors.entries(),
       ),
+      ...this.#auditMetrics(),
       new LiveMetric(
         'histogram',
         'weir_event_loop_lag_seconds',
         'How late the sweep, four times a second, began.',
         () => histogramSamples('weir_event_loop_lag_seconds', noLabels, pooler.loopLag),
+      ),
+    ];
+  }
+
+  /** Of the audit trail, where there is one. */
+  #auditMetrics(): LiveMetric[] {
+    const { trail } = this.#pooler;
+    if (trail === undefined) return [];
+    return [
+      one('counter', 'weir_audit_records_total', 'Records made of what clients did.', () => trail.state().records),
+      one(
+        'counter',
+        'weir_audit_dropped_total',
+        'Records that were not made because there was no room for them.',
+        () => trail.state().dropped,
+      ),
+      one(
+        'counter',
+        'weir_audit_refused_total',
+        'Statements that were refused because they could not be recorded.',
+        () => trail.state().refused,
+      ),
+      one(
+        'gauge',
+        'weir_audit_queue_bytes',
+        'Bytes of records that are not on disk yet.',
+        () => trail.state().queuedBytes,
+      ),
+      one(
+        'gauge',
+        'weir_audit_lag_seconds',
+        'How long the oldest record that is not on disk has waited.',
+        () => trail.state().lagMs / 1_000,
+        noLabels,
+        'max',
+      ),
+      common('weir_audit_failing', '1 while the disk does not take records.', () =>
+        trail.state().failure === undefined ? 0 : 1,
       ),
     ];
   }

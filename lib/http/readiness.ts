@@ -15,6 +15,7 @@ export function readiness(pooler: Pooler): Readiness {
   if (pooler.listening === undefined) reasons.push('not listening');
   if (pooler.shutdownMode !== undefined) reasons.push('shutting down');
   if (pooler.state !== 'active') reasons.push(pooler.state);
+  if (pooler.trail?.state().inForce === true) reasons.push('the audit trail cannot be written');
   const unreachable = unreachablePools(pooler);
   reasons.push(...unreachable.slice(0, namedPoolsMax));
   if (unreachable.length > namedPoolsMax) reasons.push(`and ${unreachable.length - namedPoolsMax} more pools`);

@@ -6,7 +6,6 @@ import {
   footprint,
   type HazardName,
   type HazardPolicy,
-  inert,
   isReadBack,
   isSettingName,
   opaque,
@@ -252,7 +251,7 @@ function latin1(text: string): string {
 }
 
 function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint {
-  if (!facts.known || facts.truncated) return withPolicies(opaque, policies);
+  if (!facts.known || facts.truncated) return withPolicies(footprint({ ...opaque, facts }), policies);
   const draft = new Draft();
   for (const hazard of facts.hazards) draft.hazard(hazard);
   if (facts.sessionEffects === 'unknown' && (draft.effects & Effect.Indelible) === 0) {
@@ -269,10 +268,10 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   const transaction = transactionOf(facts);
   const calls = facts.functions.filter((name) => isCatalogFunction(name));
   if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
-    if (transaction !== undefined) return footprint({ transaction });
+    if (transaction !== undefined) return footprint({ transaction, facts });
     const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
-    return read === undefined && calls.length === 0 ? inert : footprint({ calls, read });
+    return footprint({ calls, read, facts });
   }
   if (facts.hazards.some(({ kind }) => kind === 'transaction')) draft.effects |= Effect.Transacts;
   const [only] = facts.hazards;
@@ -288,6 +287,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       example: facts.shape.text,
       calls,
       transaction,
+      facts,
     }),
     policies,
   );

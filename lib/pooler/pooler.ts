@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
+import type { AuditTrail } from '../audit/index.js';
 import {
   LoginThrottle,
   parseStoredSecret,
@@ -49,6 +50,7 @@ import { Effect, type Footprint, hazardNames, inert } from '../session/index.js'
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
+import { auditPolicy, openAudit } from './audit.js';
 import { ClientCounts, type ClientLimits, tooMany } from './client-limits.js';
 import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
@@ -109,6 +111,8 @@ export class Pooler implements House, PoolEvents {
   readonly #secretKey: Buffer;
   readonly #reread: () => Loaded;
   readonly #inspector: Inspector;
+  /** Undefined where no directory is configured. */
+  readonly trail: AuditTrail | undefined;
   readonly #statementPrefix: string | undefined;
   readonly resolver: Resolver;
   readonly #siblings: Siblings | undefined;
@@ -156,6 +160,7 @@ export class Pooler implements House, PoolEvents {
   private constructor(
     options: PoolerOptions,
     inspector: Inspector,
+    trail: AuditTrail | undefined,
     tls: ClientTls | undefined,
     serverTls: ServerTls | undefined,
   ) {
@@ -170,6 +175,7 @@ export class Pooler implements House, PoolEvents {
     this.#tls = tls;
     this.#serverTls = serverTls;
     this.#inspector = inspector;
+    this.trail = trail;
     this.#statementPrefix = options.statementPrefix;
     this.#siblings = options.siblings;
     this.#places = options.siblings?.places ?? new ServerBudget();
@@ -189,7 +195,7 @@ export class Pooler implements House, PoolEvents {
     });
   }
 
-  /** Reads certificates and makes the parts; does not listen yet. @throws PoolerError */
+  /** Reads certificates, begins the audit trail and makes the parts; does not listen yet. @throws PoolerError */
   static async create(options: PoolerOptions): Promise<Pooler> {
     const { config } = options.loaded;
     const [tls, serverTls, inspector] = await Promise.all([
@@ -197,7 +203,9 @@ export class Pooler implements House, PoolEvents {
       loadServerTls(tlsOptions(config, 'server')),
       Inspector.create(config.weir.inspect_limit, policiesOf(config), config.weir.trusted_functions),
     ]);
-    return new Pooler(options, inspector, tls, serverTls);
+    const { clock, log, siblings } = options;
+    const trail = await openAudit(config, siblings?.index ?? 0, clock, log);
+    return new Pooler(options, inspector, trail, tls, serverTls);
   }
 
   /** Starts to serve. @throws PoolerError when it cannot listen */
@@ -233,6 +241,10 @@ export class Pooler implements House, PoolEvents {
 
   set console(console: Console) {
     this.#console = console;
+  }
+
+  get audit(): AuditTrail | undefined {
+    return this.trail?.isOn === true ? this.trail : undefined;
   }
 
   get closing(): PoolerError | undefined {
@@ -429,6 +441,8 @@ export class Pooler implements House, PoolEvents {
   loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void {
     this.loginFailures.add(error.message.length > 80 || error.sqlstate === '3D000' ? error.sqlstate : error.message);
     this.poolerErrors.add(error.sqlstate);
+    const client = address.unix ? address.ip : `${address.ip}:${address.port}`;
+    this.audit?.loginRefused({ user, database, client, reason, sqlstate: error.sqlstate });
     if (this.#config.weir.log_pooler_errors) {
       this.log.warn(
         { database, user, ip: address.ip, port: address.port, sqlstate: error.sqlstate, reason },
@@ -673,6 +687,7 @@ export class Pooler implements House, PoolEvents {
     this.log.level = resolveLogLevel(next.weir);
     this.verifiers = this.#newVerifiers();
     this.#inspector.policies = policiesOf(next);
+    this.trail?.configure(auditPolicy(next));
     // Made anew when they are needed, with what is configured then.
     for (const pool of this.#lookUpPools.values()) pool.close();
     this.#lookUpPools.clear();
@@ -834,7 +849,7 @@ export class Pooler implements House, PoolEvents {
     for (const client of [...this.#clients]) client.fail(error);
     for (const pool of [...this.#hubs.keys()]) this.#closeHub(pool);
     for (const pool of [...this.#pools.values(), ...this.#lookUpPools.values()]) pool.close();
-    this.#inspector.close().then(
+    Promise.allSettled([this.#inspector.close(), this.trail?.close()]).then(
       () => this.#finished?.(),
       () => this.#finished?.(),
     );

@@ -1,5 +1,6 @@
 // From client to server: asks for a lease when a batch begins, records what will be owed, and renames prepared statements.
 
+import type { Admission, Decision } from '../audit/index.js';
 import {
   type ChannelUse,
   type ClientStatements,
@@ -63,7 +64,7 @@ import {
   owedWithUndo,
   type Undo,
 } from './owed.js';
-import { type ClientHost, type Port, plainSession, type SessionHost, type Traffic } from './ports.js';
+import { type Auditor, type ClientHost, type Port, plainSession, type SessionHost, type Traffic } from './ports.js';
 import type { ServerChannel } from './server-channel.js';
 
 export interface ClientChannelLimits {
@@ -87,9 +88,12 @@ const keptBeginBytesMax = 80;
 
 /** By limits, which clients share: a table of its own would be a sixth of an idle client's memory. */
 const tables = new WeakMap<ClientChannelLimits, FrameTable>();
+/** The same for clients that are audited: which portal an Execute names matters. */
+const auditedTables = new WeakMap<ClientChannelLimits, FrameTable>();
 
-function tableFor(limits: ClientChannelLimits): FrameTable {
-  let table = tables.get(limits);
+function tableFor(limits: ClientChannelLimits, audited = false): FrameTable {
+  const known = audited ? auditedTables : tables;
+  let table = known.get(limits);
   if (table === undefined) {
     table = frameTable([
       { tag: Frontend.Query, action: Action.Whole, holdBytesMax: limits.inspectBytesMax },
@@ -97,7 +101,9 @@ function tableFor(limits: ClientChannelLimits): FrameTable {
       { tag: Frontend.Bind, action: Action.Whole, holdBytesMax: targetBytesMax },
       { tag: Frontend.Describe, action: Action.Whole, holdBytesMax: targetBytesMax },
       { tag: Frontend.Close, action: Action.Whole, holdBytesMax: targetBytesMax },
-      { tag: Frontend.Execute, action: Action.Header },
+      audited
+        ? { tag: Frontend.Execute, action: Action.Whole, holdBytesMax: targetBytesMax }
+        : { tag: Frontend.Execute, action: Action.Header },
       { tag: Frontend.Sync, action: Action.Header },
       { tag: Frontend.Flush, action: Action.Header },
       { tag: Frontend.FunctionCall, action: Action.Header },
@@ -106,7 +112,7 @@ function tableFor(limits: ClientChannelLimits): FrameTable {
       { tag: Frontend.CopyFail, action: Action.Header },
       { tag: Frontend.Terminate, action: Action.Header },
     ]);
-    tables.set(limits, table);
+    known.set(limits, table);
   }
   return table;
 }
@@ -145,6 +151,8 @@ export class ClientChannel extends FrameStream {
   readonly loginSettings: Settings;
   /** Takes the notifications of its server instead of `toClient`. */
   onNotification: ((bytes: Buffer, start: number, end: number) => void) | undefined;
+  /** Records what the client runs, where that is asked for. */
+  #auditor: Auditor | undefined;
   /** Whether it asks for what nextval answered: then the server that answered has to be kept. */
   readsSequences = false;
   /** Entries for the statement used last: one that is run a million times makes one. */
@@ -182,6 +190,16 @@ export class ClientChannel extends FrameStream {
     this.statements = options.statements;
   }
 
+  get auditor(): Auditor | undefined {
+    return this.#auditor;
+  }
+
+  /** Only while nothing that was sent has yet to be answered: the answers are told in the order of what was asked. */
+  set auditor(auditor: Auditor | undefined) {
+    this.#auditor = auditor;
+    this.useTable(tableFor(this.#limits, auditor !== undefined));
+  }
+
   /** Whether part of a message has been taken and the rest has not come. */
   get midMessage(): boolean {
     return this.midFrame || this.carriedBytes > 0;
@@ -195,6 +213,7 @@ export class ClientChannel extends FrameStream {
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
   cancelBatch(error: ErrorFields): void {
     this.#cancelled = true;
+    this.#auditor?.unsent(error.sqlstate);
     if (this.#deferred !== undefined) {
       this.#aborted = true;
       this.#dropDeferred();
@@ -284,6 +303,7 @@ export class ClientChannel extends FrameStream {
     const tag = this.#turnDeferred(footprint, made.body);
     if (tag === undefined) return false;
     if (bytes[start] === Frontend.Parse) this.unnamed = made;
+    this.#recordAlone(made.body, 0, made.body.indexOf(0), footprint, undefined);
     for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
       switch (bytes[at]) {
         case Frontend.Parse:
@@ -303,6 +323,55 @@ export class ClientChannel extends FrameStream {
       }
     }
     return true;
+  }
+
+  /** What the trail says to the one statement of a batch that was looked at ahead. */
+  auditAhead(auditor: Auditor, footprint: Footprint, bytes: Buffer, start: number, end: number): Admission {
+    if (bytes[start] === Frontend.Query) return this.#auditQuery(auditor, footprint, bytes, start, end, end - start);
+    let text: Buffer | undefined;
+    for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
+      const next = frameEnd(bytes, at, end);
+      if (bytes[at] === Frontend.Parse) text = bytes.subarray(at + headerBytes + 1, next);
+      const parts = bytes[at] === Frontend.Bind ? readBind(bytes, at, next) : undefined;
+      if (parts === undefined) continue;
+      text ??= this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.body;
+      auditor.bind('', text, footprint.facts, bytes, parts.statementEnd + 1, next);
+    }
+    return auditor.execute('', undefined);
+  }
+
+  #auditQuery(
+    auditor: Auditor,
+    footprint: Footprint,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    total: number,
+  ): Admission {
+    const seen = end - start === total ? end - 1 : end;
+    const { facts } = footprint;
+    return auditor.query(bytes, start + headerBytes, seen, total - headerBytes - 1, facts, this.#decisionOn(footprint));
+  }
+
+  /** @param total the message's length, where only its beginning is here */
+  #admitQuery(footprint: Footprint, bytes: Buffer, start: number, end: number, total: number): Admission {
+    const auditor = this.#auditor;
+    if (auditor === undefined || this.server?.ignoring === true) return 'go';
+    return this.#auditQuery(auditor, footprint, bytes, start, end, total);
+  }
+
+  /** What is recorded of weir's own refusals. */
+  #decisionOn({ refused }: Footprint): Decision | undefined {
+    if (refused === undefined || this.#transparent) return undefined;
+    return { verdict: 'deny', rule: `on_hazard.${refused}` };
+  }
+
+  /** A statement that weir answers without asking a server. */
+  #recordAlone(bytes: Buffer, start: number, end: number, footprint: Footprint, sqlstate: string | undefined): void {
+    const auditor = this.#auditor;
+    if (auditor === undefined) return;
+    auditor.alone(bytes, start, end, footprint.facts, sqlstate, this.#decisionOn(footprint));
+    auditor.ready(this.#statusAlone === TransactionStatus.Idle);
   }
 
   /** What a client without a server is told of its transaction. */
@@ -402,17 +471,8 @@ export class ClientChannel extends FrameStream {
         return this.#onSync();
       case Frontend.Flush:
         return this.server === undefined || this.server.ignoring ? Verdict.Drop : Verdict.Keep;
-      case Frontend.FunctionCall: {
-        const { unread } = this.#host;
-        if (unread.refused !== undefined && !this.#transparent) {
-          const server = this.#lease();
-          if (server !== undefined) this.#begin(server);
-          return server === undefined ? Verdict.Stop : this.#refuseQuery(server, refusal(unread.refused));
-        }
-        const verdict = this.#forward(owedQuery);
-        this.server?.ladder.mark(this.#transparent ? unseen : unread, this);
-        return verdict;
-      }
+      case Frontend.FunctionCall:
+        return this.#onFunctionCall();
       case Frontend.CopyData:
         if (!this.#expectsCopy()) return Verdict.Drop;
         this.server?.copyDataSent();
@@ -445,6 +505,8 @@ export class ClientChannel extends FrameStream {
         return this.#onBind(bytes, start, end, end);
       case Frontend.Describe:
         return this.#onDescribe(bytes, start, end);
+      case Frontend.Execute:
+        return this.#onExecute(bytes, start);
       default:
         return this.#onClose(bytes, start, end);
     }
@@ -456,8 +518,11 @@ export class ClientChannel extends FrameStream {
     if (this.#hasToWait) return Verdict.Stop;
     if (this.#aborted) return this.#refuseAborted(tag);
     switch (tag) {
-      case Frontend.Query:
-        return this.#query(this.#transparent ? unseen : this.#host.unread, 'nothing');
+      case Frontend.Query: {
+        const footprint = this.#transparent ? unseen : this.#host.unread;
+        const admission = this.#admitQuery(footprint, bytes, start, end, total);
+        return admission === 'wait' ? Verdict.Stop : this.#query(footprint, 'nothing', admission);
+      }
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
       case Frontend.Parse:
@@ -652,6 +717,43 @@ export class ClientChannel extends FrameStream {
     return Verdict.Keep;
   }
 
+  /** Of a client that is audited. */
+  #onExecute(bytes: Buffer, start: number): Verdict {
+    const auditor = this.#auditor;
+    if (auditor === undefined || this.server?.ignoring === true) return this.#forward(owedExecute);
+    const portalStart = start + headerBytes;
+    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)), undefined);
+    if (admission === 'wait') return Verdict.Stop;
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    this.#begin(server);
+    if (admission === 'refuse') {
+      auditor.unsent(unrecorded.sqlstate);
+      return this.#refuse(server, unrecorded);
+    }
+    auditor.sent(undefined);
+    server.owe(owedExecute);
+    return Verdict.Keep;
+  }
+
+  #onFunctionCall(): Verdict {
+    const { unread } = this.#host;
+    const refused = this.#transparent ? undefined : unread.refused;
+    const admission = this.server?.ignoring === true ? undefined : this.#auditor?.functionCall();
+    if (admission === 'wait') return Verdict.Stop;
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    if (server.ignoring) return Verdict.Drop;
+    this.#begin(server);
+    const error = refused === undefined ? undefined : refusal(refused);
+    const instead = admission === 'refuse' ? unrecorded : error;
+    this.#auditor?.sent(instead?.sqlstate);
+    if (instead !== undefined) return this.#refuseQuery(server, instead);
+    server.owe(owedQuery);
+    server.ladder.mark(this.#transparent ? unseen : unread, this);
+    return Verdict.Keep;
+  }
+
   #onSync(): Verdict {
     const server = this.server;
     if (server === undefined) {
@@ -676,14 +778,20 @@ export class ClientChannel extends FrameStream {
       const tag = this.#turnDeferred(footprint, body);
       if (tag !== undefined) {
         this.unnamed = undefined;
+        this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, undefined);
         this.toClient.writeOwned(commandComplete(tag));
         this.toClient.writeOwned(readyForQuery(this.#statusAlone));
         return Verdict.Drop;
       }
     }
-    if (this.#aborted) return this.#refuseAborted(Frontend.Query);
+    if (this.#aborted) {
+      this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, abortedTransaction.sqlstate);
+      return this.#refuseAborted(Frontend.Query);
+    }
+    const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
+    if (admission === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
-    return this.#query(footprint, forgets ? 'statements' : 'nothing');
+    return this.#query(footprint, forgets ? 'statements' : 'nothing', admission);
   }
 
   /** DISCARD ALL in a transaction is refused: what it would have taken stays. */
@@ -702,7 +810,7 @@ export class ClientChannel extends FrameStream {
     return this.#isIn === TransactionStatus.Failed || this.#isRefused(footprint);
   }
 
-  #query(footprint: Footprint, forgets: 'statements' | 'nothing'): Verdict {
+  #query(footprint: Footprint, forgets: 'statements' | 'nothing', admission: Admission): Verdict {
     if (this.#limits.simpleProtocol === 'refused') {
       return this.#violation(
         'PQexec disallowed',
@@ -714,6 +822,12 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    if (admission === 'refuse') {
+      this.#auditor?.sent(unrecorded.sqlstate);
+      this.#begin(server);
+      return this.#refuseQuery(server, unrecorded);
+    }
+    this.#auditor?.sent(this.#decisionOn(footprint) === undefined ? undefined : refusedState);
     if (this.#transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
@@ -761,6 +875,8 @@ export class ClientChannel extends FrameStream {
     if (this.#transparent) {
       const found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
       if (found.hazards.length > 0) this.#session.onHazards(found);
+      const { queryStart, queryEnd } = parts;
+      this.#auditor?.parse(nameOf(bytes, parts.nameStart, parts.nameEnd), bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
@@ -770,6 +886,8 @@ export class ClientChannel extends FrameStream {
     if (footprint.refused !== undefined) {
       this.#begin(server);
       this.#session.onHazards(footprint);
+      const decision = this.#decisionOn(footprint);
+      this.#auditor?.alone(bytes, parts.queryStart, parts.queryEnd, footprint.facts, refusedState, decision);
       return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
@@ -913,6 +1031,13 @@ export class ClientChannel extends FrameStream {
     const parts = readBind(bytes, start, end);
     if (parts === undefined) return this.#violation('bad packet', 'Bind cannot be read, or its names are too long');
     if (this.#transparent) {
+      this.#auditor?.bindPrepared(
+        nameOf(bytes, start + headerBytes, parts.portalEnd),
+        nameOf(bytes, parts.statementStart, parts.statementEnd),
+        bytes,
+        parts.statementEnd + 1,
+        end,
+      );
       const verdict = this.#forward(owedBind);
       if (verdict === Verdict.Keep && this.server !== undefined) this.server.traffic.binds++;
       return verdict;
@@ -923,6 +1048,10 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    if (this.#auditor !== undefined) {
+      const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
+      this.#auditor.bind(portal, known?.body, known?.footprint.facts, bytes, statementEnd + 1, end);
+    }
     server.traffic.binds++;
     if (known !== undefined && !known.footprint.isInert) this.#readyForParse(server, known.footprint);
     const refused = known !== undefined && this.#isRefused(known.footprint);
@@ -1177,11 +1306,23 @@ const abortedTransaction: ErrorFields = {
   message: 'current transaction is aborted, commands ignored until end of transaction block',
 };
 
+/** A statement that the audit trail has no room for. */
+const unrecorded: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '53100',
+  message: 'the statement cannot be recorded in the audit trail',
+  hint: 'Make room in audit_dir, or set audit_on_full to block or drop.',
+};
+
+/** Of statements that the configuration forbids. */
+const refusedState = '0A000';
+
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
 
 /** A statement's name as a key; latin1, so that every byte counts. Where one is prepared or closed, not where it is used. */
 function nameOf(bytes: Buffer, start: number, end: number): string {
+  if (start === end) return '';
   return bytes.toString('latin1', start, end); // cold: once per Parse or Close of a named statement
 }
 
@@ -1217,7 +1358,7 @@ const hazardTexts: Readonly<Record<HazardName, string>> = {
 function refusal(hazard: HazardName): ErrorFields {
   return {
     severity: 'ERROR',
-    sqlstate: '0A000',
+    sqlstate: refusedState,
     message: `${hazardTexts[hazard]} is refused by the pooler (${hazard})`,
     hint: `Set on_hazard.${hazard} to auto or pin, or use a database or user with pool_mode = session.`,
   };

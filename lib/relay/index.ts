@@ -4,6 +4,7 @@
 export { ClientChannel, type ClientChannelLimits } from './client-channel.js';
 export { type ResetPlan, type Standing, smartReset } from './ladder.js';
 export {
+  type Auditor,
   type ClientHost,
   type LadderCounts,
   newTraffic,

@@ -181,6 +181,8 @@ export class ServerChannel extends FrameStream {
   readonly #unprepared = new Map<string, Buffer>();
   /** Run behind a RESET ALL: what the operator has every new connection begin with. */
   readonly restoreQuery: Buffer | undefined;
+  /** Where it is, in ASCII, as records of what ran there name it. */
+  readonly place: string;
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
   readonly loginSuperuser: string;
@@ -217,6 +219,8 @@ export class ServerChannel extends FrameStream {
   #ownRows: (string | null)[][] = [];
   #ownBytes = 0;
   #batchEnded = false;
+  /** What ends with the frame that passes, where its client is audited. */
+  #recordEnds: 'statement' | 'statement and batch' | 'batch' | undefined;
   /** A batch has ended and nothing is owed: told to the host once all that was received has been looked at. */
   #batchOver = false;
   /** The same of a batch of weir's own. */
@@ -242,6 +246,7 @@ export class ServerChannel extends FrameStream {
     readonly statements: ServerStatements;
     readonly parameters?: ReadonlyMap<string, string>;
     readonly restoreQuery?: Buffer | undefined;
+    readonly place?: string;
   }) {
     super(quietTable, serverFrameBytesMax);
     this.toServer = options.toServer;
@@ -252,6 +257,7 @@ export class ServerChannel extends FrameStream {
     this.loginSettings = options.settings;
     this.statements = options.statements;
     this.restoreQuery = options.restoreQuery;
+    this.place = options.place ?? '';
     this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
     this.loginSuperuser = options.parameters?.get('is_superuser') ?? 'off';
     for (const name of options.parameters?.keys() ?? []) {
@@ -764,6 +770,7 @@ export class ServerChannel extends FrameStream {
       case Backend.ReadyForQuery:
         return this.#onReady(bytes[start + 5] as number);
       case Backend.CommandComplete:
+        if (this.#visible) this.#client?.auditor?.completed(bytes, start + headerBytes, end - 1);
         if (bytes[start + headerBytes] === letterD) this.#onDiscarding(bytes, start, end);
         else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
@@ -850,6 +857,8 @@ export class ServerChannel extends FrameStream {
 
   protected emit(bytes: Buffer, start: number, end: number): void {
     if (!this.#visible || this.#client === undefined) return;
+    const { auditor } = this.#client;
+    if (auditor !== undefined) auditor.bytesSent += end - start;
     this.traffic.bytesSent += end - start;
     this.#replyBytes += end - start;
     const read = this.#sharing ? this.#reads.peek() : undefined;
@@ -864,9 +873,19 @@ export class ServerChannel extends FrameStream {
   protected afterKept(): void {
     const ended = this.#batchEnded;
     this.#batchEnded = false;
+    if (this.#recordEnds !== undefined) this.#endRecord(this.#recordEnds);
     if (ended && this.#sharing) this.#endRead();
     this.#advance();
     if (ended && !this.#sharing) this.#afterBatch();
+  }
+
+  /** All of what is recorded of has gone to the client. */
+  #endRecord(what: 'statement' | 'statement and batch' | 'batch'): void {
+    this.#recordEnds = undefined;
+    const auditor = this.#client?.auditor;
+    if (auditor === undefined) return;
+    if (what !== 'batch') auditor.ended(this.place);
+    if (what !== 'statement') auditor.ready(this.status === TransactionStatus.Idle);
   }
 
   /** The answer to a shared read has come: what follows is the next one's. */
@@ -895,6 +914,10 @@ export class ServerChannel extends FrameStream {
       return Verdict.Drop;
     }
     this.#owed.shift();
+    if (head.expect === Expect.Executed && this.#client?.auditor !== undefined) {
+      this.#recordEnds = 'statement';
+      return Verdict.KeepThenCall;
+    }
     const next = this.#owed.peek();
     if (next === undefined || (next.visible && next.expect < Expect.CopyEnded)) return Verdict.Keep;
     return Verdict.KeepThenCall;
@@ -968,6 +991,8 @@ export class ServerChannel extends FrameStream {
       return Verdict.Drop;
     }
     this.#owed.shift();
+    if (this.#client?.auditor !== undefined)
+      this.#recordEnds = head.expect === Expect.ReadyForQuery ? 'statement and batch' : 'batch';
     if (head.undo !== undefined) this.#settle(head);
     if (this.#failed) this.ladder.forgetResets();
     else if (this.ladder.resets && status !== TransactionStatus.Failed) this.#tellReset();
@@ -1155,6 +1180,7 @@ export class ServerChannel extends FrameStream {
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
       this.emitBefore();
       this.#visible = this.#client !== undefined;
+      this.#client?.auditor?.failed(fields.sqlstate);
       this.#host.onError(fields, false);
       this.#host.onFatal(fields);
       // Who shares the server and has nothing of an answer yet is served by another one.
@@ -1191,6 +1217,7 @@ export class ServerChannel extends FrameStream {
     }
     this.ladder.onRollback('error');
     this.#failed = true;
+    this.#client?.auditor?.failed(fields.sqlstate);
     this.emitBefore();
     this.#visible = true;
     this.#startReply();
@@ -1280,6 +1307,10 @@ export class ServerChannel extends FrameStream {
       const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo, sqlstate) : head.undo;
       if (undo !== undefined) undone.push(undo);
       slotTouched ||= !keepsSlot(head);
+      if (head.visible && (head.expect === Expect.Executed || head.expect === Expect.ReadyForQuery)) {
+        if (failed && head.expect === Expect.Executed) this.#client?.auditor?.ended(this.place);
+        else this.#client?.auditor?.skipped(this.place);
+      }
       failed = false;
       this.#owed.shift();
     }

@@ -136,6 +136,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
       statements: new ServerStatements(env.registry, Math.max(1, env.statementsMax)),
       parameters: login.parameters,
       restoreQuery: target.connectQuery === undefined ? undefined : ownQueryMessage(target.connectQuery),
+      place: `${addressText(login.address)}/${login.pid}`.replaceAll(/[^ -~]|["\\]/g, '?'),
     });
     this.peer.handler = this;
     if (login.rest.length > 0) this.onData(login.rest, 0, login.rest.length);

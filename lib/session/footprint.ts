@@ -1,5 +1,6 @@
 // What a statement may leave behind in the session that runs it, decided once per shape and collected while a lease lasts.
 
+import type { StatementFacts } from '../sql/index.js';
 import type { ReadShape } from './read-shape.js';
 
 /** What outlives a transaction, by the names used in configuration, console and metrics. */
@@ -114,6 +115,8 @@ export interface Footprint {
   readonly transaction: TransactionTag | undefined;
   /** What is known of a read that may share a server with others'. */
   readonly read: ReadShape | undefined;
+  /** What its parse says; undefined where nobody has looked. */
+  readonly facts: StatementFacts | undefined;
   /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
   readonly detailed: boolean;
   /** Whether it leaves nothing behind and the configuration says nothing about it. */
@@ -135,6 +138,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     calls: [],
     transaction: undefined,
     read: undefined,
+    facts: undefined,
     ...given,
   };
   const { settings, settingParameters, statements, channels, pins } = full;

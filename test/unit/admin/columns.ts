@@ -53,6 +53,7 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ['dns_hosts', 'hostname ttl addrs', 'sqs'],
   ['dns_zones', 'zonename serial count', 'sqi'],
   // Weir's own.
+  ['audit', 'segment mode on_full records durable dropped refused queue_bytes lag_us failure', 'sssqqqqqqs'],
   ['pins', 'client_id user database application_name server_id reasons age idle', 'isssisqq'],
   ['hazards', 'user database application_name hazard count transaction_mode example', 'ssssqss'],
   [
