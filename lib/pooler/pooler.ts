@@ -660,9 +660,8 @@ export class Pooler implements House, PoolEvents {
     this.#tls = tls;
     this.#serverTls = serverTls;
     this.#apply(next);
-    for (const change of changes) {
-      this.log.info({ key: change.key, old: change.old, new: change.new, restart: change.restart }, 'setting changed');
-    }
+    // Not under `key`: the log hides what has that name.
+    for (const { key, ...change } of changes) this.log.info({ setting: key, ...change }, 'setting changed');
     this.reloadedWallMs = this.clock.wallMs();
     this.log.info('configuration reloaded');
     return changes;
