@@ -1,5 +1,6 @@
 // The decoded configuration: its types, taken from the table of settings, and configurations made without a file.
 
+import type { RawPolicy } from './raw-policy.js';
 import { type AnyValue, type Dialect, defaultFor, type Scope, type Setting, type ValueOf } from './schema.js';
 import { settings } from './settings.js';
 
@@ -41,6 +42,8 @@ export interface Config {
   readonly weir: GlobalSettings;
   readonly databases: ReadonlyMap<string, DatabaseSettings>;
   readonly users: ReadonlyMap<string, UserSettings>;
+  /** Of this file or of the one `policy_file` names, not yet decoded; null: everybody may do what PostgreSQL lets them. */
+  readonly policy: RawPolicy | null;
 }
 
 /** Names of the console; no database may have them. */
@@ -87,5 +90,6 @@ function unset(scope: Scope): Record<string, undefined> {
 
 /** The configuration in force without a file. It names no database: the caller adds the one it starts. */
 export function defaultConfig(): Config {
-  return { file: null, dialect: 'toml', weir: globalDefaults('toml'), databases: new Map(), users: new Map() };
+  const weir = globalDefaults('toml');
+  return { file: null, dialect: 'toml', weir, databases: new Map(), users: new Map(), policy: null };
 }

@@ -15,7 +15,7 @@ import {
 } from './config.js';
 import { nearest, type Problem, problemAt, shown } from './problems.js';
 import { databasesMax, type RawConfig, type RawEntry, type RawSection, usersMax } from './raw.js';
-import { type AnyValue, defaultFor, type Scope, type Setting } from './schema.js';
+import { type AnyValue, defaultFor, type Scope, type Setting, type ValueType } from './schema.js';
 import { decodeValue, describeAllowed, type Refusal, sameValue } from './values.js';
 
 export interface DecodedConfig {
@@ -45,7 +45,7 @@ class Decoder {
   }
 
   decode(): DecodedConfig {
-    const { file, dialect } = this.#raw;
+    const { file, dialect, policy } = this.#raw;
     const weir = this.#global();
     const config: Config = {
       file,
@@ -53,6 +53,7 @@ class Decoder {
       weir,
       databases: this.#databases(weir.unix_socket_dir),
       users: this.#users(),
+      policy,
     };
     return { config, problems: this.#problems, warnings: this.#warnings };
   }
@@ -116,7 +117,7 @@ class Decoder {
     if (scope !== 'weir' && found.type.kind === 'text' && entry.value === '') return undefined;
     const decoded = decodeValue(found.type, entry.value);
     if (!decoded.ok) {
-      this.#problems.push(refusedValue(found, path, entry, decoded.refusal));
+      this.#problems.push(refusedValue(found.type, path, entry, decoded.refusal));
       return undefined;
     }
     if (found.noEffect !== null && !sameValue(decoded.value, defaultFor(found, this.#raw.dialect))) {
@@ -145,8 +146,7 @@ const scopeNames: Readonly<Record<Scope, string>> = {
   user: 'a user',
 };
 
-export function refusedValue(found: Setting, path: string, entry: RawEntry, refusal: Refusal): Problem {
-  const { type } = found;
+export function refusedValue(type: ValueType, path: string, entry: RawEntry, refusal: Refusal): Problem {
   const words = type.kind === 'enum' ? type.values : type.kind === 'list' ? (type.members ?? []) : [];
   return problemAt(entry.place, path, refusal.message, {
     received: type.kind === 'secret' ? null : shown(entry.written),

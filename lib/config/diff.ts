@@ -2,12 +2,13 @@
 
 import type { Config, DatabaseSettings, Host, SettingKey, UserSettings } from './config.js';
 import { keysIn } from './config.js';
+import type { RawPolicy } from './raw-policy.js';
 import type { AnyValue, Scope } from './schema.js';
 import { settings } from './settings.js';
 import { printValue, sameValue } from './values.js';
 
 export interface Change {
-  /** `weir.KEY`, `databases.NAME.KEY`, `users.NAME.KEY`, or without KEY for an entry that came or went. */
+  /** `weir.KEY`, `databases.NAME.KEY`, `users.NAME.KEY`, or without KEY for an entry that came or went; `policy`. */
   readonly key: string;
   /** Printable, secrets masked; null where there was or is nothing. */
   readonly old: string | null;
@@ -21,6 +22,7 @@ export function diffConfig(old: Config, next: Config): readonly Change[] {
     ...changedKeys('weir', 'weir', old.weir, next.weir),
     ...changedEntries('databases', old.databases, next.databases, changedDatabase),
     ...changedEntries('users', old.users, next.users, (path, a, b) => changedKeys('user', path, a, b)),
+    ...changedPolicy(old.policy, next.policy),
   ];
 }
 
@@ -38,6 +40,12 @@ function changedDatabase(path: string, old: DatabaseSettings, next: DatabaseSett
   const [before, after] = [printHosts(old.hosts), printHosts(next.hosts)];
   if (before === after) return changes;
   return [{ key: `${path}.host`, old: before, new: after, restart: false }, ...changes];
+}
+
+/** Only that it changed: rules are read in the file. */
+function changedPolicy(old: RawPolicy | null, next: RawPolicy | null): readonly Change[] {
+  if (old === null ? next === null : next !== null && old.equals(next)) return [];
+  return [{ key: 'policy', old: old?.file ?? null, new: next?.file ?? null, restart: false }];
 }
 
 function changedEntries<T extends DatabaseSettings | UserSettings>(

@@ -33,7 +33,7 @@ class IniReader {
 
   finish(file: string): Reading {
     const weir = { place: { file, line: null }, entries: this.#weir };
-    const raw = { file, dialect: 'ini' as const, weir, databases: this.#databases, users: this.#users };
+    const raw = { file, dialect: 'ini' as const, weir, databases: this.#databases, users: this.#users, policy: null };
     return { raw, problems: this.#problems };
   }
 
@@ -71,6 +71,10 @@ class IniReader {
   #refuseSection(name: string, place: Place): void {
     if (name === 'peers') {
       this.#problem(place, 'peers', 'peering is not supported yet');
+      return;
+    }
+    if (name === 'policy') {
+      this.#problem(place, 'policy', 'a policy is written in TOML, in a file of its own that `policy_file` names');
       return;
     }
     const near = name === 'weir' ? 'pgbouncer' : nearest(name, sections);

@@ -1,6 +1,7 @@
 // What both readers hand over: sections of undecoded entries, each with the place it came from.
 
 import type { Place, Problem } from './problems.js';
+import type { RawPolicy } from './raw-policy.js';
 import type { Dialect } from './schema.js';
 
 export interface RawEntry {
@@ -21,6 +22,8 @@ export interface RawConfig {
   readonly weir: RawSection;
   readonly databases: ReadonlyMap<string, RawSection>;
   readonly users: ReadonlyMap<string, RawSection>;
+  /** null where the file has none; an ini file cannot have one. */
+  readonly policy: RawPolicy | null;
 }
 
 export interface Reading {

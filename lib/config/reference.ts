@@ -1,8 +1,10 @@
-// Writes the reference of all settings as Markdown, from the table of settings; config/README.md is its output.
+// Writes the reference of all settings and of the policy as Markdown, from their tables; config/README.md is its output.
 
-import { type AnyValue, defaultFor, type Scope, type Setting, type ValueType } from './schema.js';
+import { renderPolicyReference } from './policy-reference.js';
+import { defaultCell, tableRow, typeCell } from './reference-cells.js';
+import { defaultFor, type Scope, type Setting } from './schema.js';
 import { groups } from './settings.js';
-import { printValue, sameValue } from './values.js';
+import { sameValue } from './values.js';
 
 const intro = `# Configuration
 
@@ -30,6 +32,8 @@ host = "db2.internal"
 
 [users.reporting]         # what differs for one user
 pool_size = 3
+
+[policy]                  # who may run which statement: the last part of this page
 \`\`\`
 
 - \`\${NAME}\` in a text is replaced by the environment variable; a variable that is not set is an error; \`$\${\` stands for
@@ -75,6 +79,7 @@ export function renderReference(): string {
   for (const [title, group] of Object.entries(groups)) {
     parts.push(title === 'Accepted without effect' ? renderNoEffect(title, group) : renderGroup(title, group));
   }
+  parts.push(renderPolicyReference());
   return parts.join('\n');
 }
 
@@ -84,7 +89,7 @@ function iniDefaults(): string {
     for (const [key, entry] of Object.entries(group)) {
       const ini = defaultFor(entry, 'ini');
       if (sameValue(ini, entry.default)) continue;
-      rows.push(`| \`${key}\` | ${defaultCell(entry.type, ini)} | ${defaultCell(entry.type, entry.default)} |`);
+      rows.push(tableRow([`\`${key}\``, defaultCell(entry.type, ini), defaultCell(entry.type, entry.default)]));
     }
   }
   return ['| key | ini file | TOML |', '|---|---|---|', ...rows].join('\n');
@@ -103,7 +108,7 @@ function renderGroup(title: string, group: Readonly<Record<string, Setting>>): s
       change,
       entry.doc,
     ];
-    return `| ${cells.map(escapeCell).join(' | ')} |`;
+    return tableRow(cells);
   });
   return [
     `## ${title}`,
@@ -116,9 +121,8 @@ function renderGroup(title: string, group: Readonly<Record<string, Setting>>): s
 }
 
 function renderNoEffect(title: string, group: Readonly<Record<string, Setting>>): string {
-  const rows = Object.entries(group).map(
-    ([key, entry]) =>
-      `| \`${key}\` | ${typeCell(entry.type)} | ${defaultCell(entry.type, entry.default)} | ${escapeCell(entry.noEffect ?? '')} |`,
+  const rows = Object.entries(group).map(([key, entry]) =>
+    tableRow([`\`${key}\``, typeCell(entry.type), defaultCell(entry.type, entry.default), entry.noEffect ?? '']),
   );
   return [
     `## ${title}`,
@@ -131,41 +135,4 @@ function renderNoEffect(title: string, group: Readonly<Record<string, Setting>>)
     ...rows,
     '',
   ].join('\n');
-}
-
-function typeCell(type: ValueType): string {
-  switch (type.kind) {
-    case 'bool':
-      return 'flag';
-    case 'int':
-      if (type.leastWord !== undefined) return `\`${type.leastWord}\`, or number, ${type.min + 1} to ${type.max}`;
-      return `${type.unit ?? 'number'}, ${type.min} to ${type.max}`;
-    case 'seconds':
-      return `seconds, ${type.min} to ${type.max}`;
-    case 'mode':
-      return 'octal';
-    case 'enum':
-      return type.values.map((value) => `\`${value}\``).join(', ');
-    case 'text':
-      return 'text';
-    case 'list':
-      return type.members === null ? 'list' : `list of ${type.members.map((member) => `\`${member}\``).join(', ')}`;
-    case 'secret':
-      return 'secret text';
-    case 'endpoint':
-      return 'host:port';
-    default:
-      return type satisfies never;
-  }
-}
-
-function defaultCell(type: ValueType, value: AnyValue): string {
-  if (typeof value === 'boolean') return `\`${String(value)}\``;
-  const printed = printValue(type, value);
-  return printed === '' ? 'empty' : `\`${printed}\``;
-}
-
-/** A bar would end the cell. */
-function escapeCell(cell: string): string {
-  return cell.replaceAll('|', '\\|');
 }

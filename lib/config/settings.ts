@@ -665,6 +665,16 @@ const logging = {
   ),
 };
 
+const gate = {
+  policy_file: setting(
+    ['weir'],
+    text,
+    '',
+    'TOML file with the `[policy]` that says who may run which statement; see below. Relative to the working directory, and read again at RELOAD. Empty: the `[policy]` of the weir.toml itself, and without one no policy.',
+    { origin: 'weir' },
+  ),
+};
+
 const processSettings = {
   workers: setting(
     ['weir'],
@@ -894,6 +904,7 @@ export const groups = {
   Transactions: transactions,
   'Read lanes': readLanes,
   'What outlives a transaction': sessionState,
+  'The gate': gate,
   Logging: logging,
   'Audit trail': audit,
   'Process and sockets': processSettings,
@@ -914,6 +925,7 @@ export const settings = {
   ...transactions,
   ...readLanes,
   ...sessionState,
+  ...gate,
   ...logging,
   ...audit,
   ...processSettings,

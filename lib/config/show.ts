@@ -41,7 +41,7 @@ export function setSetting(config: Config, key: string, text: string): SetResult
     return refuse(problemAt(nowhere, key, 'this setting can only be changed by a restart'));
   const decoded = decodeValue(found.type, text);
   if (!decoded.ok)
-    return refuse(refusedValue(found, key, { value: text, written: text, place: nowhere }, decoded.refusal));
+    return refuse(refusedValue(found.type, key, { value: text, written: text, place: nowhere }, decoded.refusal));
   const changed: Config = { ...config, weir: { ...config.weir, [key]: decoded.value } };
   // Only what the change made wrong counts: the rest was accepted before.
   const known = new Set(checkConfig(config, null).problems.map((problem) => problem.key + problem.message));

@@ -16,23 +16,100 @@ export function lineOf(lines: KeyLines, path: readonly string[]): number | null 
   return null;
 }
 
+/** Those of one section and of what is in it. */
+export function linesOf(lines: KeyLines, section: string): KeyLines {
+  const inside = pathKey([section, '']);
+  return new Map([...lines].filter(([key]) => key === section || key.startsWith(inside)));
+}
+
+/** The elements of an array have their number, from 0, as their part of the path. */
 export function findKeyLines(toml: string): KeyLines {
-  const lines = new Map<string, number>();
-  const scanner = new Scanner(toml);
-  let table: readonly string[] = [];
-  while (scanner.nextStatement()) {
-    const line = scanner.line;
-    const isTable = scanner.skip('[');
-    if (isTable) scanner.skip('[');
-    const path = isTable ? scanner.path() : [...table, ...scanner.path()];
+  const finder = new KeyLineFinder(toml);
+  finder.readStatements();
+  return finder.lines;
+}
+
+class KeyLineFinder {
+  readonly lines = new Map<string, number>();
+  readonly #scanner: Scanner;
+  /** How many elements each `[[array]]` has so far. */
+  readonly #lengths = new Map<string, number>();
+
+  constructor(toml: string) {
+    this.#scanner = new Scanner(toml);
+  }
+
+  readStatements(): void {
+    const scanner = this.#scanner;
+    let table: readonly string[] = [];
+    while (scanner.skipSpace()) {
+      if (scanner.skip('[')) {
+        const isElement = scanner.skip('[');
+        table = this.#tablePath(scanner.path(), isElement);
+        this.#note(table);
+      } else this.#readPair(table, null);
+      scanner.skipRestOfLine();
+    }
+  }
+
+  /** A header means the last element so far of every array it goes through, and `[[name]]` begins one. */
+  #tablePath(written: readonly string[], isElement: boolean): readonly string[] {
+    const path: string[] = [];
+    for (const [index, part] of written.entries()) {
+      path.push(part);
+      const key = pathKey(path);
+      const length = this.#lengths.get(key);
+      if (isElement && index === written.length - 1) {
+        this.#lengths.set(key, (length ?? 0) + 1);
+        path.push(String(length ?? 0));
+      } else if (length !== undefined) path.push(String(length - 1));
+    }
+    return path;
+  }
+
+  /** @param outerLine where the inline table begins; null outside one */
+  #readPair(table: readonly string[], outerLine: number | null): void {
+    const path = [...table, ...this.#scanner.path()];
+    const { line } = this.#scanner;
+    // Where the line is that of what is around it, the beginning of the path tells it already.
+    if (line !== outerLine) this.#note(path);
+    this.#scanner.skip('=');
+    this.#scanner.skipSpace();
+    this.#readValue(path, line);
+  }
+
+  /** The parser has bounded how deep values go. */
+  #readValue(path: readonly string[], line: number): void {
+    if (this.#scanner.skip('[')) this.#readArray(path, line);
+    else if (this.#scanner.skip('{')) this.#readInlineTable(path, line);
+    else this.#scanner.skipScalar();
+  }
+
+  #readArray(path: readonly string[], line: number): void {
+    for (let index = 0; this.#scanner.skipSpace() && !this.#scanner.skip(']'); index++) {
+      const element = [...path, String(index)];
+      const elementLine = this.#scanner.line;
+      if (elementLine !== line) this.#note(element);
+      this.#readValue(element, elementLine);
+      this.#scanner.skipSpace();
+      this.#scanner.skip(',');
+    }
+  }
+
+  #readInlineTable(path: readonly string[], line: number): void {
+    while (this.#scanner.skipSpace() && !this.#scanner.skip('}')) {
+      this.#readPair(path, line);
+      this.#scanner.skipSpace();
+      this.#scanner.skip(',');
+    }
+  }
+
+  #note(path: readonly string[]): void {
     for (let length = 1; length <= path.length; length++) {
       const known = pathKey(path.slice(0, length));
-      if (!lines.has(known)) lines.set(known, line);
+      if (!this.lines.has(known)) this.lines.set(known, this.#scanner.line);
     }
-    if (isTable) table = path;
-    scanner.skipRestOfStatement();
   }
-  return lines;
 }
 
 class Scanner {
@@ -44,12 +121,12 @@ class Scanner {
     this.#text = toml;
   }
 
-  /** Moves to the first character of the next key or table header. */
-  nextStatement(): boolean {
+  /** Over blanks, line breaks and comments; false at the end of the text. */
+  skipSpace(): boolean {
     for (;;) {
       const char = this.#text[this.#at];
       if (char === undefined) return false;
-      if (char === '#') this.#skipComment();
+      if (char === '#') this.skipRestOfLine();
       else if (char === ' ' || char === '\t' || char === '\r' || char === '\n') this.#step();
       else return true;
     }
@@ -72,21 +149,19 @@ class Scanner {
     }
   }
 
-  /** To the end of the line, or further while a bracket or a multi-line string is open. */
-  skipRestOfStatement(): void {
-    let depth = 0;
-    for (;;) {
-      const char = this.#text[this.#at];
-      if (char === undefined || (char === '\n' && depth === 0)) return;
-      if (char === '#') this.#skipComment();
-      else if (char === '"' || char === "'") this.#skipString(char);
-      else {
-        // The bracket that closes a table header is not counted below zero.
-        if (char === '[' || char === '{') depth++;
-        if (char === ']' || char === '}') depth = Math.max(0, depth - 1);
-        this.#step();
-      }
+  /** A text, or whatever ends before the next comma, bracket, comment or line break; at least one character. */
+  skipScalar(): void {
+    const char = this.#text[this.#at];
+    if (char === '"' || char === "'") this.#skipString(char);
+    else {
+      do this.#step();
+      while (!/[,\]}#\n]/.test(this.#text[this.#at] ?? '\n'));
     }
+  }
+
+  skipRestOfLine(): void {
+    const end = this.#text.indexOf('\n', this.#at);
+    this.#at = end < 0 ? this.#text.length : end;
   }
 
   #part(): string {
@@ -116,11 +191,6 @@ class Scanner {
 
   #skipBlanks(): void {
     while (this.#text[this.#at] === ' ' || this.#text[this.#at] === '\t') this.#at++;
-  }
-
-  #skipComment(): void {
-    const end = this.#text.indexOf('\n', this.#at);
-    this.#at = end < 0 ? this.#text.length : end;
   }
 
   #step(): void {

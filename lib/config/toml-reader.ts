@@ -1,21 +1,47 @@
-// Reads a weir.toml: sections [weir], [databases.NAME] and [users.NAME], with ${ENV} in texts replaced.
+// Reads a weir.toml: sections [weir], [databases.NAME] and [users.NAME], with ${ENV} in texts replaced, and [policy] as it is.
 
 import { parse, TomlError } from 'smol-toml';
 import { type Environment, expandEnvironment } from './env.js';
-import { nearest, type Place, type Problem, problemAt, shown } from './problems.js';
+import { nearest, type Outcome, type Place, type Problem, problemAt, shown } from './problems.js';
 import type { RawConfig, RawEntry, RawSection, Reading } from './raw.js';
-import { findKeyLines, type KeyLines, lineOf } from './toml-lines.js';
+import { RawPolicy, type RawTable } from './raw-policy.js';
+import { findKeyLines, type KeyLines, lineOf, linesOf } from './toml-lines.js';
 
-const sections = ['weir', 'databases', 'users'];
+const sections = ['weir', 'databases', 'users', 'policy'];
 
 export function readToml(file: string, toml: string, env: Environment): Reading {
-  let document: Record<string, unknown>;
+  const parsed = parseToml(file, toml);
+  if (!parsed.ok) return { raw: emptyToml(file), problems: [parsed.problem] };
+  return new TomlReader(file, findKeyLines(toml), env).read(parsed.value);
+}
+
+export interface PolicyReading {
+  readonly policy: RawPolicy | null;
+  readonly problems: readonly Problem[];
+}
+
+/** Reads the file that `policy_file` names: there is nothing in it but `[policy]`. */
+export function readPolicyFile(file: string, toml: string): PolicyReading {
+  const parsed = parseToml(file, toml);
+  if (!parsed.ok) return { policy: null, problems: [parsed.problem] };
+  const lines = findKeyLines(toml);
+  const allowed = '[policy], [policy.roles.NAME], [[policy.rules]], [[policy.masks]]';
+  const strangers = Object.keys(parsed.value).filter((name) => name !== 'policy');
+  const problems = strangers.map((name) =>
+    problemAt({ file, line: lineOf(lines, [name]) }, name, 'does not belong in a policy file', { allowed }),
+  );
+  const table = own(parsed.value, 'policy');
+  if (isTable(table)) return { policy: new RawPolicy(file, table, linesOf(lines, 'policy')), problems };
+  const place = { file, line: lineOf(lines, ['policy']) };
+  return { policy: null, problems: [...problems, problemAt(place, 'policy', 'there is no such table', { allowed })] };
+}
+
+function parseToml(file: string, toml: string): Outcome<RawTable> {
   try {
-    document = parse(toml, { maxDepth: 8 });
+    return { ok: true, value: parse(toml, { maxDepth: 8 }) };
   } catch (error) {
-    return { raw: emptyToml(file), problems: [syntaxProblem(file, error)] };
+    return { ok: false, problem: syntaxProblem(file, error) };
   }
-  return new TomlReader(file, findKeyLines(toml), env).read(document);
 }
 
 /** Only the parser's first line: the rest quotes the file, which may hold a password. */
@@ -27,7 +53,7 @@ function syntaxProblem(file: string, error: unknown): Problem {
 
 function emptyToml(file: string): RawConfig {
   const nothing: RawSection = { place: { file, line: null }, entries: new Map() };
-  return { file, dialect: 'toml', weir: nothing, databases: new Map(), users: new Map() };
+  return { file, dialect: 'toml', weir: nothing, databases: new Map(), users: new Map(), policy: null };
 }
 
 class TomlReader {
@@ -42,7 +68,7 @@ class TomlReader {
     this.#env = env;
   }
 
-  read(document: Record<string, unknown>): Reading {
+  read(document: RawTable): Reading {
     for (const name of Object.keys(document)) {
       if (!sections.includes(name)) this.#refuseSection(name, document[name]);
     }
@@ -52,8 +78,16 @@ class TomlReader {
       weir: this.#section(['weir'], own(document, 'weir') ?? {}),
       databases: this.#sections('databases', own(document, 'databases') ?? {}),
       users: this.#sections('users', own(document, 'users') ?? {}),
+      policy: this.#policy(own(document, 'policy')),
     };
     return { raw, problems: this.#problems };
+  }
+
+  #policy(value: unknown): RawPolicy | null {
+    if (value === undefined) return null;
+    if (isTable(value)) return new RawPolicy(this.#file, value, linesOf(this.#lines, 'policy'));
+    this.#problem(['policy'], 'not a table', { allowed: '[policy]' });
+    return null;
   }
 
   #sections(name: string, value: unknown): ReadonlyMap<string, RawSection> {
@@ -107,7 +141,7 @@ class TomlReader {
       this.#problem([name], 'peering is not supported yet');
       return;
     }
-    const allowed = '[weir], [databases.NAME], [users.NAME]';
+    const allowed = '[weir], [databases.NAME], [users.NAME], [policy]';
     if (!isTable(value)) {
       this.#problem([name], 'a setting outside every section', { allowed, nearest: 'weir' });
       return;
@@ -125,10 +159,10 @@ class TomlReader {
   }
 }
 
-function own(table: Record<string, unknown>, key: string): unknown {
+function own(table: RawTable, key: string): unknown {
   return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
-function isTable(value: unknown): value is Record<string, unknown> {
+export function isTable(value: unknown): value is RawTable {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }

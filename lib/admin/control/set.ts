@@ -3,8 +3,8 @@
 import { listSettings, type Problem, setSetting } from '../../config/index.js';
 import { type Context, clipped, type Role, refusal } from '../command.js';
 
-/** Certificates are read only when the configuration is: a SET of these would look done and change nothing. */
-const tlsKey = /^(client|server)_tls/;
+/** The files they name are read only when the configuration is: a SET of these would look done and change nothing. */
+const fileKey = /^((client|server)_tls|policy_file$)/;
 const tagCharsMax = 200;
 
 export const set = {
@@ -12,9 +12,9 @@ export const set = {
   usage: ['SET key = arg'],
   /** @returns the command tag @throws PoolerError */
   run: (key: string, value: string, { pooler }: Context): string => {
-    if (tlsKey.test(key)) {
+    if (fileKey.test(key)) {
       throw refusal('SET failed', {
-        detail: `${key}: TLS settings take effect together, with the files they name.`,
+        detail: `${key}: settings of TLS and the policy take effect with the files they name.`,
         hint: 'Change the configuration file and RELOAD.',
       });
     }

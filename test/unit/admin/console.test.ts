@@ -234,6 +234,7 @@ void t.test('SET changes a setting, and says what is wrong with a value', async 
     ['SET listen_port = 5', /restart/, /SHOW CONFIG/],
     ['SET pool_mode = sesion', /pool_mode/, /session, transaction, statement/],
     ['SET client_tls_sslmode = require', /TLS/, /RELOAD/],
+    ["SET policy_file = 'policy.toml'", /policy_file/, /RELOAD/],
   ];
   for (const [sql, detail, hint] of wrong)
     t.match(await failure(admin, sql), { code: '08P01', message: 'SET failed', detail, hint }, sql);

@@ -483,6 +483,12 @@ password = "hunter3"
 [users.x]
 `);
   t.same(diffConfig(before, before), []);
+  const policies = ['', '[policy]\nmode = "off"', '\n[policy]\nmode = "off"', '[policy]'].map((text) => good(text));
+  const changed = (from: number, to: number) => diffConfig(policies[from]!, policies[to]!);
+  t.same(changed(0, 1), [{ key: 'policy', old: null, new: 'weir.toml', restart: false }]);
+  t.same(changed(1, 2), [], 'where it stands does not matter');
+  t.same(changed(2, 3), [{ key: 'policy', old: 'weir.toml', new: 'weir.toml', restart: false }]);
+  t.same(changed(3, 0), [{ key: 'policy', old: 'weir.toml', new: null, restart: false }]);
   t.same(diffConfig(before, after), [
     { key: 'weir.listen_port', old: '6432', new: '7000', restart: true },
     { key: 'weir.pool_mode', old: 'transaction', new: 'session', restart: false },

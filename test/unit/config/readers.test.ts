@@ -2,6 +2,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the braces are what is tested
 
 import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { parseConnectionString } from '../../../lib/config/connection-string.js';
@@ -18,7 +19,7 @@ import {
   userNameBytesMax,
 } from '../../../lib/config/index.js';
 import { includeDepthMax } from '../../../lib/config/raw.js';
-import { findKeyLines, lineOf } from '../../../lib/config/toml-lines.js';
+import { findKeyLines, lineOf, linesOf } from '../../../lib/config/toml-lines.js';
 
 const env = { APP_PASSWORD: 'from-env', POOL: '7', EMPTY: '' };
 
@@ -206,7 +207,96 @@ z = 1`);
   t.equal(found('t', 'q."x', 'k'), 6);
   t.equal(found('t', 'q."x', 'm', 'n'), 10);
   t.equal(found('t', 'q."x', 'x', 'y'), 11);
-  t.equal(found('list', 'z'), 13);
+  t.equal(found('list', '0', 'z'), 13);
+});
+
+t.test('the elements of an array of tables are told apart, also nested ones and those written inline', async (t) => {
+  const lines = findKeyLines(`[[p.rules]]
+name = "a"
+[p.rules.sub]
+x = 1
+[[p.rules]]
+
+name = "b"
+list = ["one", # a comment with ] and "
+  "two",
+  '''
+three''', "four",
+]
+[[p.rules.deep]]
+y = 1
+[[p.rules.deep]]
+y = 2
+[[p.rules]]
+[[p.rules.deep]]
+y = 3
+[p.other]
+z = [
+  { m = 1, n = [
+    2 ] },
+  { m = 3 },
+]
+when = 1979-05-27 07:32:00
+after = -1e5 # end`);
+  const found = (...path: string[]) => lineOf(lines, ['p', ...path]);
+  t.equal(found('rules', '0', 'name'), 2);
+  t.equal(found('rules', '0', 'sub', 'x'), 4);
+  t.equal(found('rules', '1'), 5);
+  t.equal(found('rules', '1', 'name'), 7);
+  t.equal(found('rules', '1', 'absent'), 5);
+  t.same(
+    ['0', '1', '2', '3'].map((index) => found('rules', '1', 'list', index)),
+    [8, 9, 10, 11],
+  );
+  t.equal(found('rules', '1', 'deep', '0', 'y'), 14);
+  t.equal(found('rules', '1', 'deep', '1', 'y'), 16);
+  t.equal(found('rules', '2'), 17);
+  t.equal(found('rules', '2', 'deep', '0', 'y'), 19);
+  t.equal(found('other', 'z', '0', 'm'), 22);
+  t.equal(found('other', 'z', '0', 'n', '0'), 23);
+  t.equal(found('other', 'z', '1', 'm'), 24);
+  t.equal(found('other', 'when'), 26);
+  t.equal(found('other', 'after'), 27);
+  const one = linesOf(findKeyLines('[policy]\na = 1\n[policy2]\nb = 1'), 'policy');
+  t.same([...one.values()], [1, 2]);
+});
+
+t.test('a policy is in the weir.toml or in the file it names, and the configuration carries it unread', async (t) => {
+  const policy = '[policy]\nmask_key = "hunter2"\n[[policy.rules]]\nname = "${NOPE}"';
+  const inside = good(toml(`[weir]\n${policy}`)).policy;
+  t.equal(inside?.file, 'weir.toml');
+  t.same(inside?.table.rules, [{ name: '${NOPE}' }]);
+  t.same(inside?.place(['rules', '0', 'name']), { file: 'weir.toml', line: 5 });
+  t.notMatch(JSON.stringify(inside) + inspect(inside, { depth: 9, showHidden: true }), 'hunter2');
+  t.equal(good(toml('[weir]')).policy, null);
+  const named = { 'weir.toml': '[weir]\npolicy_file = "p.toml"', 'p.toml': `#\n${policy}` };
+  const outside = good(load('weir.toml', named)).policy;
+  t.same(outside?.place(['mask_key']), { file: 'p.toml', line: 3 });
+  t.ok(inside !== null && inside !== undefined && outside?.equals(inside), 'lines do not count');
+  const ini = { 'p.ini': '[pgbouncer]\npolicy_file = p.toml', 'p.toml': policy };
+  t.equal(good(load('p.ini', ini)).policy?.file, 'p.toml');
+});
+
+t.test('a policy that is in two places, in none, or beside other things is refused', async (t) => {
+  const naming = '[weir]\npolicy_file = "p.toml"\n';
+  const both = { 'weir.toml': `${naming}[policy]`, 'p.toml': '[policy]' };
+  t.same(faults(load('weir.toml', both)), [
+    '2 weir.policy_file this file has a `[policy]` of its own; keep one of the two',
+  ]);
+  const withPolicy = (text: string) => faults(load('weir.toml', { 'weir.toml': naming, 'p.toml': text }));
+  t.same(faults(load('weir.toml', { 'weir.toml': naming })), [
+    '2 weir.policy_file cannot be read: there is no such file',
+  ]);
+  t.same(withPolicy('[polcy]\n'), ['- policy there is no such table', '1 polcy does not belong in a policy file']);
+  t.same(withPolicy('policy = 1'), ['1 policy there is no such table']);
+  t.match(withPolicy('[policy'), [/^1 {2}invalid TOML/]);
+  t.same(faults(toml('policy = 1')), ['1 policy not a table']);
+  t.same(faults(ini('[policy]\nmode = off')), [
+    '1 policy a policy is written in TOML, in a file of its own that `policy_file` names',
+  ]);
+  t.match(faults(load('p.ini', { 'p.ini': '[pgbouncer]\n\npolicy_file = p.toml' })), [
+    /^3 pgbouncer.policy_file cannot/,
+  ]);
 });
 
 t.test("an ini file is read in PgBouncer's dialect and keeps PgBouncer's defaults", async (t) => {
