@@ -1,7 +1,8 @@
-// Reads configuration and auth_file, and turns what is wrong with them into one error that names every place.
+// Reads configuration, policy and auth_file, and turns what is wrong with them into one error that names every place.
 
 import { existsSync } from 'node:fs';
 import { type Config, formatProblem, loadConfig, loadUserList, type Problem, type UserList } from '../config/index.js';
+import { type PolicyDocument, readPolicy } from '../policy/index.js';
 import type { Loaded } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
 
@@ -18,8 +19,8 @@ export class BadConfiguration extends PoolerError {
   }
 }
 
-/** The configuration alone, without the users of its auth_file. @throws BadConfiguration, PoolerError */
-export function loadSettings(path: string): Omit<LoadedFile, 'users'> {
+/** The configuration alone, without its policy and the users of its auth_file. @throws BadConfiguration, PoolerError */
+export function loadSettings(path: string): Omit<LoadedFile, 'users' | 'policy'> {
   if (!existsSync(path)) {
     throw new PoolerError(`configuration file ${path} does not exist`, {
       sqlstate: '58P01',
@@ -34,7 +35,14 @@ export function loadSettings(path: string): Omit<LoadedFile, 'users'> {
 /** @throws BadConfiguration, PoolerError */
 export function load(path: string): LoadedFile {
   const loaded = loadSettings(path);
-  return { ...loaded, users: readUsers(loaded.config) };
+  return { ...loaded, policy: policyOf(loaded.config), users: readUsers(loaded.config) };
+}
+
+function policyOf({ policy }: Config): PolicyDocument | undefined {
+  if (policy === null) return undefined;
+  const result = readPolicy(policy, process.env);
+  if (!result.ok) throw new BadConfiguration(result.problems);
+  return result.policy;
 }
 
 export function readUsers(config: Config): UserList {

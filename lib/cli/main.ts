@@ -114,9 +114,13 @@ async function run(file: string | undefined, flags: RunFlags, version: string): 
 
 function check(file: string): number {
   try {
-    const { warnings, config } = load(file);
+    const { warnings, config, policy } = load(file);
     for (const warning of warnings) console.log(formatProblem(warning));
-    console.log(`${file}: good; ${config.databases.size} databases, ${config.users.size} users`);
+    const counts = [`${config.databases.size} databases`, `${config.users.size} users`];
+    if (policy !== undefined) {
+      counts.push(`a policy of ${policy.roles.size} roles, ${policy.rules.length} rules, ${policy.masks.length} masks`);
+    }
+    console.log(`${file}: good; ${counts.join(', ')}`);
     return 0;
   } catch (error) {
     if (!(error instanceof BadConfiguration)) throw error;

@@ -20,7 +20,7 @@ export async function tryOut(options: TryOutOptions): Promise<number> {
   let stopping = false;
   const postgres = await startEmbedded({ dataDir: options.dataDir, log: () => {} });
   try {
-    const loaded: Loaded = { config: configFor(postgres, options), users: new Map() };
+    const loaded: Loaded = { config: configFor(postgres, options), users: new Map(), policy: undefined };
     let status = 0;
     const { pooler, finished } = await serve({
       loaded,

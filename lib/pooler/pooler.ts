@@ -36,6 +36,7 @@ import {
   type UserList,
 } from '../config/index.js';
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
+import type { PolicyDocument } from '../policy/index.js';
 import {
   idleInTransaction,
   Pool,
@@ -63,6 +64,8 @@ import { type DatabaseStatistics, Statistics } from './statistics.js';
 export interface Loaded {
   readonly config: Config;
   readonly users: UserList;
+  /** undefined: there is none. */
+  readonly policy: PolicyDocument | undefined;
 }
 
 /** How a process ends. */

@@ -259,6 +259,40 @@ t.test('SIGHUP puts a changed file in force, and changes nothing where the file 
   t.equal(await one(client), 1);
 });
 
+t.test(
+  'a policy is checked with the configuration that names it, and a bad one changes nothing at RELOAD',
+  async (t) => {
+    const { directory, config } = configure(t);
+    const policy = join(directory, 'policy.toml');
+    const kept = { unix_socket_dir: directory, policy_file: policy };
+    const rule = '[policy]\n[[policy.rules]]\nname = "no-ddl"\nstatements = ["ddl"]\n';
+    writeToml(config, kept);
+    writeFileSync(policy, `${rule}verdict = "deny"\n`);
+    t.match(await run(t, 'check', config), { status: 0, stdout: /good; .*, a policy of 0 roles, 1 rules, 0 masks/ });
+    const weir = new WeirCommand(t, [config]);
+    const admin = await connect(t, await weir.port(), '127.0.0.1', 'pgbouncer');
+
+    writeFileSync(policy, `${rule}verdict = "denied"\n`);
+    writeToml(config, { ...kept, default_pool_size: 7 });
+    t.match(await run(t, 'check', config), { status: 1, stderr: `${policy}:5: policy.rules[0] "no-ddl": verdict: ` });
+    t.match(await run(t, config), { status: 1, stderr: `${policy}:5: ` });
+    const detail = /:5: policy.rules\[0\] "no-ddl": verdict: not one of the allowed words/;
+    await t.rejects(admin.query('RELOAD'), { code: 'F0000', detail });
+    weir.signal('SIGHUP');
+    await eventually(() => weir.stdout.includes('not reloaded'));
+    t.match(linesOf(weir.stdout).find(({ msg }) => msg?.includes('not reloaded'))?.msg, `${policy}:5: `);
+    const { rows } = await admin.query<{ key: string; value: string }>('SHOW CONFIG');
+    t.equal(rows.find(({ key }) => key === 'default_pool_size')?.value, '20');
+
+    writeFileSync(policy, `${rule}verdict = "observe"\n`);
+    await admin.query('RELOAD');
+    await eventually(() => {
+      const changes = linesOf(weir.stdout).filter(({ msg }) => msg === 'setting changed');
+      return changes.some(({ setting }) => setting === 'policy');
+    });
+  },
+);
+
 t.test('SIGTERM waits for clients, and takes no new ones; a second one does not wait', async (t) => {
   const { config } = configure(t);
   const weir = new WeirCommand(t, [config]);

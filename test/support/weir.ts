@@ -67,10 +67,10 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
   const weir: { config: Config } = { config };
   const userList = options.userList ?? new Map();
   const pooler = await Pooler.create({
-    loaded: { config, users: userList },
+    loaded: { config, users: userList, policy: undefined },
     clock: systemClock,
     log: options.log ?? pino({ level: process.env['WEIR_TEST_LOG'] ?? 'silent' }),
-    reread: () => ({ config: weir.config, users: userList }),
+    reread: () => ({ config: weir.config, users: userList, policy: undefined }),
     version: 'weir test',
     ...(options.statementPrefix === undefined ? {} : { statementPrefix: options.statementPrefix }),
   });
