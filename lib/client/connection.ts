@@ -5,6 +5,7 @@ import type net from 'node:net';
 import { type AuditTrail, ClientAuditor } from '../audit/index.js';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
 import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
+import type { Subject } from '../policy/index.js';
 import type { Party, Pool, PoolReader, PoolTicket } from '../pool/index.js';
 import {
   ClientChannel,
@@ -27,7 +28,7 @@ import {
   TransactionStatus,
 } from '../wire/index.js';
 import { ClientGone, Dialogue } from './dialogue.js';
-import type { ClientAddress, House } from './house.js';
+import type { ClientAddress, ClientGate, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 import { overflow, Subscription } from './notifications.js';
 import { Replication } from './replication.js';
@@ -119,6 +120,11 @@ function limitsOf(weir: GlobalSettings, mode: PoolSettings['pool_mode']): Client
   return limits;
 }
 
+/** Whether statements keep the client's own names. */
+function isTransparent({ pool_mode }: PoolSettings, weir: GlobalSettings): boolean {
+  return pool_mode === 'session' || weir.max_prepared_statements === 0;
+}
+
 export class ClientConnection implements PeerHandler, ClientHost, SessionHost, PoolReader {
   readonly kind = 'client';
   readonly id: number;
@@ -141,6 +147,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   #state: ClientState;
   #channel: ClientChannel | undefined;
   #auditor: ClientAuditor | undefined;
+  #gate: ClientGate | undefined;
   /** Where it records. */
   #audit: AuditTrail | undefined;
   /** Input that arrived while there was no server for it. */
@@ -182,6 +189,13 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   get party(): Party {
     const { session } = this;
     return { user: session?.user ?? '', weight: session?.settings.weight ?? 1 };
+  }
+
+  /** As the policy sees it. */
+  get subject(): Subject {
+    const { user, database } = this.session ?? { user: '', database: '' };
+    const address = this.address.unix ? undefined : this.address.ip;
+    return { user, database, application: this.applicationName, address, certificate: this.certificate };
   }
 
   get session(): Session | undefined {
@@ -272,7 +286,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         traffic: pool.traffic,
         statements: new ClientStatements(pool.registry),
         settings: outcome.state,
-        transparent: settings.pool_mode === 'session' || this.#house.config.weir.max_prepared_statements === 0,
+        transparent: isTransparent(settings, this.#house.config.weir),
       });
       const session = {
         user: request.user,
@@ -326,14 +340,20 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         get applicationNow() {
           return channel?.settings.values.get('application_name') ?? latin1(applicationName);
         },
-        goOn: () => this.#goOnAudited(),
+        goOn: () => this.goOnHeld(),
       });
     }
     if (channel !== undefined) channel.auditor = this.#auditor;
   }
 
-  /** The record that a message waited for is on disk, or there is room again. */
-  #goOnAudited(): void {
+  /** Has what the client runs judged, or stops that: as the house has it now. */
+  #turnGate(channel: ClientChannel): void {
+    this.#gate = this.#house.gateFor(this);
+    channel.gate = this.#gate;
+  }
+
+  /** The record that a message waited for is on disk, or there is room again; or it can be judged now. */
+  goOnHeld(): void {
     const state = this.#state;
     if (state.kind === 'idle' || state.kind === 'active') this.#goOn(state.session);
   }
@@ -371,6 +391,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     try {
       if (this.#audit !== this.#house.audit && this.#isSettled && this.#auditor?.idle !== false)
         this.#turnAudit(session);
+      if ((this.#gate !== undefined) !== this.#house.isPoliced) this.#turnGate(session.channel);
       if (this.#state.kind === 'idle' && this.#feedWhole(session, bytes, start, end)) {
         this.#tell();
         return;
@@ -381,7 +402,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       if (this.#listening !== undefined && taken > 0 && !this.#listenAsked) this.#forgetListen(session);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // The message it stopped at is in the channel, and goes on when its record is on disk.
-      else if (this.#auditor?.waiting === true) return;
+      else if (this.#auditor?.waiting === true || this.#gate?.waiting === true) return;
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
       else if (this.#state.kind === 'active') {
         const { channel } = this.#state.server;

@@ -3,7 +3,9 @@
 import type { AuditTrail } from '../audit/index.js';
 import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSecret } from '../auth/index.js';
 import type { Config, PoolSettings } from '../config/index.js';
+import type { Subject } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
+import type { Gate } from '../relay/index.js';
 import type { Footprint } from '../session/index.js';
 import type { ClientTls } from '../tls/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
@@ -16,6 +18,12 @@ export interface ClientAddress {
   readonly ip: string;
   readonly port: number;
   readonly unix: boolean;
+}
+
+/** A gate that may have to find something out first. */
+export interface ClientGate extends Gate {
+  /** A message waits: the client is fed again when it may go on. */
+  readonly waiting: boolean;
 }
 
 export interface LoginRecord {
@@ -82,6 +90,12 @@ export interface House {
   preparedBody(text: Buffer, name: string, failed: boolean, connection: ClientConnection): Buffer | undefined;
   /** A statement with hazards runs. */
   hazards(footprint: Footprint, connection: ClientConnection): void;
+  /** Whether a policy is in force. */
+  readonly isPoliced: boolean;
+  /** Judges what the client has run; undefined without a policy. */
+  gateFor(connection: ClientConnection): ClientGate | undefined;
+  /** Why the policy does not let the client have a replication connection, if so. */
+  replicationDenied(subject: Subject): PoolerError | undefined;
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
 

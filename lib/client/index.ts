@@ -1,6 +1,6 @@
 // One client: login, session, console conversation. Leases servers from its pool; never decides how many there are.
 
 export { ClientConnection, type ClientState } from './connection.js';
-export type { ClientAddress, Console, ConsoleAnswer, House, LoginRecord } from './house.js';
+export type { ClientAddress, ClientGate, Console, ConsoleAnswer, House, LoginRecord } from './house.js';
 export { lookUp, type Row } from './internal-client.js';
 export { NotificationHub } from './notifications.js';

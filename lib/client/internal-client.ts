@@ -7,23 +7,26 @@ import { ClientStatements, type Footprint, Settings, unseen } from '../session/i
 import { assert, PoolerError } from '../util/index.js';
 import { decodeBackendFrames, type ErrorFields, ownParameterisedQuery } from '../wire/index.js';
 
-/** Bytes of an answer; a longer one is an error. */
+/** Bytes of an answer where no other limit is given. */
 const answerBytesMax = 1024 * 1024;
 
 export type Row = readonly (string | null)[];
 
 /**
  * Runs one statement with text parameters; answers its rows as text.
- * @param footprint what the statement leaves behind @throws PoolerError
+ * @param footprint what the statement leaves behind
+ * @param bytesMax of the answer; a longer one is an error
+ * @throws PoolerError
  */
 export function lookUp(
   pool: Pool,
   sql: string,
   values: readonly string[],
   footprint: Footprint = unseen,
+  bytesMax = answerBytesMax,
 ): Promise<Row[]> {
   return new Promise((resolve, reject) => {
-    new LookUp(pool, footprint, resolve, reject).run(ownParameterisedQuery(sql, values));
+    new LookUp(pool, footprint, bytesMax, resolve, reject).run(ownParameterisedQuery(sql, values));
   });
 }
 
@@ -38,14 +41,16 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   protected readonly pool: Pool;
   protected server: ServerConnection | undefined;
   readonly #footprint: Footprint;
+  readonly #answerBytesMax: number;
   #answer: Buffer[] = [];
   #answerBytes = 0;
   #message: Buffer | undefined;
   #ticket: PoolTicket | undefined;
 
-  constructor(pool: Pool, footprint: Footprint) {
+  constructor(pool: Pool, footprint: Footprint, bytesMax = answerBytesMax) {
     this.pool = pool;
     this.#footprint = footprint;
+    this.#answerBytesMax = bytesMax;
     this.channel = new ClientChannel({
       toClient: this,
       host: this,
@@ -175,7 +180,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
 
   writeOwned(bytes: Buffer): void {
     this.#answerBytes += bytes.length;
-    if (this.#answerBytes > answerBytesMax) {
+    if (this.#answerBytes > this.#answerBytesMax) {
       this.#fail(new PoolerError('the answer to a look-up is too long', { sqlstate: '54000' }));
       return;
     }
@@ -187,8 +192,14 @@ class LookUp extends InternalClient {
   readonly #resolve: (rows: Row[]) => void;
   readonly #reject: (error: PoolerError) => void;
 
-  constructor(pool: Pool, footprint: Footprint, resolve: (rows: Row[]) => void, reject: (error: PoolerError) => void) {
-    super(pool, footprint);
+  constructor(
+    pool: Pool,
+    footprint: Footprint,
+    bytesMax: number,
+    resolve: (rows: Row[]) => void,
+    reject: (error: PoolerError) => void,
+  ) {
+    super(pool, footprint, bytesMax);
     this.#resolve = resolve;
     this.#reject = reject;
   }

@@ -3,6 +3,7 @@
 import type { PoolSettings } from '../config/index.js';
 import { consoleDatabases } from '../config/index.js';
 import type { Peer } from '../net/index.js';
+import type { Subject } from '../policy/index.js';
 import type { OwnServer, Pool } from '../pool/index.js';
 import type { Settings } from '../session/index.js';
 import { PoolerError } from '../util/index.js';
@@ -125,6 +126,8 @@ export async function logInClient(
   progress.waitingForServer = true;
   const cancelSecret = cancelSecrets.next(minor >= 2 ? 32 : 4);
   if (request.replication !== undefined) {
+    const denied = house.replicationDenied(subjectOf(connection, dialogue, request));
+    if (denied !== undefined) throw denied;
     const server = await pool.openOwn(new Map([...request.settings, ['replication', request.replication]]));
     progress.waitingForServer = false;
     if (hasLeft(peer, connection)) {
@@ -142,6 +145,16 @@ export async function logInClient(
 
   welcome(house, peer, connection, beginning.frames, cancelSecret);
   return { kind: 'session', request, pool, settings: found.settings, state: beginning.settings, cancelSecret };
+}
+
+function subjectOf(
+  connection: ClientConnection,
+  dialogue: Dialogue,
+  { user, database, settings }: StartupRequest,
+): Subject {
+  const application = Buffer.from(settings.get('application_name') ?? '', 'latin1').toString('utf8');
+  const certificate = dialogue.tls?.peer?.commonName;
+  return { ...connection.subject, user, database, application, certificate };
 }
 
 /** Everything up to and with the startup packet; undefined after a cancel request. */

@@ -1,6 +1,8 @@
-// Who may run which statement: the policy as its file says it.
-// Never touches a socket or a file, never shows a secret, and never answers half a policy: one error and there is none.
+// Who may run which statement: the policy as its file says it, and what it decides about the deeds of a statement.
+// Never touches a socket or a file, never sees a row, never shows a secret; of a policy with one error there is nothing.
 
+export { type Condition, type Decision, type Denial, decide, type Names, type Reason } from './decide.js';
+export { conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
 export type {
   MaskDefinition,
   MaskMethod,
@@ -12,8 +14,21 @@ export type {
   Scope,
   Verdict,
 } from './document.js';
+export { maskText } from './mask.js';
 export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
+export { type Context, type DecisionCounts, type Judge, Policy, withTables } from './policy.js';
 export { type PolicyResult, readPolicy } from './read-policy.js';
+export type { Ruleset } from './ruleset.js';
 export type { Hours } from './schedule.js';
+export {
+  basesQuery,
+  columnsQuery,
+  functionsQuery,
+  pathQuery,
+  relationsQuery,
+  Schema,
+  type SchemaRows,
+} from './schema.js';
 export { isSettingKind, type StatementKind, statementGroups, statementKinds } from './statement-kinds.js';
+export { rolesHoldUntil, rolesOf, type Subject } from './subject.js';

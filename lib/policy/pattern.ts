@@ -21,6 +21,11 @@ export class TextPattern {
     return new TextPattern([text]);
   }
 
+  /** The only text it matches; undefined where there are others. */
+  get exact(): string | undefined {
+    return this.#pieces.length === 1 ? this.#pieces[0] : undefined;
+  }
+
   matches(text: string): boolean {
     const pieces = this.#pieces;
     const first = pieces[0]!;
@@ -76,8 +81,19 @@ export class Pattern {
     return { ok: false, ...wrongLength(parts.length, names) };
   }
 
+  /** @param names all parts, or as many of the first as are known */
   matches(names: readonly string[]): boolean {
-    return names.length === this.#parts.length && this.#parts.every((pattern, index) => pattern.matches(names[index]!));
+    return names.every((name, index) => this.#parts[index]?.matches(name) === true);
+  }
+
+  /** Whether the part of this number matches, whatever the others. */
+  matchesPart(index: number, name: string): boolean {
+    return this.#parts[index]?.matches(name) === true;
+  }
+
+  /** The part of this number, where it has no star. */
+  exactPart(index: number): string | undefined {
+    return this.#parts[index]?.exact;
   }
 }
 

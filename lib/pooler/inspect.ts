@@ -19,6 +19,7 @@ import {
   type Hazard,
   isCatalogFunction,
   isSafeEncoding,
+  type ScanMode,
   type StatementCatalog,
   type StatementFacts,
   type StatementKind,
@@ -404,6 +405,16 @@ export class Inspector {
     return this.#catalog.stats();
   }
 
+  /** Whether facts come with what a policy judges; what is known is learnt anew when that changes. */
+  set withDeeds(wanted: boolean) {
+    this.#catalog.withDeeds = wanted;
+  }
+
+  /** Calls back once when a text that was pending may be known. */
+  afterParse(callback: () => void): void {
+    this.#catalog.afterParse(callback);
+  }
+
   set policies(policies: HazardPolicies) {
     this.#policies = policies;
     this.#unread = withPolicies(opaque, policies);
@@ -418,9 +429,24 @@ export class Inspector {
     standardConformingStrings: string | undefined,
     encoding: string | undefined,
   ): StatementFacts {
+    return this.#catalog.lookup(bytes, start, end, this.#modeOf(standardConformingStrings, encoding));
+  }
+
+  /** Of this very text, whose places the deeds tell. */
+  ownFacts(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    standardConformingStrings: string | undefined,
+    encoding: string | undefined,
+  ): StatementFacts {
+    return this.#catalog.lookupText(bytes, start, end, this.#modeOf(standardConformingStrings, encoding));
+  }
+
+  #modeOf(standardConformingStrings: string | undefined, encoding: string | undefined): ScanMode {
     this.#mode.standardConformingStrings = standardConformingStrings !== 'off';
     this.#mode.encoding = encoding === undefined || encoding === 'UTF8' || isSafeEncoding(encoding) ? 'safe' : 'unsafe';
-    return this.#catalog.lookup(bytes, start, end, this.#mode);
+    return this.#mode;
   }
 
   /** The footprint of the text from `start` to `end`, as a server with these settings would read it. */

@@ -16,6 +16,7 @@ import {
 import {
   type ClientAddress,
   ClientConnection,
+  type ClientGate,
   type Console,
   type House,
   type LoginRecord,
@@ -36,7 +37,7 @@ import {
   type UserList,
 } from '../config/index.js';
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
-import type { PolicyDocument } from '../policy/index.js';
+import type { PolicyDocument, Subject } from '../policy/index.js';
 import {
   idleInTransaction,
   Pool,
@@ -55,7 +56,9 @@ import { auditPolicy, openAudit } from './audit.js';
 import { ClientCounts, type ClientLimits, tooMany } from './client-limits.js';
 import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
+
 import { type Listening, startListening } from './listeners.js';
+import { Policing } from './policing.js';
 import { Secrets } from './secrets.js';
 import { cancelPidOf, nextSerial, processOfCancelPid, type Siblings } from './siblings.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
@@ -114,6 +117,7 @@ export class Pooler implements House, PoolEvents {
   readonly #secretKey: Buffer;
   readonly #reread: () => Loaded;
   readonly #inspector: Inspector;
+  readonly policing: Policing;
   /** Undefined where no directory is configured. */
   readonly trail: AuditTrail | undefined;
   readonly #statementPrefix: string | undefined;
@@ -178,6 +182,8 @@ export class Pooler implements House, PoolEvents {
     this.#tls = tls;
     this.#serverTls = serverTls;
     this.#inspector = inspector;
+    this.policing = new Policing(clock, log, inspector);
+    this.policing.use(loaded.policy);
     this.trail = trail;
     this.#statementPrefix = options.statementPrefix;
     this.#siblings = options.siblings;
@@ -412,6 +418,26 @@ export class Pooler implements House, PoolEvents {
     const { session } = connection;
     if (session === undefined) return;
     this.hazardLog.record(session.user, session.database, connection.applicationName, footprint);
+  }
+
+  get isPoliced(): boolean {
+    return this.policing.policy !== undefined;
+  }
+
+  gateFor(connection: ClientConnection): ClientGate | undefined {
+    const { session, subject, channel } = connection;
+    if (session === undefined) return undefined;
+    return this.policing.gateFor({
+      subject,
+      channel,
+      pool: session.pool,
+      goOn: () => connection.goOnHeld(),
+      inspect: (bytes, start, end) => this.inspect(bytes, start, end, connection),
+    });
+  }
+
+  replicationDenied(subject: Subject): PoolerError | undefined {
+    return this.policing.replicationDenied(subject);
   }
 
   notifications(pool: Pool): NotificationHub {
@@ -663,6 +689,7 @@ export class Pooler implements House, PoolEvents {
     this.#tls = tls;
     this.#serverTls = serverTls;
     this.#apply(next);
+    if (changes.some(({ key }) => key === 'policy')) this.policing.use(loaded.policy);
     // Not under `key`: the log hides what has that name.
     for (const { key, ...change } of changes) this.log.info({ setting: key, ...change }, 'setting changed');
     this.reloadedWallMs = this.clock.wallMs();
@@ -719,6 +746,7 @@ export class Pooler implements House, PoolEvents {
     this.#crowded.delete(pool);
     for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
     this.#statistics.forget(pool);
+    this.policing.forget(pool);
     pool.close();
     this.#closeHub(pool);
   }

@@ -64,7 +64,16 @@ import {
   owedWithUndo,
   type Undo,
 } from './owed.js';
-import { type Auditor, type ClientHost, type Port, plainSession, type SessionHost, type Traffic } from './ports.js';
+import {
+  type Auditor,
+  type ClientHost,
+  type Gate,
+  type Port,
+  plainSession,
+  type Ruling,
+  type SessionHost,
+  type Traffic,
+} from './ports.js';
 import type { ServerChannel } from './server-channel.js';
 
 export interface ClientChannelLimits {
@@ -138,7 +147,8 @@ export class ClientChannel extends FrameStream {
   readonly #limits: ClientChannelLimits;
   readonly #registry: StatementRegistry;
   readonly traffic: Traffic;
-  readonly #transparent: boolean;
+  /** Statements keep the client's own names, which others may have used as well on its server. */
+  readonly transparent: boolean;
 
   /** The server on loan, if any. */
   server: ServerChannel | undefined;
@@ -153,6 +163,8 @@ export class ClientChannel extends FrameStream {
   onNotification: ((bytes: Buffer, start: number, end: number) => void) | undefined;
   /** Records what the client runs, where that is asked for. */
   #auditor: Auditor | undefined;
+  /** Judges what the client has run, where there is a policy. */
+  gate: Gate | undefined;
   /** Whether it asks for what nextval answered: then the server that answered has to be kept. */
   readsSequences = false;
   /** Entries for the statement used last: one that is run a million times makes one. */
@@ -184,7 +196,7 @@ export class ClientChannel extends FrameStream {
     this.#limits = options.limits;
     this.#registry = options.registry;
     this.traffic = options.traffic;
-    this.#transparent = options.transparent;
+    this.transparent = options.transparent;
     this.settings = options.settings;
     this.loginSettings = options.settings;
     this.statements = options.statements;
@@ -214,24 +226,28 @@ export class ClientChannel extends FrameStream {
   cancelBatch(error: ErrorFields): void {
     this.#cancelled = true;
     this.#auditor?.unsent(error.sqlstate);
-    if (this.#deferred !== undefined) {
-      this.#aborted = true;
-      this.#dropDeferred();
-    }
+    this.#failDeferred();
     this.toClient.writeOwned(errorResponse(error));
   }
 
   /** Of the bytes, if they are one whole batch of one statement; nothing of them is taken. */
   lookAhead(bytes: Buffer, start: number, end: number): Footprint | undefined {
-    if (this.#transparent || this.#terminated || this.#cancelled || this.midMessage || this.settings.shadowsCatalog) {
+    if (this.transparent || this.#terminated || this.#cancelled || this.midMessage || this.settings.shadowsCatalog) {
       return undefined;
     }
     if (bytes[start] === Frontend.Query) {
       if (this.#limits.simpleProtocol === 'refused' || frameEnd(bytes, start, end) !== end) return undefined;
       if (end - start > this.#limits.inspectBytesMax) return undefined;
-      return this.#host.inspect(bytes, start + headerBytes, end - 1);
+      const found = this.#host.inspect(bytes, start + headerBytes, end - 1);
+      return this.#isForwarded(found, bytes, start + headerBytes, end - 1) ? found : undefined;
     }
     return this.#lookAtBatch(bytes, start, end);
+  }
+
+  /** Whether the policy lets the text through just as it is. */
+  #isForwarded(footprint: Footprint, bytes: Buffer, start: number, end: number): boolean {
+    const { gate } = this;
+    return gate === undefined || gate.judge(footprint, bytes, start, end, 'ahead').kind === 'forward';
   }
 
   /** Of Parse without a name, Bind, Describe, Execute and Sync, the first and third of which need not be there. */
@@ -248,6 +264,7 @@ export class ClientChannel extends FrameStream {
           const parts = readParse(bytes, at, next);
           if (parts === undefined) return undefined;
           found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
+          if (!this.#isForwarded(found, bytes, parts.queryStart, parts.queryEnd)) return undefined;
           break;
         }
         case Frontend.Bind: {
@@ -257,8 +274,12 @@ export class ClientChannel extends FrameStream {
           const parts = readBind(bytes, at, next);
           if (parts === undefined) return undefined;
           const { statementStart, statementEnd } = parts;
-          if (at === start) found = this.#statementOf(bytes, statementStart, statementEnd)?.footprint;
-          else if (statementStart !== statementEnd) return undefined;
+          if (at === start) {
+            const known = this.#statementOf(bytes, statementStart, statementEnd);
+            if (this.gate !== undefined && this.gate.judgeBound(known, '', 'ahead').kind !== 'forward')
+              return undefined;
+            found = known?.footprint;
+          } else if (statementStart !== statementEnd) return undefined;
           break;
         }
         case Frontend.Describe:
@@ -280,7 +301,7 @@ export class ClientChannel extends FrameStream {
 
   /** Whether a BEGIN is answered before a server knows of it. */
   get defersBegin(): boolean {
-    return this.#limits.beginMode === 'deferred' && !this.#transparent;
+    return this.#limits.beginMode === 'deferred' && !this.transparent;
   }
 
   /** Whether the client is in a transaction that no server knows of yet. */
@@ -337,7 +358,7 @@ export class ClientChannel extends FrameStream {
       text ??= this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.body;
       auditor.bind('', text, footprint.facts, bytes, parts.statementEnd + 1, next);
     }
-    return auditor.execute('', undefined);
+    return auditor.execute('', this.gate?.decision);
   }
 
   #auditQuery(
@@ -360,9 +381,9 @@ export class ClientChannel extends FrameStream {
     return this.#auditQuery(auditor, footprint, bytes, start, end, total);
   }
 
-  /** What is recorded of weir's own refusals. */
+  /** What is recorded of the policy's decisions, and of weir's own refusals. */
   #decisionOn({ refused }: Footprint): Decision | undefined {
-    if (refused === undefined || this.#transparent) return undefined;
+    if (refused === undefined || this.transparent) return this.gate?.decision;
     return { verdict: 'deny', rule: `on_hazard.${refused}` };
   }
 
@@ -519,9 +540,11 @@ export class ClientChannel extends FrameStream {
     if (this.#aborted) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Query: {
-        const footprint = this.#transparent ? unseen : this.#host.unread;
+        const ruling = this.gate?.judgeUnread('a statement over inspect_limit');
+        if (ruling?.kind === 'deny') return this.#denyQuery(ruling.error, this.#host.unread, bytes, start, end, total);
+        const footprint = this.transparent ? unseen : this.#host.unread;
         const admission = this.#admitQuery(footprint, bytes, start, end, total);
-        return admission === 'wait' ? Verdict.Stop : this.#query(footprint, 'nothing', admission);
+        return admission === 'wait' ? Verdict.Stop : this.#query(footprint, 'nothing', admission, undefined);
       }
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
@@ -572,7 +595,7 @@ export class ClientChannel extends FrameStream {
     const { quiet } = server;
     if (server.fresh) {
       server.fresh = false;
-      if (!this.#transparent) server.ladder.begin(this);
+      if (!this.transparent) server.ladder.begin(this);
     }
     if (server.settings !== this.settings && quiet) server.replay(this.settings);
     return server;
@@ -680,7 +703,7 @@ export class ClientChannel extends FrameStream {
 
   /** Whether notifications that its server gets are the client's. */
   listensItself(ladder: Ladder): boolean {
-    return this.#transparent || ladder.pins.has('listen');
+    return this.transparent || ladder.pins.has('listen');
   }
 
   /** A statement prepared by SQL becomes the client's own. Answers false when it may have no more, or none so long. */
@@ -693,6 +716,7 @@ export class ClientChannel extends FrameStream {
     this.statements.drop(name);
     const statement = this.#registry.hold(body, () => this.#host.inspect(text, 0, text.length), this.settings.parseKey);
     this.statements.set(name, statement);
+    this.gate?.onCarried(name, statement);
     return true;
   }
 
@@ -722,7 +746,7 @@ export class ClientChannel extends FrameStream {
     const auditor = this.#auditor;
     if (auditor === undefined || this.server?.ignoring === true) return this.#forward(owedExecute);
     const portalStart = start + headerBytes;
-    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)), undefined);
+    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)), this.gate?.decision);
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
@@ -738,19 +762,21 @@ export class ClientChannel extends FrameStream {
 
   #onFunctionCall(): Verdict {
     const { unread } = this.#host;
-    const refused = this.#transparent ? undefined : unread.refused;
-    const admission = this.server?.ignoring === true ? undefined : this.#auditor?.functionCall();
+    const refused = this.transparent ? undefined : unread.refused;
+    const ruling = this.#ignored ? undefined : this.gate?.judgeUnread('a function call by its number');
+    const admission = this.#ignored ? undefined : this.#auditor?.functionCall();
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     this.#begin(server);
-    const error = refused === undefined ? undefined : refusal(refused);
+    const denied = ruling?.kind === 'deny' ? ruling.error : undefined;
+    const error = denied ?? (refused === undefined ? undefined : refusal(refused));
     const instead = admission === 'refuse' ? unrecorded : error;
     this.#auditor?.sent(instead?.sqlstate);
     if (instead !== undefined) return this.#refuseQuery(server, instead);
     server.owe(owedQuery);
-    server.ladder.mark(this.#transparent ? unseen : unread, this);
+    server.ladder.mark(this.transparent ? unseen : unread, this);
     return Verdict.Keep;
   }
 
@@ -773,6 +799,9 @@ export class ClientChannel extends FrameStream {
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
+    const ruling = this.#ignored ? undefined : this.gate?.judge(footprint, bytes, start + headerBytes, end - 1, 'run');
+    if (ruling?.kind === 'wait') return Verdict.Stop;
+    if (ruling?.kind === 'deny') return this.#denyQuery(ruling.error, footprint, bytes, start, end, end - start);
     if (footprint.transaction !== undefined && this.server === undefined) {
       const body = statementBody(bytes.subarray(start + headerBytes, end - 1), []);
       const tag = this.#turnDeferred(footprint, body);
@@ -791,7 +820,55 @@ export class ClientChannel extends FrameStream {
     const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
     if (admission === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
-    return this.#query(footprint, forgets ? 'statements' : 'nothing', admission);
+    return this.#query(footprint, forgets ? 'statements' : 'nothing', admission, ruling);
+  }
+
+  /** Whether an error has made the server skip what comes before the next Sync. */
+  get #ignored(): boolean {
+    return this.server?.ignoring === true;
+  }
+
+  /**
+   * The policy denies a Query. No server is asked, unless one has to learn that the transaction has failed.
+   * @param total the message's length, where only its beginning is here
+   */
+  #denyQuery(
+    error: ErrorFields,
+    footprint: Footprint,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    total: number,
+  ): Verdict {
+    const { server } = this;
+    if (server?.ignoring === true) return Verdict.Drop;
+    if (server !== undefined) {
+      if (this.#admitQuery(footprint, bytes, start, end, total) === 'wait') return Verdict.Stop;
+      this.#auditor?.sent(error.sqlstate);
+      return this.#refuseQuery(server, error);
+    }
+    this.#failDeferred();
+    this.unnamed = undefined;
+    this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, error.sqlstate);
+    this.toClient.writeOwned(errorResponse(error));
+    this.toClient.writeOwned(readyForQuery(this.#statusAlone));
+    return Verdict.Drop;
+  }
+
+  /** The same of a message of the extended protocol: what follows up to the Sync goes nowhere. */
+  #denyBatch(error: ErrorFields, footprint: Footprint, bytes: Buffer, start: number, end: number): Verdict {
+    this.#auditor?.alone(bytes, start, end, footprint.facts, error.sqlstate, this.#decisionOn(footprint));
+    const { server } = this;
+    if (server === undefined) this.cancelBatch(error);
+    else this.#refuse(server, error);
+    return Verdict.Drop;
+  }
+
+  /** The transaction that no server knows of yet has failed. */
+  #failDeferred(): void {
+    if (this.#deferred === undefined) return;
+    this.#aborted = true;
+    this.#dropDeferred();
   }
 
   /** DISCARD ALL in a transaction is refused: what it would have taken stays. */
@@ -810,7 +887,12 @@ export class ClientChannel extends FrameStream {
     return this.#isIn === TransactionStatus.Failed || this.#isRefused(footprint);
   }
 
-  #query(footprint: Footprint, forgets: 'statements' | 'nothing', admission: Admission): Verdict {
+  #query(
+    footprint: Footprint,
+    forgets: 'statements' | 'nothing',
+    admission: Admission,
+    ruling: Ruling | undefined,
+  ): Verdict {
     if (this.#limits.simpleProtocol === 'refused') {
       return this.#violation(
         'PQexec disallowed',
@@ -818,7 +900,7 @@ export class ClientChannel extends FrameStream {
         'Use the extended protocol: parameters or prepared statements.',
       );
     }
-    if (!this.#transparent && !this.#mayRun(footprint)) return Verdict.Stop;
+    if (!this.transparent && !this.#mayRun(footprint)) return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
@@ -828,7 +910,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuseQuery(server, unrecorded);
     }
     this.#auditor?.sent(this.#decisionOn(footprint) === undefined ? undefined : refusedState);
-    if (this.#transparent) {
+    if (this.transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
     } else if (!footprint.isInert || this.settings.shadowsCatalog) {
@@ -861,27 +943,44 @@ export class ClientChannel extends FrameStream {
     }
     server.unnamed = undefined;
     this.unnamed = undefined;
-    return Verdict.Keep;
+    if (ruling?.kind !== 'rewrite') return Verdict.Keep;
+    return this.#sendInstead(server, queryMessage(ruling.text.toString('latin1'))); // cold: statements with masked tables
+  }
+
+  /** A message made for the server takes the place of the client's. */
+  #sendInstead(server: ServerChannel, message: Buffer): Verdict {
+    this.emitBefore();
+    server.sendOwned(message);
+    return Verdict.Drop;
   }
 
   #onParse(bytes: Buffer, start: number, end: number): Verdict {
     const parts = readParse(bytes, start, end);
     if (parts === undefined) return this.#violation('bad packet', 'Parse cannot be read');
-    if (this.server === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
+    if (this.#ignored) return Verdict.Drop;
+    const { queryStart, queryEnd } = parts;
+    const ruling = this.#judgeParse(bytes, parts);
+    if (ruling?.kind === 'wait') return Verdict.Stop;
+    if (ruling?.kind === 'deny') {
+      return this.#denyBatch(ruling.error, this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd);
+    }
+    const masked = ruling?.kind === 'rewrite' ? ruling.text : undefined;
+    if (this.server === undefined && masked === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
-    if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
-    if (this.#transparent) {
+    const own = bytes.subarray(queryStart, end);
+    const body = masked === undefined ? own : Buffer.concat([masked, bytes.subarray(queryEnd, end)]); // cold: masked tables
+    const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
+    if (this.transparent) {
       const found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
       if (found.hazards.length > 0) this.#session.onHazards(found);
-      const { queryStart, queryEnd } = parts;
-      this.#auditor?.parse(nameOf(bytes, parts.nameStart, parts.nameEnd), bytes, queryStart, queryEnd, found.facts);
+      this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
+      this.gate?.onPrepared(undefined, name);
       server.owe(owedParse);
-      return Verdict.Keep;
+      return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
-    const body = bytes.subarray(parts.queryStart, end);
     const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
     if (footprint.refused !== undefined) {
       this.#begin(server);
@@ -895,19 +994,20 @@ export class ClientChannel extends FrameStream {
     this.#begin(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
       const made = new Statement('', Buffer.from(body), footprint);
+      this.gate?.onPrepared(made, '');
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
       this.unnamed = made;
       server.unnamed = this.unnamed;
       server.traffic.serverParses++;
-      return Verdict.Keep;
+      return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
 
-    const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (server.ladder.isUnsettled(name, this)) {
       // Whether the name is free only the server knows by now; a look will tell what became of it.
       server.ladder.mark(opaque, this);
+      this.gate?.onPrepared(undefined, name);
       server.owe(owedParse);
-      return Verdict.Keep;
+      return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
     if (this.statements.get(name) !== undefined) {
       // PostgreSQL reads the text before it looks at the name: an error in it comes first.
@@ -938,6 +1038,7 @@ export class ClientChannel extends FrameStream {
     }
     const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server));
     this.statements.set(name, statement);
+    this.gate?.onPrepared(statement, name);
     // In a failed transaction PostgreSQL takes none, whether it has it or not.
     if (server.status !== TransactionStatus.Failed && server.has(statement)) {
       server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, batch: undefined }));
@@ -947,6 +1048,12 @@ export class ClientChannel extends FrameStream {
     const undo = { kind: 'client-parse', name, statement, batch: server.batch } as const;
     server.sendParse(statement, owedWithUndo(Expect.Parsed, undo));
     return Verdict.Drop;
+  }
+
+  #judgeParse(bytes: Buffer, { queryStart, queryEnd }: ParseParts): Ruling | undefined {
+    const { gate } = this;
+    if (gate === undefined) return undefined;
+    return gate.judge(this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd, 'parse');
   }
 
   /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
@@ -960,7 +1067,7 @@ export class ClientChannel extends FrameStream {
    * its Parse alone, as pgbench does, so never waits for a server that others keep until it has been answered.
    */
   #parsedBefore(bytes: Buffer, parts: ParseParts, end: number): boolean {
-    if (this.#transparent || parts.nameStart === parts.nameEnd) return false;
+    if (this.transparent || parts.nameStart === parts.nameEnd) return false;
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.statements.size >= this.#limits.statementsMax || this.statements.get(name) !== undefined) return false;
     if (this.settings.shadowsCatalog) return false;
@@ -969,18 +1076,23 @@ export class ClientChannel extends FrameStream {
     if (statement === undefined) return false;
     statement.holders++;
     this.statements.set(name, statement);
+    this.gate?.onPrepared(statement, name);
     this.toClient.writeOwned(parseCompleteMessage);
     return true;
   }
 
   /** A Parse too long to be kept: unnamed it passes, for this batch only; named it cannot be carried to another server. */
   #onLargeParse(bytes: Buffer, start: number): Verdict {
+    const ruling = this.#ignored ? undefined : this.gate?.judgeUnread('a statement over inspect_limit');
+    if (ruling?.kind === 'deny') {
+      return this.#denyBatch(ruling.error, this.#host.unread, bytes, start + headerBytes, start + headerBytes);
+    }
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     server.traffic.clientParses++;
     this.#begin(server);
-    if (this.#transparent) {
+    if (this.transparent) {
       server.ladder.mark(unseen, this);
       server.owe(owedParse);
       return Verdict.Keep;
@@ -1030,7 +1142,11 @@ export class ClientChannel extends FrameStream {
   #onBind(bytes: Buffer, start: number, end: number, frameEnd: number): Verdict {
     const parts = readBind(bytes, start, end);
     if (parts === undefined) return this.#violation('bad packet', 'Bind cannot be read, or its names are too long');
-    if (this.#transparent) {
+    if (this.gate !== undefined && !this.#ignored) {
+      const verdict = this.#judgeBind(this.gate, bytes, parts.statementStart, parts.statementEnd);
+      if (verdict !== undefined) return verdict;
+    }
+    if (this.transparent) {
       this.#auditor?.bindPrepared(
         nameOf(bytes, start + headerBytes, parts.portalEnd),
         nameOf(bytes, parts.statementStart, parts.statementEnd),
@@ -1088,6 +1204,18 @@ export class ClientChannel extends FrameStream {
     return Verdict.Replace;
   }
 
+  /** @returns undefined where it may run */
+  #judgeBind(gate: Gate, bytes: Buffer, start: number, end: number): Verdict | undefined {
+    const statement = this.transparent ? undefined : this.#statementOf(bytes, start, end);
+    const name = statement === undefined ? nameOf(bytes, start, end) : '';
+    const ruling = gate.judgeBound(statement, name, 'run');
+    if (ruling.kind === 'wait') return Verdict.Stop;
+    if (ruling.kind !== 'deny') return undefined;
+    const text = statement?.body ?? noName;
+    const footprint = statement?.footprint ?? this.#host.unread;
+    return this.#denyBatch(ruling.error, footprint, text, 0, Math.max(0, text.indexOf(0)));
+  }
+
   /** The entry of the statement `find` has just found. */
   #named(expect: typeof Expect.Bound | typeof Expect.Described, statement: Statement): Owed {
     const name = this.statements.lastName ?? noName;
@@ -1139,7 +1267,7 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
     this.#begin(server);
-    if (parts.target === Target.Portal || this.#transparent) {
+    if (parts.target === Target.Portal || this.transparent) {
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
@@ -1183,7 +1311,7 @@ export class ClientChannel extends FrameStream {
     if (parts === undefined) return this.#violation('bad packet', 'Close cannot be read');
     const server = this.server;
     if (server?.ignoring) return Verdict.Drop;
-    if (parts.target === Target.Portal || this.#transparent) {
+    if (parts.target === Target.Portal || this.transparent) {
       // It may be a cursor that keeps the server.
       if (server?.ladder.pins.has('cursor') === true) server.ladder.effects |= Effect.Ends;
       return this.#forward(owedClose);

@@ -6,10 +6,13 @@ export { type ResetPlan, type Standing, smartReset } from './ladder.js';
 export {
   type Auditor,
   type ClientHost,
+  type Gate,
   type LadderCounts,
+  type Moment,
   newTraffic,
   type Port,
   type ResetKind,
+  type Ruling,
   resetKinds,
   type ServerHost,
   type SessionHost,

@@ -10,6 +10,7 @@ import {
   type ReadBarrier,
   type ReadShape,
   readBarriers,
+  type Statement,
 } from '../session/index.js';
 import type { StatementFacts } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
@@ -119,6 +120,34 @@ export interface Auditor {
   ended(server: string): void;
   skipped(server: string): void;
   ready(idle: boolean): void;
+}
+
+/** What the policy says to a message. */
+export type Ruling =
+  | { readonly kind: 'forward' }
+  /** It is not known yet: the message is shown again when the channel is fed again. */
+  | { readonly kind: 'wait' }
+  | { readonly kind: 'deny'; readonly error: ErrorFields }
+  /** This text goes instead. */
+  | { readonly kind: 'rewrite'; readonly text: Buffer };
+
+/** At which point a statement is judged: looked at before it is fed, about to be prepared, about to run. */
+export type Moment = 'ahead' | 'parse' | 'run';
+
+/** Judges what a client is about to have run. */
+export interface Gate {
+  /** On what was judged last, for the audit trail. */
+  readonly decision: Decision | undefined;
+  /** @param footprint of the text from `start` to `end`; one without facts is of a text that is not known */
+  judge(footprint: Footprint, bytes: Buffer, start: number, end: number, moment: Moment): Ruling;
+  /** A message that is not read: too long a text, or a call by number. */
+  judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling;
+  /** A prepared statement is about to run. @param name where weir does not keep the statement */
+  judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling;
+  /** The text that was judged last is prepared, as this statement, or under this name where weir does not keep it. */
+  onPrepared(statement: Statement | undefined, name: string): void;
+  /** What SQL has prepared under this name has become the client's statement. */
+  onCarried(name: string, statement: Statement): void;
 }
 
 /** What a server's owner is told by its channel. */

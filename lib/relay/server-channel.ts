@@ -294,6 +294,11 @@ export class ServerChannel extends FrameStream {
     return this.settled && this.status === TransactionStatus.Idle;
   }
 
+  /** Whether it was in a transaction, that had not failed, when it was last ready. */
+  get inTransaction(): boolean {
+    return this.status === TransactionStatus.InTransaction;
+  }
+
   /** Whether all that was sent will be answered: what is owed ends with a ReadyForQuery. */
   get complete(): boolean {
     return !this.#batchOpen && !this.#ignoring;

@@ -1,5 +1,6 @@
 // Walks a parse tree once and gathers the facts: kinds, names, hazards.
 
+import { extractDeeds } from './extract-deeds.js';
 import type { ParsedFacts, TableName } from './facts.js';
 import { functionEffect, isLaneFunction, sessionViews } from './function-effects.js';
 import { type Argument, effectOf, type Hazard, type SessionEffects } from './hazards.js';
@@ -13,6 +14,8 @@ import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from
 export interface ExtractOptions {
   /** Functions the operator vouches for, folded, with or without schema: `uuid_generate_v4`, `app.tally`. */
   readonly trustedFunctions: ReadonlySet<string>;
+  /** Whether deeds are wanted. */
+  readonly deeds: boolean;
 }
 
 /** @param text what was parsed to `tree`, UTF-8 */
@@ -20,7 +23,7 @@ export function extractFacts(tree: unknown, text: Uint8Array, options: ExtractOp
   const walk = new Walk(text, options);
   const statements = isNode(tree) ? listAt(tree, 'stmts') : [];
   for (const statement of statements) walk.topLevel(statement);
-  return walk.facts();
+  return { ...walk.facts(), deeds: options.deeds ? extractDeeds(tree) : undefined };
 }
 
 /** The names a query's WITH clauses hide tables behind, inner ones first. */
@@ -68,7 +71,7 @@ class Walk {
     this.#node(node, body, undefined);
   }
 
-  facts(): ParsedFacts {
+  facts(): Omit<ParsedFacts, 'deeds'> {
     const sessionEffects = this.#sessionEffects();
     const readOnly = this.#readOnly;
     return {

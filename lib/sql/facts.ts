@@ -1,5 +1,6 @@
 // What weir knows of a text: plain data, made once per shape and read on every statement.
 
+import type { Deeds } from './deeds.js';
 import type { Hazard, SessionEffects } from './hazards.js';
 import type { StatementKind } from './statement-kinds.js';
 
@@ -30,6 +31,8 @@ export interface ParsedFacts {
   readonly hazards: readonly Hazard[];
   /** Some list reached its limit; a policy must treat the text as unknown. */
   readonly truncated: boolean;
+  /** What a policy judges; undefined where there is none, and where nothing is known. */
+  readonly deeds: Deeds | undefined;
 }
 
 /** Owned by whoever counts; the catalog only keeps the object with its shape. */
@@ -56,6 +59,8 @@ export interface KnownFacts extends ParsedFacts {
 
 export interface UnknownFacts extends ParsedFacts {
   readonly known: false;
+  /** It is being parsed: a moment later it may be known. */
+  readonly pending: boolean;
   readonly shape: undefined;
   readonly counters: ShapeCounters;
 }
@@ -65,6 +70,7 @@ export type StatementFacts = KnownFacts | UnknownFacts;
 /** The one answer for every text that is not known; its counters add up all of them. */
 export const UNKNOWN: UnknownFacts = Object.freeze({
   known: false,
+  pending: false,
   shape: undefined,
   counters: { calls: 0, timeUs: 0, rows: 0 },
   kinds: Object.freeze(['unknown'] as const),
@@ -78,4 +84,8 @@ export const UNKNOWN: UnknownFacts = Object.freeze({
   parameterCount: 0,
   hazards: Object.freeze([]),
   truncated: true,
+  deeds: undefined,
 });
+
+/** The same while the parser's thread has the text. */
+export const PENDING: UnknownFacts = Object.freeze({ ...UNKNOWN, pending: true });

@@ -1,6 +1,8 @@
 // Knows what a statement does, at the cost of a scan: shapes, PostgreSQL's own parser behind them, facts.
 // Never touches a socket, never changes a text, never answers from a guess: what it cannot read is UNKNOWN.
 
+export { anySetting } from './deed-kinds.js';
+export type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 export { isSafeEncoding } from './encodings.js';
 export type {
   KnownFacts,
@@ -12,10 +14,11 @@ export type {
   UnknownFacts,
   UnknownReason,
 } from './facts.js';
-export { UNKNOWN } from './facts.js';
+export { PENDING, UNKNOWN } from './facts.js';
 export { isCatalogFunction } from './function-effects.js';
 export type { Argument, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
+export { type RelationSpan, TokenMap } from './relation-span.js';
 export type {
   ScanMode,
   StatementCatalog,

@@ -22,3 +22,5 @@ export const hazardsMax = 64;
 /** Bytes of a literal-free text that the identical-text memo keeps, and its slots. */
 export const memoBytesMax = 128;
 export const memoSlots = 64;
+/** Relations, functions, operators and columns that one statement may name, each time it does; one with more is unknown. */
+export const deedsMax = 4096;

@@ -13,6 +13,7 @@ export interface WorkerSetup {
 export interface WorkerJob {
   readonly id: number;
   readonly text: Uint8Array;
+  readonly deeds: boolean;
 }
 
 export interface WorkerAnswer {
@@ -50,10 +51,10 @@ export class ParseWorkerClient {
   }
 
   /** @param text kept until parsed; the caller gives a copy. @returns false when the queue is full */
-  submit(text: Uint8Array, done: WhenParsed): boolean {
+  submit(text: Uint8Array, deeds: boolean, done: WhenParsed): boolean {
     if (this.#isClosed || this.#waiting.length >= workerQueueMax) return false;
     if (this.#waitingBytes + text.length > workerQueueBytesMax) return false;
-    this.#waiting.push({ job: { id: this.#nextId++, text }, done });
+    this.#waiting.push({ job: { id: this.#nextId++, text, deeds }, done });
     this.#waitingBytes += text.length;
     if (this.#waiting.length === 1) this.#send();
     return true;

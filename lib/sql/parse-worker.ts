@@ -18,7 +18,7 @@ async function answer(job: WorkerJob): Promise<void> {
   let facts: WorkerAnswer['facts'];
   if (outcome.kind === 'tree') {
     try {
-      facts = extractFacts(outcome.tree, job.text, { trustedFunctions });
+      facts = extractFacts(outcome.tree, job.text, { trustedFunctions, deeds: job.deeds });
     } catch {
       facts = undefined;
     }

@@ -2,9 +2,9 @@
 
 import { isAscii, isUtf8 } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
-import { type ByteEntry, ByteTable, entryBytes, type HashKey } from './byte-table.js';
+import { type ByteEntry, ByteTable, type ByteTableLimits, entryBytes, type HashKey } from './byte-table.js';
 import { type ExtractOptions, extractFacts } from './extract-facts.js';
-import { type ParsedFacts, type Shape, type StatementFacts, UNKNOWN, type UnknownReason } from './facts.js';
+import { type ParsedFacts, PENDING, type Shape, type StatementFacts, UNKNOWN, type UnknownReason } from './facts.js';
 import { InlineParser } from './inline-parser.js';
 import { inlineParseBytesMax, inspectBytesMax } from './limits.js';
 import { ParseWorkerClient } from './parse-worker-client.js';
@@ -51,11 +51,14 @@ type Slot = { facts: StatementFacts; reason: UnknownReason };
 
 export class StatementCatalog {
   readonly #scanner = new ShapeScanner();
-  readonly #shapes: ByteTable<Slot>;
-  readonly #texts: ByteTable<Slot>;
-  readonly #memo = new TextMemo();
+  readonly #limits: ByteTableLimits;
+  #shapes: ByteTable<Slot>;
+  #texts: ByteTable<Slot>;
+  #memo = new TextMemo();
   readonly #inspectLimitBytes: number;
-  readonly #extract: ExtractOptions;
+  #extract: ExtractOptions;
+  /** Called when the parser's thread has answered. */
+  #afterParse: (() => void)[] = [];
   readonly #parser: InlineParser;
   readonly #worker: ParseWorkerClient;
   /** The statement's own bytes, aligned for the table of texts. */
@@ -67,13 +70,36 @@ export class StatementCatalog {
   /** Use `createStatementCatalog`. */
   constructor(options: StatementCatalogOptions, parser: InlineParser, worker: ParseWorkerClient) {
     const hashKey = options.hashKey ?? randomHashKey();
-    const limits = { maxEntries: options.maxEntries, maxBytes: options.maxBytes, hashKey };
-    this.#shapes = new ByteTable(limits);
-    this.#texts = new ByteTable(limits);
+    this.#limits = { maxEntries: options.maxEntries, maxBytes: options.maxBytes, hashKey };
+    this.#shapes = new ByteTable(this.#limits);
+    this.#texts = new ByteTable(this.#limits);
     this.#inspectLimitBytes = Math.min(options.inspectLimitBytes, inspectBytesMax);
-    this.#extract = { trustedFunctions: new Set(options.trustedFunctions) };
+    this.#extract = { trustedFunctions: new Set(options.trustedFunctions), deeds: false };
     this.#parser = parser;
     this.#worker = worker;
+  }
+
+  /** Whether facts come with deeds. When that changes, all is learnt anew. */
+  set withDeeds(wanted: boolean) {
+    if (wanted === this.#extract.deeds) return;
+    this.#extract = { ...this.#extract, deeds: wanted };
+    this.#shapes = new ByteTable(this.#limits);
+    this.#texts = new ByteTable(this.#limits);
+    this.#memo = new TextMemo();
+  }
+
+  /** Calls back once when the parser's thread has answered for the next time: what was pending may be known then. */
+  afterParse(callback: () => void): void {
+    this.#afterParse.push(callback);
+  }
+
+  /** The same as `lookup`, from the text's own parse: locations in the deeds are places in it. */
+  lookupText(bytes: Buffer, start: number, end: number, mode: ScanMode): StatementFacts {
+    const facts = this.lookup(bytes, start, end, mode);
+    if (!facts.known || facts.literalDependent) return facts;
+    // The scanner has to hold this text for what follows.
+    if (!this.#scanner.scan(bytes, start, end, mode.standardConformingStrings)) return this.#miss('unscanned');
+    return this.#ownFacts(bytes, start, end, facts);
   }
 
   /**
@@ -129,7 +155,7 @@ export class StatementCatalog {
 
   #answerUnknown(reason: UnknownReason): StatementFacts {
     this.#unknown[reason]++;
-    return UNKNOWN;
+    return reason === 'pending' ? PENDING : UNKNOWN;
   }
 
   /** The shape is parsed, not the text: its facts cannot depend on the literals of whoever came first. */
@@ -165,9 +191,10 @@ export class StatementCatalog {
     slot.reason = 'unparsed';
     if (!isUtf8(text)) return;
     if (text.length > inlineParseBytesMax) {
-      const accepted = this.#worker.submit(new Uint8Array(text), (parsed) => {
+      const accepted = this.#worker.submit(new Uint8Array(text), this.#extract.deeds, (parsed) => {
         slot.reason = 'unparsed';
         if (parsed !== undefined) slot.facts = complete(parsed);
+        for (const callback of this.#afterParse.splice(0)) callback();
       });
       slot.reason = accepted ? 'pending' : 'busy';
       if (!accepted) table.forget(entry);

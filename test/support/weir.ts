@@ -13,6 +13,7 @@ import {
 } from '../../lib/config/index.js';
 import { Pooler } from '../../lib/pooler/index.js';
 import { Secret, systemClock } from '../../lib/util/index.js';
+import { policyOf } from './policy.js';
 
 export interface WeirOptions {
   /** Where the servers are. */
@@ -23,6 +24,8 @@ export interface WeirOptions {
   /** Passwords by user; weir checks them and logs in with them. */
   readonly users?: Readonly<Record<string, string>>;
   readonly userList?: UserList;
+  /** The text of a policy file. */
+  readonly policy?: string;
   /** Everything else, last. */
   readonly config?: (config: Config) => Config;
   readonly log?: pino.Logger;
@@ -66,11 +69,12 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
   config = options.config?.(config) ?? config;
   const weir: { config: Config } = { config };
   const userList = options.userList ?? new Map();
+  const policy = options.policy === undefined ? undefined : policyOf(options.policy);
   const pooler = await Pooler.create({
-    loaded: { config, users: userList, policy: undefined },
+    loaded: { config, users: userList, policy },
     clock: systemClock,
     log: options.log ?? pino({ level: process.env['WEIR_TEST_LOG'] ?? 'silent' }),
-    reread: () => ({ config: weir.config, users: userList, policy: undefined }),
+    reread: () => ({ config: weir.config, users: userList, policy }),
     version: 'weir test',
     ...(options.statementPrefix === undefined ? {} : { statementPrefix: options.statementPrefix }),
   });

@@ -12,23 +12,16 @@ import {
   statementGroups,
   statementKinds,
 } from '../../../lib/policy/index.js';
+import { policyOf, tryPolicy } from '../../support/policy.js';
 
 const env = { MASK_KEY: '0123456789abcdef', SHORT: 'hunter2', TEAM: 'analyst' };
 
-/** Reads the text as a policy file that a configuration names. */
 function read(policy: string): PolicyResult {
-  const readFile = (path: string): string => (path === 'p.toml' ? policy : '[weir]\npolicy_file = "p.toml"');
-  const loaded = loadConfig('weir.toml', { env, readFile });
-  if (!loaded.ok) return loaded;
-  const raw = loaded.config.policy;
-  if (raw === null) throw new Error('there is no policy');
-  return readPolicy(raw, env);
+  return tryPolicy(policy, env);
 }
 
 function good(policy: string): PolicyDocument {
-  const result = read(policy);
-  if (!result.ok) throw new Error(result.problems.map(formatProblem).join('\n'));
-  return result.policy;
+  return policyOf(policy, env);
 }
 
 function problems(policy: string): readonly string[] {

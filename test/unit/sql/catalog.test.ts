@@ -5,6 +5,7 @@ import t from 'tap';
 import { ByteTable } from '../../../lib/sql/byte-table.js';
 import {
   createStatementCatalog,
+  PENDING,
   type ScanMode,
   type StatementCatalog,
   type StatementFacts,
@@ -117,7 +118,7 @@ void t.test('200 texts that overflow the parser leave it answering correctly', a
 void t.test('through the catalog such texts go to the thread, whose stack holds them', async (t) => {
   const catalog = await createStatementCatalog(options);
   for (let i = 0; i < 20; i++) {
-    t.equal(ask(catalog, `select a${i} ${'+ 1'.repeat(7_000)}`), UNKNOWN, 'at first unknown');
+    t.equal(ask(catalog, `select a${i} ${'+ 1'.repeat(7_000)}`), PENDING, 'at first unknown');
     t.equal(ask(catalog, `select b from t${i}`).known, true, 'while others are answered');
   }
   t.match(await eventually(catalog, `select a19 ${'+ 1'.repeat(7_000)}`), { known: true, columns: ['a19'] });
@@ -164,7 +165,7 @@ void t.test('a large literal does not make a statement large', async (t) => {
   t.equal(ask(catalog, `insert into t values ('${'x'.repeat(50_000)}')`).known, true);
   t.equal(ask(catalog, `select 1 where a in (${'12345,'.repeat(9_000)}1)`).known, true);
   const set = `set x = '${'y'.repeat(9_000)}'`;
-  t.equal(ask(catalog, set), UNKNOWN, 'unless the literal decides');
+  t.equal(ask(catalog, set), PENDING, 'unless the literal decides');
   t.match(await eventually(catalog, set), { known: true, hazards: [{ kind: 'set', name: 'x' }] });
   await catalog.close();
 });
@@ -211,9 +212,9 @@ void t.test('the queue to the thread is bounded, and a thread that dies takes on
   const client = new ParseWorkerClient({ compiled, trustedFunctions: [] });
   const answers: unknown[] = [];
   for (let i = 0; i < workerQueueMax; i++)
-    t.ok(client.submit(Buffer.from(`select ${i}`), (facts) => answers.push(facts)));
+    t.ok(client.submit(Buffer.from(`select ${i}`), false, (facts) => answers.push(facts)));
   t.equal(
-    client.submit(Buffer.from('select 1'), () => t.fail('not accepted')),
+    client.submit(Buffer.from('select 1'), false, () => t.fail('not accepted')),
     false,
   );
   while (client.queued > 0) await sleep(5);
@@ -221,14 +222,14 @@ void t.test('the queue to the thread is bounded, and a thread that dies takes on
   t.ok(answers.every((facts) => facts !== undefined));
   await client.close();
   t.equal(
-    client.submit(Buffer.from('select 1'), () => t.fail('closed')),
+    client.submit(Buffer.from('select 1'), false, () => t.fail('closed')),
     false,
   );
 
   const doomed = new ParseWorkerClient({ compiled: {} as never, trustedFunctions: [] });
   const lost: unknown[] = [];
-  doomed.submit(Buffer.from('select 1'), (facts) => lost.push(facts));
-  doomed.submit(Buffer.from('select 2'), (facts) => lost.push(facts));
+  doomed.submit(Buffer.from('select 1'), false, (facts) => lost.push(facts));
+  doomed.submit(Buffer.from('select 2'), false, (facts) => lost.push(facts));
   while (doomed.queued > 0) await sleep(5);
   t.same(lost, [undefined, undefined]);
   t.equal(doomed.crashes, 2);

@@ -1,0 +1,453 @@
+// Decides about one text: every deed in it meets the rules in their order, and one that is denied denies the text.
+
+import {
+  type Act,
+  anySetting,
+  type Deeds,
+  type FunctionDeed,
+  type RelationDeed,
+  type StatementDeeds,
+} from '../sql/index.js';
+import { usesColumn, usesSomeColumn } from './columns.js';
+import type { RuleDefinition } from './document.js';
+import type { Masks, Ruleset } from './ruleset.js';
+import type { Relation, Schema } from './schema.js';
+import { isPlainFunction, isTelling, isUnseenAct } from './unseen.js';
+
+/** How names are read: the database, and the schemas searched, undefined where they are not known. */
+export interface Names {
+  readonly schema: Schema;
+  readonly path: readonly string[] | undefined;
+  /** Tables the session has made that the schema may not know yet. */
+  readonly ownTables: ReadonlySet<string>;
+}
+
+/** Why a text is denied, or needs more than a look. */
+export type Reason =
+  /** A rule says so. */
+  | 'rule'
+  /** The policy's default. */
+  | 'default'
+  /** It could not be parsed, or was too long. */
+  | 'unknown'
+  /** Weir cannot see what it does. */
+  | 'unseen'
+  /** A relation nobody knows: it may be new. */
+  | 'unknown_relation'
+  /** A masked table, used in a way that cannot be rewritten. */
+  | 'mask';
+
+export interface Denial {
+  readonly reason: Reason;
+  readonly rule: RuleDefinition | undefined;
+  /** What it is about, such as `public.secrets`. */
+  readonly what: string;
+}
+
+/** A rule that decides anew each time the text is run. */
+export interface Condition {
+  readonly rule: RuleDefinition;
+  readonly kind: 'rate' | 'cost' | 'transaction';
+}
+
+export interface Decision {
+  readonly denial: Denial | undefined;
+  /** The rule that allowed it, where one did: that of the last deed. */
+  readonly allowedBy: RuleDefinition | undefined;
+  /** Rules on trial that match. */
+  readonly observed: readonly RuleDefinition[];
+  readonly conditions: readonly Condition[];
+  /** Tables of it are masked: it must be rewritten. */
+  readonly masked: boolean;
+  /** `schema.name` of every relation. */
+  readonly tables: readonly string[];
+  /** Behind it names may mean other things. */
+  readonly changesNames: boolean;
+  /** What the database has may change. */
+  readonly defines: boolean;
+  /** Tables it makes. */
+  readonly makes: readonly string[];
+  /** Prepared statements that it runs. */
+  readonly executes: readonly string[];
+}
+
+/** @param names needed where the ruleset says so */
+export function decide(deeds: Deeds, ruleset: Ruleset, names: Names | undefined): Decision {
+  return new Decider(ruleset, names).decide(deeds);
+}
+
+/** Allowed unless a rule that names no relation and no function speaks of them: they read and change nothing of the database's. */
+const harmlessActs = new Set([
+  'select',
+  'show',
+  'explain',
+  'explain_analyze',
+  // Its procedure is judged.
+  'call',
+  'transaction',
+  'savepoint',
+  'declare',
+  'fetch',
+  'close',
+  'prepare',
+  'execute',
+  'deallocate',
+  'set_transaction',
+]);
+
+/** Behind these a name may mean another relation, until the session's settings have been read back. */
+const changesNames = new Set([
+  'do',
+  'call',
+  'discard',
+  'reset',
+  'set_search_path',
+  'set_role',
+  'set_session_authorization',
+  anySetting,
+  'function_call',
+]);
+
+const readDumps = /^set_debug_print_(parse|raw_parse|rewritten|plan)$/;
+
+/** A rule that decided, or the default. */
+interface Found {
+  readonly rule: RuleDefinition | undefined;
+  readonly verdict: 'allow' | 'deny';
+}
+
+class Decider {
+  readonly #ruleset: Ruleset;
+  readonly #names: Names | undefined;
+  readonly #observed = new Set<RuleDefinition>();
+  readonly #conditions = new Map<string, Condition>();
+  readonly #tables = new Set<string>();
+  readonly #makes = new Set<string>();
+  /** Made by a statement before in the same text. */
+  readonly #made = new Set<string>();
+  #path: readonly string[] | undefined;
+  #denial: Denial | undefined;
+  #allowedBy: RuleDefinition | undefined;
+  #masked = false;
+  #changesNames = false;
+
+  constructor(ruleset: Ruleset, names: Names | undefined) {
+    this.#ruleset = ruleset;
+    this.#names = names;
+    this.#path = names?.path;
+  }
+
+  decide(deeds: Deeds): Decision {
+    const executes: string[] = [];
+    for (const statement of deeds.statements) {
+      this.#statement(statement);
+      executes.push(...statement.executes);
+    }
+    if (deeds.unknown && this.#ruleset.document.unknown === 'deny') this.#deny('unknown', undefined, 'statement');
+    return {
+      denial: this.#denial,
+      allowedBy: this.#allowedBy,
+      observed: [...this.#observed],
+      conditions: [...this.#conditions.values()],
+      masked: this.#masked && this.#denial === undefined,
+      tables: [...this.#tables],
+      changesNames: this.#changesNames,
+      defines: deeds.statements.some(({ kinds }) => kinds.has('ddl') || kinds.has('select_into') || kinds.has('do')),
+      makes: [...this.#makes],
+      executes,
+    };
+  }
+
+  #deny(reason: Reason, rule: RuleDefinition | undefined, what: string): void {
+    // The first that was met is told; a rule's own words tell more than what is denied for want of knowledge.
+    if (this.#denial === undefined || (rule !== undefined && this.#denial.rule === undefined)) {
+      this.#denial = { reason, rule, what };
+    }
+  }
+
+  #statement(statement: StatementDeeds): void {
+    for (const act of statement.acts) this.#act(act, statement);
+    for (const relation of statement.relations) this.#relation(relation, statement);
+    for (const called of statement.functions) this.#function(called, statement);
+    if (this.#ruleset.isRestricted) for (const operator of statement.operators) this.#operator(operator);
+    const opens = [...statement.kinds].some((kind) => changesNames.has(kind));
+    if (opens || statement.functions.some((called) => !this.#isPlain(called))) {
+      this.#path = undefined;
+      this.#changesNames = true;
+    }
+    for (const relation of statement.relations) {
+      const makes =
+        relation.act.includes('create_table') ||
+        relation.act.includes('create_table_as') ||
+        relation.act.includes('select_into');
+      if (makes && relation.name !== null && relation.location >= 0) {
+        this.#made.add(relation.name);
+        this.#makes.add(relation.name);
+      }
+    }
+  }
+
+  // Acts without an object
+
+  #act(act: Act, statement: StatementDeeds): void {
+    const found = this.#firstRule(act, statement, (rule) => !namesObjects(rule));
+    const harmless = act.some((kind) => harmlessActs.has(kind));
+    this.#settle(found ?? (harmless ? allowed : this.#default()), act[0] as string);
+    if (!this.#ruleset.isRestricted) return;
+    if (isUnseenAct(act) && !allowsByKind(found)) this.#deny('unseen', undefined, act[0] as string);
+    if (this.#ruleset.hashes && act.some((kind) => readDumps.test(kind) || kind === anySetting)) {
+      this.#deny('mask', undefined, act.at(-1) as string);
+    }
+  }
+
+  #default(): Found {
+    return { rule: undefined, verdict: this.#ruleset.document.default };
+  }
+
+  #settle(found: Found, what: string): void {
+    if (found.verdict === 'deny') this.#deny(found.rule === undefined ? 'default' : 'rule', found.rule, what);
+    else this.#allowedBy = found.rule ?? this.#allowedBy;
+  }
+
+  // Relations
+
+  #relation(deed: RelationDeed, statement: StatementDeeds): void {
+    const written = `${deed.schema === null ? '' : `${deed.schema}.`}${deed.name ?? '*'}`;
+    if (this.#names === undefined) {
+      this.#tables.add(written);
+      this.#settle(this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule)) ?? this.#default(), written);
+      return;
+    }
+    const { schema } = this.#names;
+    if (deed.name === null) {
+      this.#whole(deed, statement, schema);
+      return;
+    }
+    const candidates = schema.candidates(deed.schema, deed.name, this.#path);
+    if (candidates.length === 0) {
+      this.#unknownRelation(deed, statement, written);
+      return;
+    }
+    this.#known(deed, statement, candidates, schema);
+  }
+
+  /** All relations of a schema at once: whatever guards one of them guards this. */
+  #whole(deed: RelationDeed, statement: StatementDeeds, schema: Schema): void {
+    const what = `${deed.schema ?? '*'}.*`;
+    this.#settle(this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule)) ?? this.#default(), what);
+    const guarded = schema.relationsIn(deed.schema).find((relation) => this.#ruleset.guards(relation));
+    if (guarded !== undefined) this.#deny('unseen', undefined, nameOf(guarded));
+  }
+
+  /** It is about to be made, or has just been, or it is not there. */
+  #unknownRelation(deed: RelationDeed, statement: StatementDeeds, written: string): void {
+    this.#tables.add(written);
+    const [schema, name] = [deed.schema ?? '', deed.name as string];
+    // A rule for `*.secrets` holds for one that is being made, too.
+    const places = deed.schema === null ? (this.#path ?? ['public']) : [schema];
+    const found = this.#firstRule(deed.act, statement, (rule) => {
+      if (!namesObjects(rule)) return true;
+      const patterns = [...rule.tables, ...rule.columns];
+      if (rule.verdict === 'allow')
+        return places.every((at) => patterns.some((pattern) => pattern.matches([at, name])));
+      return places.some((at) => patterns.some((pattern) => pattern.matches([at, name])));
+    });
+    this.#settle(found ?? this.#default(), written);
+    if (!this.#ruleset.isRestricted || deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
+    if (this.#made.has(name) || this.#names?.ownTables.has(name) === true) return;
+    this.#deny('unknown_relation', undefined, written);
+  }
+
+  #known(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
+    for (const relation of candidates) this.#tables.add(nameOf(relation));
+    const what = candidates.map(nameOf).join(' or ');
+    const found = this.#firstRule(deed.act, statement, (rule) => this.#matches(rule, deed, statement, candidates));
+    this.#settle(found ?? this.#default(), what);
+    const named = found !== undefined && candidates.every((relation) => allowsByName(found, relation));
+    if (!named) this.#bases(deed, statement, candidates, schema);
+    if (!this.#ruleset.isRestricted) return;
+    for (const relation of candidates) {
+      if (!named && isTelling(relation.schema, relation.name)) this.#deny('unseen', undefined, nameOf(relation));
+      if (!named && deed.act.includes('ddl') && this.#ruleset.guards(relation)) {
+        this.#deny('unseen', undefined, nameOf(relation));
+      }
+      if (!named && relation.isView && schema.allBases(relation, 'read').some((base) => this.#ruleset.isMasked(base))) {
+        this.#deny('mask', undefined, nameOf(relation));
+      }
+      this.#masks(deed, statement, relation, candidates.length === 1, schema);
+    }
+  }
+
+  /** What a view reads, and what a rule of the table's writes to, is judged as well. */
+  #bases(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
+    const when = deed.act[0] === 'select' ? 'read' : 'write';
+    for (const relation of candidates) {
+      for (const base of schema.allBases(relation, when)) {
+        const wide = { ...deed, allColumns: true };
+        const found = this.#firstRule(
+          deed.act,
+          statement,
+          (rule) => namesObjects(rule) && this.#matches(rule, wide, statement, [base]),
+        );
+        if (found?.verdict === 'deny') this.#deny('rule', found.rule, nameOf(base));
+      }
+    }
+  }
+
+  #matches(
+    rule: RuleDefinition,
+    deed: RelationDeed,
+    statement: StatementDeeds,
+    candidates: readonly Relation[],
+  ): boolean {
+    if (!namesObjects(rule)) return true;
+    const isMatch = (relation: Relation): boolean => {
+      const names = [relation.schema, relation.name];
+      if (rule.tables.some((pattern) => pattern.matches(names))) return true;
+      const patterns = rule.columns.filter((pattern) => pattern.matches(names));
+      if (patterns.length === 0) return false;
+      const isNamed = (column: string): boolean => patterns.some((pattern) => pattern.matchesPart(2, column));
+      if (rule.verdict === 'allow') return !usesSomeColumn(deed, statement, relation, (column) => !isNamed(column));
+      return usesSomeColumn(deed, statement, relation, isNamed);
+    };
+    return rule.verdict === 'allow' ? candidates.every(isMatch) : candidates.some(isMatch);
+  }
+
+  // Masks
+
+  #masks(deed: RelationDeed, statement: StatementDeeds, relation: Relation, isSure: boolean, schema: Schema): void {
+    const masks = this.#ruleset.masksOf(relation, schema);
+    if (masks === undefined) return;
+    const [kind] = deed.act;
+    if (kind === 'copy_from' || kind === 'truncate' || kind === 'lock' || kind === 'refresh') return;
+    if (kind === 'insert' && !deed.readsTarget) return;
+    if (kind === 'select' || kind === 'select_for_update') {
+      if (isSure && deed.replaceable && canMask(masks, statement)) this.#masked = true;
+      else this.#deny('mask', undefined, nameOf(relation));
+      return;
+    }
+    if (masks === 'unknown' || [...masks.keys()].some((column) => usesColumn(deed, statement, column))) {
+      this.#deny('mask', undefined, nameOf(relation));
+    }
+  }
+
+  // Functions
+
+  #function(called: FunctionDeed, statement: StatementDeeds): void {
+    const act: Act = [called.kind];
+    const places = this.#functionPlaces(called);
+    const found = this.#firstRule(act, statement, (rule) => {
+      if (rule.functions.length === 0) return false;
+      const isMatch = (at: string): boolean => rule.functions.some((pattern) => pattern.matches([at, called.name]));
+      return rule.verdict === 'allow' ? places.every(isMatch) : places.some(isMatch);
+    });
+    if (found !== undefined) {
+      this.#settle(found, `${called.name}()`);
+      return;
+    }
+    if (called.kind === 'call') {
+      const byKind = this.#firstRule(act, statement, (rule) => !namesObjects(rule));
+      this.#settle(byKind ?? this.#default(), `${called.name}()`);
+      if (allowsByKind(byKind)) return;
+    }
+    if (this.#ruleset.isRestricted && !this.#isPlain(called)) this.#deny('unseen', undefined, `${called.name}()`);
+  }
+
+  /** The schemas the function may be of. */
+  #functionPlaces({ schema, name }: FunctionDeed): readonly string[] {
+    if (schema !== null) return [schema];
+    const places = new Set(isPlainFunction(name) ? ['pg_catalog'] : []);
+    const own = this.#names?.schema.functionSchemas(name) ?? [];
+    for (const at of own) if (this.#path === undefined || this.#path.includes(at)) places.add(at);
+    if (places.size === 0) places.add('pg_catalog');
+    return [...places];
+  }
+
+  #isPlain({ schema, name }: FunctionDeed): boolean {
+    if (schema !== null) return schema === 'pg_catalog' && isPlainFunction(name);
+    if (!isPlainFunction(name)) return false;
+    const own = this.#names?.schema.functionSchemas(name);
+    if (own === undefined || own.size === 0) return true;
+    return this.#path !== undefined && !this.#path.some((at) => own.has(at));
+  }
+
+  #operator({ schema, name }: FunctionDeed): void {
+    const isOther = schema !== null && schema !== 'pg_catalog';
+    if (isOther || this.#names?.schema.hasOperator(name) === true) this.#deny('unseen', undefined, `operator ${name}`);
+  }
+
+  // Rules
+
+  /** The first rule that speaks of the act and whose condition, if it has one, is not kept. */
+  #firstRule(act: Act, statement: StatementDeeds, isMatch: (rule: RuleDefinition) => boolean): Found | undefined {
+    for (const rule of this.#ruleset.rules) {
+      if (!speaksOf(rule, act) || !isMatch(rule)) continue;
+      const broken = this.#breaks(rule, act, statement);
+      if (broken === 'later' || broken === false) continue;
+      if (rule.verdict === 'observe') this.#observed.add(rule);
+      else return { rule, verdict: rule.verdict };
+    }
+    return undefined;
+  }
+
+  /** Whether what the rule requires is missing; true where it requires nothing, `later` where only a run of it tells. */
+  #breaks(rule: RuleDefinition, act: Act, statement: StatementDeeds): boolean | 'later' {
+    const [kind] = act;
+    let isLater = false;
+    let requires = false;
+    if (rule.require.has('where')) {
+      requires = true;
+      if ((kind === 'update' || kind === 'delete') && !statement.hasWhere) return true;
+    }
+    if (rule.require.has('limit')) {
+      requires = true;
+      if (kind === 'select' && !statement.hasLimit) return true;
+    }
+    if (rule.require.has('transaction') && !statement.afterBegin) isLater = this.#condition(rule, 'transaction');
+    requires ||= rule.require.has('transaction');
+    if (rule.rate !== undefined) isLater = this.#condition(rule, 'rate');
+    if (rule.maxCost !== undefined || rule.maxRows !== undefined) isLater = this.#condition(rule, 'cost');
+    if (isLater) return 'later';
+    return !requires;
+  }
+
+  #condition(rule: RuleDefinition, kind: Condition['kind']): true {
+    this.#conditions.set(`${kind} ${rule.name}`, { rule, kind });
+    return true;
+  }
+}
+
+const allowed: Found = { rule: undefined, verdict: 'allow' };
+
+function canMask(masks: Masks, { kinds }: StatementDeeds): boolean {
+  if (masks === 'unknown') return false;
+  // A plan shows the key.
+  return !kinds.has('explain') || ![...masks.values()].some(({ method }) => method.kind === 'hash');
+}
+
+function nameOf({ schema, name }: Relation): string {
+  return `${schema}.${name}`;
+}
+
+function namesObjects(rule: RuleDefinition): boolean {
+  return rule.tables.length > 0 || rule.columns.length > 0 || rule.functions.length > 0;
+}
+
+function speaksOf({ statements }: RuleDefinition, act: Act): boolean {
+  if (statements.size === 0) return true;
+  return act.some(
+    (kind) =>
+      statements.has(kind) || (kind === anySetting && [...statements].some((known) => known.startsWith('set_'))),
+  );
+}
+
+/** A rule that names kinds of statement allows what nobody can see into. */
+function allowsByKind(found: Found | undefined): boolean {
+  return found?.verdict === 'allow' && (found.rule?.statements.size ?? 0) > 0;
+}
+
+/** Whether a rule allows just this relation, and not by a pattern that it happens to match. */
+function allowsByName({ rule, verdict }: Found, { schema, name }: Relation): boolean {
+  if (verdict !== 'allow' || rule === undefined) return false;
+  return rule.tables.some((pattern) => pattern.matches([schema, name]) && pattern.exactPart(1) !== undefined);
+}

@@ -1,0 +1,170 @@
+// Puts a sub-select with masked columns in the place of every masked table of a text, which stays as it is but for that.
+
+import { createHmac } from 'node:crypto';
+import { type Deeds, type RelationDeed, TokenMap } from '../sql/index.js';
+import type { Secret } from '../util/index.js';
+import type { Names } from './decide.js';
+import type { MaskDefinition, MaskMethod } from './document.js';
+import type { Ruleset } from './ruleset.js';
+import type { Column, Relation } from './schema.js';
+
+interface Splice {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+/**
+ * @param deeds of this text's own parse
+ * @returns undefined where some table in it cannot be replaced
+ */
+export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Names): Buffer | undefined {
+  const tokens = TokenMap.of(text);
+  if (tokens === undefined) return undefined;
+  const splices = new Map<number, Splice>();
+  for (const statement of deeds.statements) {
+    const replaced: RelationDeed[] = [];
+    for (const deed of statement.relations) {
+      if (!deed.replaceable || deed.name === null) continue;
+      const relation = sole(names.schema.candidates(deed.schema, deed.name, names.path));
+      const masks = relation === undefined ? undefined : ruleset.masksOf(relation, names.schema);
+      if (relation === undefined || masks === undefined) continue;
+      const span = tokens.relation(deed.location);
+      if (span === undefined || masks === 'unknown' || relation.columns === undefined) return undefined;
+      const query = maskedQuery(relation, relation.columns, masks, span.only, ruleset.document.maskKey);
+      const named = deed.alias === null ? `(${query}) AS ${quoted(deed.name)}` : `(${query})`;
+      splices.set(span.start, {
+        start: span.start,
+        end: span.end,
+        text: span.table ? `SELECT * FROM ${named}` : named,
+      });
+      replaced.push(deed);
+    }
+    for (const { parts, location } of statement.columns) {
+      // `public.people.email`: the sub-select has no schema.
+      const isOfReplaced = ({ schema, name, alias }: RelationDeed): boolean =>
+        alias === null && schema !== null && parts.at(-2) === name && parts.at(-3) === schema;
+      if (parts.length < 3 || location < 0 || !replaced.some(isOfReplaced)) continue;
+      const end = tokens.partOfName(location, parts.length - 2);
+      if (end === undefined) return undefined;
+      splices.set(location, { start: location, end, text: '' });
+    }
+  }
+  return spliced(text, [...splices.values()]);
+}
+
+function spliced(text: Buffer, splices: Splice[]): Buffer {
+  const pieces: Buffer[] = [];
+  let at = 0;
+  for (const { start, end, text: inserted } of splices.sort((left, right) => left.start - right.start)) {
+    pieces.push(text.subarray(at, start), Buffer.from(inserted));
+    at = end;
+  }
+  pieces.push(text.subarray(at));
+  return Buffer.concat(pieces);
+}
+
+function sole(candidates: readonly Relation[]): Relation | undefined {
+  return candidates.length === 1 ? candidates[0] : undefined;
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function maskedQuery(
+  relation: Relation,
+  columns: readonly Column[],
+  masks: ReadonlyMap<string, MaskDefinition>,
+  only: boolean,
+  key: Secret | undefined,
+): string {
+  const shown = columns.map((column) => {
+    const mask = masks.get(column.name);
+    if (mask === undefined) return quoted(column.name);
+    const ownKey = key === undefined ? '' : columnKey(key, relation, column);
+    return `${maskedValue(column, mask.method, ownKey)} AS ${quoted(column.name)}`;
+  });
+  return `SELECT ${shown.join(', ')} FROM ${only ? 'ONLY ' : ''}${quoted(relation.schema)}.${quoted(relation.name)}`;
+}
+
+/** What is found out about one column's key tells nothing of another's. */
+function columnKey(key: Secret, relation: Relation, column: Column): string {
+  const path = `${relation.schema}\0${relation.name}\0${column.name}`;
+  return createHmac('sha256', key.reveal()).update(path).digest('hex');
+}
+
+const texts = /^(text|character varying|character|bpchar|name|"char")/;
+const numbers = /^(smallint|integer|bigint|numeric|real|double precision)/;
+const dates = /^(date$|timestamp)/;
+
+/** Every name in it is qualified: the client's search path has no say. A type a mask is not made for becomes null. */
+function maskedValue(column: Column, method: MaskMethod, key: string): string {
+  const name = quoted(column.name);
+  const { type } = column;
+  const asText = `CAST(${name} AS pg_catalog.text)`;
+  switch (method.kind) {
+    case 'null':
+      return nothing(type);
+    case 'constant':
+      return `CAST(${literal(method.value)} AS ${type})`;
+    case 'hash':
+      return hashed(asText, type, key);
+    case 'partial': {
+      if (!texts.test(type)) return nothing(type);
+      const { keepFirst, keepLast, fill } = method;
+      const long = `pg_catalog.length(${asText}) OPERATOR(pg_catalog.>) ${keepFirst + keepLast}`;
+      const first = `pg_catalog.left(${asText}, ${keepFirst})`;
+      const last = keepLast === 0 ? "''" : `pg_catalog.right(${asText}, ${keepLast})`;
+      const whole = joined(joined(first, literal(fill)), last);
+      return `CAST(CASE WHEN ${name} IS NULL THEN NULL WHEN ${long} THEN ${whole} ELSE ${literal(fill)} END AS ${type})`;
+    }
+    case 'email': {
+      if (!texts.test(type)) return nothing(type);
+      const first = `pg_catalog.left(${asText}, 1)`;
+      const domain = `pg_catalog.split_part(${asText}, '@', 2)`;
+      const isOne = `pg_catalog.strpos(${asText}, '@') OPERATOR(pg_catalog.>) 1`;
+      const whole = joined(joined(first, literal('***@')), domain);
+      return `CAST(CASE WHEN ${name} IS NULL THEN NULL WHEN ${isOne} THEN ${whole} ELSE '***' END AS ${type})`;
+    }
+    case 'number': {
+      if (!numbers.test(type)) return nothing(type);
+      const step = `CAST(${literal(String(method.step))} AS pg_catalog.numeric)`;
+      const steps = `pg_catalog.floor(CAST(${name} AS pg_catalog.numeric) OPERATOR(pg_catalog./) ${step})`;
+      return `CAST(${steps} OPERATOR(pg_catalog.*) ${step} AS ${type})`;
+    }
+    case 'date':
+      if (!dates.test(type)) return nothing(type);
+      return `CAST(pg_catalog.date_trunc(${literal(method.unit)}, ${name}) AS ${type})`;
+    case 'sql':
+      return `CAST((${method.expression.replaceAll('{column}', () => name)}) AS ${type})`;
+    default:
+      return method satisfies never;
+  }
+}
+
+function nothing(type: string): string {
+  return `CAST(NULL AS ${type})`;
+}
+
+function joined(left: string, right: string): string {
+  return `${left} OPERATOR(pg_catalog.||) ${right}`;
+}
+
+/** Equal values stay equal. */
+function hashed(asText: string, type: string, key: string): string {
+  const keyed = `pg_catalog.convert_to(${joined(literal(key), asText)}, 'UTF8')`;
+  const hex = `pg_catalog.encode(pg_catalog.sha256(${keyed}), 'hex')`;
+  if (texts.test(type)) return `CAST(${hex} AS ${type})`;
+  if (type === 'uuid') return `CAST(pg_catalog.left(${hex}, 32) AS pg_catalog.uuid)`;
+  if (type !== 'integer' && type !== 'bigint') return nothing(type);
+  const digits = type === 'integer' ? 7 : 15;
+  const bits = `CAST(${joined("'x'", `pg_catalog.left(${hex}, ${digits})`)} AS pg_catalog.bit(${digits * 4}))`;
+  return `CAST(${bits} AS ${type})`;
+}
+
+/** Read alike whatever standard_conforming_strings says. */
+function literal(text: string): string {
+  const doubled = text.replaceAll("'", "''");
+  return text.includes('\\') ? ` E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`;
+}

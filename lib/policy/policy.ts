@@ -1,0 +1,149 @@
+// A policy in force: rulesets by roles, decisions by shape, and what has come of both.
+
+import type { StatementFacts } from '../sql/index.js';
+import { type Decision, decide, type Names } from './decide.js';
+import type { PolicyDocument, RuleDefinition } from './document.js';
+import { RateLimits } from './rates.js';
+import { Ruleset, tablesWithColumns } from './ruleset.js';
+import { type Schema, schemasOf } from './schema.js';
+
+/** Combinations of roles, database, schema and search path whose decisions are kept. */
+const judgesMax = 1_000;
+/** Tables of its own that a session's names are looked up in. */
+const ownTablesMax = 1_000;
+
+/** What decisions hang on beside the text. */
+export interface Context {
+  readonly ruleset: Ruleset;
+  readonly schema: Schema | undefined;
+  /** Of the session as it is now; undefined: the one of the login. */
+  readonly searchPath: string | undefined;
+  /** The role the session acts as; undefined: the one that logged in. */
+  readonly role: string | undefined;
+  /** The two above may have changed unseen. */
+  readonly inDoubt: boolean;
+  readonly ownTables: ReadonlySet<string>;
+}
+
+/** Decides in one context. Two texts of one shape are decided once. */
+export class Judge {
+  readonly ruleset: Ruleset;
+  readonly names: Names | undefined;
+  readonly #decisions = new WeakMap<StatementFacts, Decision>();
+  readonly #counts: DecisionCounts;
+
+  constructor(ruleset: Ruleset, names: Names | undefined, counts: DecisionCounts) {
+    this.ruleset = ruleset;
+    this.names = names;
+    this.#counts = counts;
+  }
+
+  /** @param facts known ones, with deeds */
+  decide(facts: StatementFacts): Decision {
+    let decision = this.#decisions.get(facts);
+    if (decision !== undefined) {
+      this.#counts.hits++;
+      return decision;
+    }
+    this.#counts.misses++;
+    decision = decide(facts.deeds ?? nothingKnown, this.ruleset, this.names);
+    this.#decisions.set(facts, decision);
+    return decision;
+  }
+}
+
+const nothingKnown = { statements: [], unknown: true };
+
+/** Of the decision cache. */
+export interface DecisionCounts {
+  hits: number;
+  misses: number;
+}
+
+export class Policy {
+  readonly document: PolicyDocument;
+  readonly rates: RateLimits;
+  readonly counts: DecisionCounts = { hits: 0, misses: 0 };
+  readonly #rulesets = new Map<string, Ruleset>();
+  readonly #judges = new Map<string, Judge>();
+  /** Schemas and rulesets get numbers, so that a judge has a short name. */
+  readonly #numbers = new WeakMap<object, number>();
+  #lastNumber = 0;
+
+  constructor(document: PolicyDocument) {
+    this.document = document;
+    this.rates = new RateLimits();
+  }
+
+  /** Tables whose columns have to be read from the database; undefined: of all tables. */
+  get tablesWithColumns(): readonly string[] | undefined {
+    return tablesWithColumns(this.document);
+  }
+
+  ruleset(roles: readonly string[], database: string): Ruleset {
+    const key = JSON.stringify([database, roles]);
+    let ruleset = this.#rulesets.get(key);
+    if (ruleset === undefined) {
+      ruleset = new Ruleset(this.document, roles, database);
+      forgetOldest(this.#rulesets);
+      this.#rulesets.set(key, ruleset);
+    }
+    return ruleset;
+  }
+
+  judge(context: Context): Judge {
+    const { ruleset, schema } = context;
+    if (!ruleset.needsSchema || schema === undefined) return this.#shared(ruleset, undefined, '', undefined);
+    const path = pathOf(context, schema);
+    if (context.ownTables.size > 0) {
+      return new Judge(ruleset, { schema, path, ownTables: context.ownTables }, this.counts);
+    }
+    return this.#shared(ruleset, schema, path === undefined ? '?' : path.join('\0'), path);
+  }
+
+  #shared(ruleset: Ruleset, schema: Schema | undefined, key: string, path: readonly string[] | undefined): Judge {
+    const name = `${this.#numberOf(ruleset)} ${schema === undefined ? 0 : this.#numberOf(schema)} ${key}`;
+    let judge = this.#judges.get(name);
+    if (judge === undefined) {
+      const names = schema === undefined ? undefined : { schema, path, ownTables: none };
+      judge = new Judge(ruleset, names, this.counts);
+      forgetOldest(this.#judges);
+      this.#judges.set(name, judge);
+    }
+    return judge;
+  }
+
+  #numberOf(thing: object): number {
+    let number = this.#numbers.get(thing);
+    if (number === undefined) {
+      number = ++this.#lastNumber;
+      this.#numbers.set(thing, number);
+    }
+    return number;
+  }
+
+  /** Whether the rule's rate is kept when the user runs one more statement now. */
+  withinRate(rule: RuleDefinition, user: string, nowMs: number): boolean {
+    return this.rates.take(rule, user, nowMs);
+  }
+}
+
+const none: ReadonlySet<string> = new Set();
+
+function pathOf({ searchPath, role, inDoubt }: Context, schema: Schema): readonly string[] | undefined {
+  if (inDoubt) return undefined;
+  return schemasOf(searchPath ?? schema.searchPath, role ?? schema.sessionUser);
+}
+
+function forgetOldest<V>(map: Map<string, V>): void {
+  if (map.size < judgesMax) return;
+  const [oldest] = map.keys();
+  if (oldest !== undefined) map.delete(oldest);
+}
+
+/** Remembers the tables a session makes; none beyond the limit, which are then unknown. */
+export function withTables(known: ReadonlySet<string>, made: readonly string[]): ReadonlySet<string> {
+  const added = made.filter((name) => !known.has(name));
+  if (added.length === 0 || known.size + added.length > ownTablesMax) return known;
+  return new Set([...known, ...added]);
+}

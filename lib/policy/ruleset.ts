@@ -1,0 +1,101 @@
+// The rules and masks that apply to whoever has certain roles in a certain database, in their order.
+
+import type { MaskDefinition, PolicyDocument, RuleDefinition, Scope } from './document.js';
+import type { Relation, Schema } from './schema.js';
+
+/** By column; `unknown` where the columns are. */
+export type Masks = ReadonlyMap<string, MaskDefinition> | 'unknown';
+
+export class Ruleset {
+  readonly document: PolicyDocument;
+  readonly roles: readonly string[];
+  readonly rules: readonly RuleDefinition[];
+  readonly masks: readonly MaskDefinition[];
+  /**
+   * Something must not be seen: then what weir cannot see into is refused. So it is where a mask applies, a rule denies
+   * tables or columns, or everything is denied that no rule allows.
+   */
+  readonly isRestricted: boolean;
+  /** Whether what names mean has to be known. */
+  readonly needsSchema: boolean;
+  /** A mask is made with a key, which a plan or a dump of it would show. */
+  readonly hashes: boolean;
+
+  constructor(document: PolicyDocument, roles: readonly string[], database: string) {
+    const applies = (scope: Scope): boolean =>
+      (scope.roles.length === 0 || scope.roles.some((role) => roles.includes(role))) &&
+      !scope.except.some((role) => roles.includes(role)) &&
+      (scope.databases.length === 0 || scope.databases.some((pattern) => pattern.matches(database)));
+    this.document = document;
+    this.roles = roles;
+    const rules = document.rules.filter(applies);
+    const last = rules.findIndex(allowsAll);
+    this.rules = last < 0 ? rules : rules.slice(0, last + 1);
+    this.masks = document.masks.filter(applies);
+    this.isRestricted =
+      this.masks.length > 0 ||
+      (document.default === 'deny' && last < 0) ||
+      this.rules.some((rule) => rule.verdict === 'deny' && namesRelations(rule));
+    this.needsSchema =
+      this.isRestricted || this.rules.some((rule) => namesRelations(rule) || rule.functions.length > 0);
+    this.hashes = this.masks.some(({ method }) => method.kind === 'hash');
+  }
+
+  /** Nothing in it could deny, mask or note anything. */
+  get isIdle(): boolean {
+    return this.rules.length === 0 && this.masks.length === 0 && this.document.default === 'allow';
+  }
+
+  /** The mask of each column of the relation that has one, the first of the file; undefined where none has. */
+  masksOf(relation: Relation, schema: Schema): Masks | undefined {
+    // A partition's columns are those of its table.
+    const family = relation.isView ? [relation] : [relation, ...schema.allBases(relation, 'read')];
+    if (!family.some((member) => this.isMasked(member))) return undefined;
+    if (relation.columns === undefined) return 'unknown';
+    const found = new Map<string, MaskDefinition>();
+    for (const { name } of relation.columns) {
+      const mask = this.masks.find(({ columns }) =>
+        family.some((member) => columns.some((pattern) => pattern.matches([member.schema, member.name, name]))),
+      );
+      if (mask !== undefined) found.set(name, mask);
+    }
+    return found.size === 0 ? undefined : found;
+  }
+
+  /** Whether some of the relation's columns are masked, whatever they are. */
+  isMasked(relation: Relation): boolean {
+    return this.masks.some((mask) => mask.columns.some((pattern) => pattern.matches([relation.schema, relation.name])));
+  }
+
+  /** Whether some rule denies something of the relation, or a mask hides it. */
+  guards(relation: Relation): boolean {
+    const names = [relation.schema, relation.name];
+    return (
+      this.isMasked(relation) ||
+      this.rules.some(
+        (rule) =>
+          rule.verdict === 'deny' && [...rule.tables, ...rule.columns].some((pattern) => pattern.matches(names)),
+      )
+    );
+  }
+}
+
+/** Behind a rule that allows everything no other is reached. */
+function allowsAll(rule: RuleDefinition): boolean {
+  return rule.verdict === 'allow' && rule.statements.size === 0 && !namesRelations(rule) && rule.functions.length === 0;
+}
+
+function namesRelations(rule: RuleDefinition): boolean {
+  return rule.tables.length > 0 || rule.columns.length > 0;
+}
+
+/** Tables named by rules and masks whose columns have to be known; undefined where some are named by patterns: all. */
+export function tablesWithColumns(document: PolicyDocument): string[] | undefined {
+  const names = new Set<string>();
+  for (const pattern of document.masks.flatMap(({ columns }) => columns)) {
+    const name = pattern.exactPart(1);
+    if (name === undefined) return undefined;
+    names.add(name);
+  }
+  return [...names];
+}

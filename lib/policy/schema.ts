@@ -1,0 +1,238 @@
+// What a database has, as far as a policy must know it: relations, what views are made of, functions, operators, the search path.
+
+/**
+ * A relation that a view reads, or whose rows a partition holds. Which of its columns is not told: pg_depend says nothing of
+ * a row that is read as a whole.
+ */
+export interface BaseUse {
+  readonly schema: string;
+  readonly name: string;
+  /** `write`: by a rule, when the relation is written to. */
+  readonly when: 'read' | 'write';
+}
+
+export interface Column {
+  readonly name: string;
+  /** As CAST takes it: `character varying(20)`. */
+  readonly type: string;
+}
+
+export interface Relation {
+  readonly schema: string;
+  readonly name: string;
+  readonly isView: boolean;
+  readonly bases: readonly BaseUse[];
+  /** In their order; undefined where they were not asked for. */
+  readonly columns: readonly Column[] | undefined;
+}
+
+/** Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery` and `pathQuery`. */
+export interface SchemaRows {
+  readonly relations: readonly (readonly (string | null)[])[];
+  readonly bases: readonly (readonly (string | null)[])[];
+  readonly columns: readonly (readonly (string | null)[])[];
+  readonly functions: readonly (readonly (string | null)[])[];
+  readonly path: readonly (readonly (string | null)[])[];
+}
+
+const notTemporary = "NOT n.nspname OPERATOR(pg_catalog.~) '^pg_(temp|toast_temp)_'";
+
+/** Schema, name, whether it is a view. */
+export const relationsQuery = `SELECT n.nspname, c.relname, (c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[]))::pg_catalog.text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary}`;
+
+/** Schema and name of a relation, of one it is made of, and when: read or write. */
+export const basesQuery = `SELECT DISTINCT n.nspname, c.relname, bn.nspname, b.relname,
+    CASE WHEN r.ev_type OPERATOR(pg_catalog.=) '1' THEN 'read' ELSE 'write' END
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    AND d.objid OPERATOR(pg_catalog.=) r.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND d.refobjid OPERATOR(pg_catalog.<>) c.oid
+  JOIN pg_catalog.pg_class b ON b.oid OPERATOR(pg_catalog.=) d.refobjid
+  JOIN pg_catalog.pg_namespace bn ON bn.oid OPERATOR(pg_catalog.=) b.relnamespace
+  WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
+  UNION
+  SELECT n.nspname, c.relname, pn.nspname, p.relname, 'read'
+  FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
+  JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog."char"[])`;
+
+/** Schema, relation, column and its type, in order; for the relations named in $1, a JSON array, all where it is empty. */
+export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
+    CASE WHEN t.typnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
+      ELSE pg_catalog.format('%I.%I', tn.nspname, t.typname) END
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+  JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.typnamespace
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+    AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[])
+    AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
+    AND ($1 OPERATOR(pg_catalog.=) '[]' OR c.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+      WITH RECURSIVE family AS (
+        SELECT k.oid FROM pg_catalog.pg_class k WHERE k.relname OPERATOR(pg_catalog.=) ANY (
+          ARRAY(SELECT w.value FROM pg_catalog.json_array_elements_text($1::pg_catalog.json) w(value)))
+        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent OPERATOR(pg_catalog.=) f.oid)
+      SELECT family.oid FROM family)))
+  ORDER BY a.attrelid, a.attnum`;
+
+/** Schema and name of the functions that are not PostgreSQL's, `f`, and of such operators whose names PostgreSQL has not, `o`. */
+export const functionsQuery = `SELECT DISTINCT n.nspname, p.proname, 'f' FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  WHERE n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+  SELECT DISTINCT n.nspname, o.oprname, 'o' FROM pg_catalog.pg_operator o
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
+  WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_operator b
+      WHERE b.oprname OPERATOR(pg_catalog.=) o.oprname AND b.oprnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid)`;
+
+/** The search path of a new session as written, and who the session is. */
+export const pathQuery = `SELECT pg_catalog.current_setting('search_path'), session_user::pg_catalog.text`;
+
+const catalogSchema = 'pg_catalog';
+
+function keyOf(schema: string, name: string): string {
+  return `${schema}\0${name}`;
+}
+
+/** One state of a database; never changed. */
+export class Schema {
+  readonly #relations = new Map<string, Relation>();
+  readonly #byName = new Map<string, Relation[]>();
+  /** Schemas of functions that are not PostgreSQL's, by name. */
+  readonly #functions = new Map<string, Set<string>>();
+  readonly #operators = new Set<string>();
+  /** Of a session that has not set another, as written. */
+  readonly searchPath: string;
+  readonly sessionUser: string;
+
+  constructor(rows: SchemaRows) {
+    const bases = new Map<string, BaseUse[]>();
+    for (const [schema, name, baseSchema, baseName, when] of rows.bases) {
+      const use: BaseUse = {
+        schema: baseSchema ?? '',
+        name: baseName ?? '',
+        when: when === 'write' ? 'write' : 'read',
+      };
+      entry(bases, keyOf(schema ?? '', name ?? ''), () => []).push(use);
+    }
+    const columnsOf = new Map<string, Column[]>();
+    for (const [schema, name, column, type] of rows.columns) {
+      entry(columnsOf, keyOf(schema ?? '', name ?? ''), () => []).push({ name: column ?? '', type: type ?? 'text' });
+    }
+    for (const [schema, name, isView] of rows.relations) {
+      const key = keyOf(schema ?? '', name ?? '');
+      const relation: Relation = {
+        schema: schema ?? '',
+        name: name ?? '',
+        isView: isView === 'true',
+        bases: bases.get(key) ?? [],
+        columns: columnsOf.get(key),
+      };
+      this.#relations.set(key, relation);
+      entry(this.#byName, relation.name, () => []).push(relation);
+    }
+    for (const [schema, name, sort] of rows.functions) {
+      if (sort === 'f') entry(this.#functions, name ?? '', () => new Set()).add(schema ?? '');
+      else this.#operators.add(name ?? '');
+    }
+    const [path] = rows.path;
+    this.searchPath = path?.[0] ?? '';
+    this.sessionUser = path?.[1] ?? '';
+  }
+
+  relation(schema: string, name: string): Relation | undefined {
+    return this.#relations.get(keyOf(schema, name));
+  }
+
+  /**
+   * What a name can mean.
+   * @param path the schemas that are searched; undefined where they are not known: then any relation of the name may be meant
+   */
+  candidates(schema: string | null, name: string, path: readonly string[] | undefined): readonly Relation[] {
+    if (schema !== null) {
+      const found = this.relation(schema, name);
+      return found === undefined ? [] : [found];
+    }
+    if (path === undefined) return this.#byName.get(name) ?? [];
+    const searched = path.includes(catalogSchema) ? path : [catalogSchema, ...path];
+    for (const at of searched) {
+      const found = this.relation(at, name);
+      if (found !== undefined) return [found];
+    }
+    return [];
+  }
+
+  /** All of a schema, or of the database but its system schemas. */
+  relationsIn(schema: string | null): Relation[] {
+    return [...this.#relations.values()].filter((relation) =>
+      schema === null
+        ? relation.schema !== catalogSchema && relation.schema !== 'information_schema'
+        : relation.schema === schema,
+    );
+  }
+
+  /** Schemas with a function of this name that is not PostgreSQL's. */
+  functionSchemas(name: string): ReadonlySet<string> {
+    return this.#functions.get(name) ?? noSchemas;
+  }
+
+  hasOperator(name: string): boolean {
+    return this.#operators.has(name);
+  }
+
+  /** Everything the relation is made of, through views of views. */
+  allBases(relation: Relation, when: 'read' | 'write'): Relation[] {
+    const found = new Set<Relation>();
+    const open = [relation];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      for (const base of next.bases) {
+        if (base.when === 'write' && when === 'read') continue;
+        const made = this.relation(base.schema, base.name);
+        if (made === undefined || found.has(made)) continue;
+        found.add(made);
+        open.push(made);
+      }
+    }
+    found.delete(relation);
+    return [...found];
+  }
+}
+
+const noSchemas: ReadonlySet<string> = new Set();
+
+function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
+
+/**
+ * The schemas a `search_path` names, in order; undefined where it cannot be told.
+ * @param user stands for `"$user"`
+ */
+export function schemasOf(searchPath: string, user: string): string[] | undefined {
+  const schemas: string[] = [];
+  let rest = searchPath.trim();
+  while (rest !== '') {
+    const part = /^(?:"((?:[^"]|"")*)"|([a-z0-9_$\u0080-\uffff]+))\s*(,|$)\s*/i.exec(rest);
+    if (part === null) return undefined;
+    const [whole, inQuotes, bare] = part;
+    const name = inQuotes === undefined ? (bare as string).toLowerCase() : inQuotes.replaceAll('""', '"');
+    schemas.push(name === '$user' ? user : name);
+    rest = rest.slice(whole.length);
+  }
+  return schemas;
+}

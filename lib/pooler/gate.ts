@@ -1,0 +1,488 @@
+// Judges the statements of one client: brings the policy together with what the session is now, and remembers what it has let pass.
+
+import {
+  type Condition,
+  conditionText,
+  type Decision,
+  type DenialText,
+  decide,
+  denialText,
+  type Judge,
+  maskText,
+  type Policy,
+  type Ruleset,
+  rolesHoldUntil,
+  rolesOf,
+  ruleNameOf,
+  type Schema,
+  type Subject,
+  withTables,
+} from '../policy/index.js';
+import type { ClientChannel, Gate, Moment, Ruling } from '../relay/index.js';
+import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
+import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
+import type { Clock } from '../util/index.js';
+import type { ErrorFields } from '../wire/index.js';
+
+/** What a gate needs of the process. */
+export interface GateHouse {
+  readonly clock: Clock;
+  /** Undefined where there is none any more: everything passes. */
+  readonly policy: Policy | undefined;
+  /** Roles the user has for a time; another object when they change. */
+  grantsOf(user: string): ReadonlySet<string>;
+  /** What the client's database has; undefined before it is known. */
+  schema(): Schema | undefined;
+  /** Why it is not known. */
+  readonly schemaError: string | undefined;
+  /** Whether what is known was asked for after that time. */
+  isSchemaNewer(ms: number): boolean;
+  /** Reads it again and calls back. */
+  awaitSchema(callback: () => void): void;
+  /** A statement that may change it is sent. */
+  onDefinition(): void;
+  /** The text as the server will read it: its own facts, with places in it. */
+  ownFacts(bytes: Buffer, start: number, end: number): StatementFacts;
+  /** What a kept statement may leave behind, looked at anew. */
+  inspect(bytes: Buffer, start: number, end: number): Footprint;
+  /** Calls back when a text that was pending may be known. */
+  afterParse(callback: () => void): void;
+  /** A statement has been decided on. */
+  onDecision(verdict: 'allow' | 'deny' | 'observe', rule: string, facts: StatementFacts | undefined): void;
+}
+
+/** Prepared statements of one client whose names weir does not keep elsewhere. */
+const preparedMax = 10_000;
+
+const forward: Ruling = { kind: 'forward' };
+const wait: Ruling = { kind: 'wait' };
+
+/** Of a statement that weir knows only by what it is. */
+function bareDeeds(kind: string): StatementDeeds {
+  return {
+    acts: [[kind]],
+    kinds: new Set([kind]),
+    relations: [],
+    functions: [],
+    operators: [],
+    columns: [],
+    columnNames: new Set(),
+    anyColumn: false,
+    executes: [],
+    hasWhere: true,
+    hasLimit: false,
+    afterBegin: false,
+  };
+}
+
+/** FunctionCall names a function by its number. */
+const functionCall: StatementFacts = {
+  ...UNKNOWN,
+  deeds: { statements: [bareDeeds('function_call')], unknown: false },
+};
+
+/** A replication connection is judged as a statement of its own kind. */
+export function judgeReplication(ruleset: Ruleset): Decision {
+  return decide({ statements: [bareDeeds('replication')], unknown: false }, ruleset, undefined);
+}
+
+/** What was decided when a statement was prepared. */
+interface Prepared {
+  readonly facts: StatementFacts;
+  /** Who rewrote it; undefined where it went as it was. */
+  readonly maskedBy: Judge | undefined;
+}
+
+type AuditDecision = NonNullable<Gate['decision']>;
+
+export class Gatekeeper implements Gate {
+  decision: AuditDecision | undefined;
+  readonly #house: GateHouse;
+  readonly #subject: Subject;
+  readonly #channel: ClientChannel;
+  readonly #goOn: () => void;
+
+  // What the judge was chosen by.
+  #policy: Policy | undefined;
+  #grants: ReadonlySet<string> | undefined;
+  #rolesUntilMs = 0;
+  #ruleset: Ruleset | undefined;
+  #schema: Schema | undefined;
+  #settings: Settings | undefined;
+  #judge: Judge | undefined;
+
+  /** The search path may have changed unseen since the client's settings were last read back. */
+  #inDoubt = false;
+  #ownTables: ReadonlySet<string> = new Set();
+  /** A message waits: nothing else of the client is taken. */
+  waiting = false;
+  /** When a relation was met that is not known. */
+  #unknownSinceMs: number | undefined;
+
+  /** What was judged last. */
+  #last: Prepared | undefined;
+  readonly #prepared = new Map<string, Prepared>();
+  /** Statements that are not what their facts say, by who rewrote them. */
+  readonly #maskedBy = new WeakMap<Statement, Judge>();
+
+  constructor(house: GateHouse, subject: Subject, channel: ClientChannel, goOn: () => void) {
+    this.#house = house;
+    this.#subject = subject;
+    this.#channel = channel;
+    this.#goOn = goOn;
+  }
+
+  /** Roles the client has now. */
+  get roles(): readonly string[] {
+    return this.#rulesetNow(this.#house.policy)?.roles ?? [];
+  }
+
+  // Judging
+
+  judge(footprint: Footprint, bytes: Buffer, start: number, end: number, moment: Moment): Ruling {
+    const { facts } = footprint;
+    if (facts?.known === false && facts.pending) {
+      if (moment !== 'ahead') this.#wait((goOn) => this.#house.afterParse(goOn));
+      return wait;
+    }
+    if (facts === undefined || !facts.known || !this.#isReadAlike(facts, bytes, start, end)) {
+      return this.#unknown(facts);
+    }
+    const ruling = this.#decide(facts, moment, (judge) => this.#rewritten(judge, bytes, start, end));
+    if (moment === 'run' && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
+      for (const { kind, name } of footprint.statements) if (kind === 'prepare') this.onPrepared(undefined, name);
+    }
+    return ruling;
+  }
+
+  judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling {
+    return what === 'a function call by its number'
+      ? this.#decide(functionCall, 'run', () => forward)
+      : this.#unknown(undefined);
+  }
+
+  judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling {
+    const found = statement === undefined ? this.#prepared.get(name) : this.#factsOf(statement);
+    if (found !== undefined)
+      return this.#decide(found.facts, moment, (judge) => (found.maskedBy === judge ? forward : changed));
+    // Of any other name weir says itself that there is none.
+    const mayBeThere = this.#channel.transparent || this.#channel.server?.ladder.namesUnsettled === true;
+    return mayBeThere || statement !== undefined ? this.#unknown(undefined) : forward;
+  }
+
+  onPrepared(statement: Statement | undefined, name: string): void {
+    const last = this.#last;
+    if (last === undefined) return;
+    if (statement !== undefined) {
+      if (last.maskedBy !== undefined) this.#maskedBy.set(statement, last.maskedBy);
+      return;
+    }
+    this.#prepared.delete(name);
+    this.#prepared.set(name, last);
+    const [oldest] = this.#prepared.keys();
+    if (this.#prepared.size > preparedMax && oldest !== undefined) this.#prepared.delete(oldest);
+  }
+
+  onCarried(name: string, statement: Statement): void {
+    const maskedBy = this.#prepared.get(name)?.maskedBy;
+    if (maskedBy !== undefined) this.#maskedBy.set(statement, maskedBy);
+  }
+
+  /** @returns undefined for one that was never read */
+  #factsOf(statement: Statement): Prepared | undefined {
+    const maskedBy = this.#maskedBy.get(statement);
+    let { facts } = statement.footprint;
+    if (facts?.known !== true) return undefined;
+    // Prepared before there was a policy.
+    if (facts.deeds === undefined) facts = this.#house.inspect(statement.body, 0, statement.body.indexOf(0)).facts;
+    return facts?.known === true ? { facts, maskedBy } : undefined;
+  }
+
+  /** Whether the parser and the server agree on what the text says. */
+  #isReadAlike(facts: StatementFacts, bytes: Buffer, start: number, end: number): boolean {
+    const encoding = this.#channel.settings.values.get('client_encoding');
+    if (encoding !== undefined && encoding !== 'UTF8' && facts.shape !== undefined) {
+      if (!isPlain(facts.shape.text, 0, facts.shape.text.length)) return false;
+    }
+    // Code whose effects are not known yet may have changed how strings are read.
+    const pending = this.#channel.server?.ladder.pending ?? Effect.None;
+    return (pending & Effect.Unknown) === 0 || isPlain(bytes, start, end);
+  }
+
+  #decide(facts: StatementFacts, moment: Moment, masked: (judge: Judge) => Ruling): Ruling {
+    const policy = this.#house.policy;
+    if (policy === undefined) return forward;
+    const judge = this.#judgeNow(policy);
+    if (judge === undefined) return this.#awaitSchema(moment);
+    const decision = judge.decide(facts);
+    if (moment === 'ahead') return isPlainPass(decision) ? this.#note(decision, facts, moment) : wait;
+    const denial = this.#denialOf(decision, judge, policy, facts, moment);
+    if (denial === 'wait') return wait;
+    if (denial !== undefined && policy.document.mode === 'enforce') {
+      this.#decided('deny', decision, facts, denial.rule);
+      return { kind: 'deny', error: { severity: 'ERROR', ...denial.text } };
+    }
+    let ruling = forward;
+    if (denial === undefined && decision.masked && policy.document.mode === 'enforce') {
+      ruling = masked(judge);
+      if (ruling.kind === 'wait') return ruling;
+      if (ruling.kind === 'deny') {
+        this.#decided('deny', decision, facts, '(mask)');
+        return ruling;
+      }
+    }
+    if (denial === undefined) this.#note(decision, facts, moment);
+    else this.#decided('observe', decision, facts, denial.rule);
+    this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
+    if (decision.changesNames) this.#inDoubt = true;
+    if (decision.makes.length > 0) this.#ownTables = withTables(this.#ownTables, decision.makes);
+    if (decision.defines) this.#house.onDefinition();
+    return ruling;
+  }
+
+  /** Why the decision is no, now. */
+  #denialOf(
+    decision: Decision,
+    judge: Judge,
+    policy: Policy,
+    facts: StatementFacts,
+    moment: Moment,
+  ): { readonly text: DenialText; readonly rule: string } | 'wait' | undefined {
+    const { denial } = decision;
+    if (denial !== undefined) {
+      if (denial.reason === 'unknown_relation' && this.#mayBeNew()) {
+        this.#wait((goOn) => this.#house.awaitSchema(goOn));
+        return 'wait';
+      }
+      this.#unknownSinceMs = undefined;
+      return { text: denialText(denial), rule: ruleNameOf(decision) ?? '' };
+    }
+    this.#unknownSinceMs = undefined;
+    for (const name of decision.executes) {
+      const denied = this.#executeDenied(name, judge);
+      if (denied !== undefined) return denied;
+    }
+    if (moment !== 'run') return undefined;
+    for (const condition of decision.conditions) {
+      const text = this.#broken(condition, policy);
+      if (text === undefined) continue;
+      if (condition.rule.verdict === 'observe') this.#decided('observe', decision, facts, condition.rule.name);
+      else return { text, rule: condition.rule.name };
+    }
+    return undefined;
+  }
+
+  /** A relation that is not known may have been made since: the schema is read again once, if no server is kept for it. */
+  #mayBeNew(): boolean {
+    if (this.#channel.server !== undefined) return false;
+    this.#unknownSinceMs ??= this.#house.clock.now();
+    return !this.#house.isSchemaNewer(this.#unknownSinceMs) && this.#house.schemaError === undefined;
+  }
+
+  /** What EXECUTE runs is judged as it was when it was prepared, by what holds now. */
+  #executeDenied(name: string, judge: Judge): { readonly text: DenialText; readonly rule: string } | undefined {
+    const key = Buffer.from(name, 'utf8').toString('latin1');
+    const kept = this.#channel.statements.get(key);
+    const known = [this.#prepared.get(key), kept === undefined ? undefined : this.#factsOf(kept)];
+    const all = known.filter((prepared) => prepared !== undefined);
+    if (all.length === 0) {
+      const text = denialText({ reason: 'unknown', rule: undefined, what: `the prepared statement ${name}` });
+      return judge.ruleset.isRestricted ? { text, rule: '(unknown)' } : undefined;
+    }
+    for (const { facts, maskedBy } of all) {
+      const decision = judge.decide(facts);
+      if (decision.denial !== undefined) return { text: denialText(decision.denial), rule: ruleNameOf(decision) ?? '' };
+      if (decision.masked && maskedBy !== judge) return { text: changedText, rule: '(mask)' };
+    }
+    return undefined;
+  }
+
+  #broken({ rule, kind }: Condition, policy: Policy): DenialText | undefined {
+    switch (kind) {
+      case 'transaction': {
+        const { server } = this.#channel;
+        if (this.#channel.inDeferredTransaction || server?.inTransaction === true) return undefined;
+        return conditionText(rule, 'it may only run inside a transaction');
+      }
+      case 'rate': {
+        if (policy.withinRate(rule, this.#subject.user, this.#house.clock.now())) return undefined;
+        return conditionText(rule, `more than ${rule.rate?.count} in the time allowed`, '53400');
+      }
+      case 'cost':
+        return undefined;
+      default:
+        return kind satisfies never;
+    }
+  }
+
+  #unknown(facts: StatementFacts | undefined): Ruling {
+    const policy = this.#house.policy;
+    const ruleset = this.#rulesetNow(policy);
+    if (policy === undefined || ruleset === undefined) return forward;
+    const isAllowed = policy.document.unknown === 'allow' && !ruleset.isRestricted;
+    const verdict = isAllowed ? 'allow' : policy.document.mode === 'observe' ? 'observe' : 'deny';
+    this.decision = { verdict, rule: '(unknown)' };
+    this.#house.onDecision(verdict, '(unknown)', facts);
+    this.#last = undefined;
+    this.#inDoubt = true;
+    if (verdict !== 'deny') return forward;
+    const text = denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' });
+    return { kind: 'deny', error: { severity: 'ERROR', ...text } };
+  }
+
+  /** The text with its masked tables replaced. */
+  #rewritten(judge: Judge, bytes: Buffer, start: number, end: number): Ruling {
+    const own = this.#house.ownFacts(bytes, start, end);
+    if (!own.known && own.pending) {
+      this.#wait((goOn) => this.#house.afterParse(goOn));
+      return wait;
+    }
+    const { names, ruleset } = judge;
+    const text =
+      own.deeds === undefined || names === undefined
+        ? undefined
+        : maskText(Buffer.from(bytes.subarray(start, end)), own.deeds, ruleset, names);
+    if (text !== undefined) return { kind: 'rewrite', text };
+    const denied = denialText({ reason: 'mask', rule: undefined, what: 'a masked table that cannot be replaced' });
+    return { kind: 'deny', error: { severity: 'ERROR', ...denied } };
+  }
+
+  #note(decision: Decision, facts: StatementFacts, moment: Moment): Ruling {
+    const rule = ruleNameOf(decision);
+    this.decision = { verdict: 'allow', rule };
+    if (moment === 'run') {
+      this.#house.onDecision('allow', rule ?? '', facts);
+      for (const { name } of decision.observed) this.#decided('observe', decision, facts, name);
+    }
+    return forward;
+  }
+
+  #decided(verdict: 'deny' | 'observe', _decision: Decision, facts: StatementFacts, rule: string): void {
+    this.decision = { verdict, rule };
+    this.#house.onDecision(verdict, rule, facts);
+  }
+
+  // Waiting
+
+  #wait(ask: (goOn: () => void) => void): void {
+    if (this.waiting) return;
+    this.waiting = true;
+    ask(() => {
+      this.waiting = false;
+      this.#goOn();
+    });
+  }
+
+  #awaitSchema(moment: Moment): Ruling {
+    if (moment === 'ahead') return wait;
+    const { schemaError } = this.#house;
+    if (schemaError === undefined) {
+      this.#wait((goOn) => this.#house.awaitSchema(goOn));
+      return wait;
+    }
+    const error: ErrorFields = {
+      severity: 'ERROR',
+      sqlstate: '57P03',
+      message: 'the policy cannot be applied: what the database has could not be read',
+      detail: schemaError,
+      hint: 'See the log. The statement was not run; try again.',
+    };
+    return { kind: 'deny', error };
+  }
+
+  // What decisions hang on
+
+  #rulesetNow(policy: Policy | undefined): Ruleset | undefined {
+    const { clock } = this.#house;
+    const grants = this.#house.grantsOf(this.#subject.user);
+    const isTimed = this.#rolesUntilMs !== Number.POSITIVE_INFINITY;
+    if (policy === this.#policy && grants === this.#grants && !(isTimed && clock.wallMs() >= this.#rolesUntilMs)) {
+      return this.#ruleset;
+    }
+    this.#policy = policy;
+    this.#grants = grants;
+    this.#judge = undefined;
+    this.#ruleset = undefined;
+    if (policy === undefined) return undefined;
+    const wallMs = clock.wallMs();
+    this.#rolesUntilMs = rolesHoldUntil(policy.document, wallMs);
+    const roles = rolesOf(policy.document, this.#subject, grants, wallMs);
+    this.#ruleset = policy.ruleset(roles, this.#subject.database);
+    return this.#ruleset;
+  }
+
+  /** @returns undefined before the schema is known */
+  #judgeNow(policy: Policy): Judge | undefined {
+    const ruleset = this.#rulesetNow(policy);
+    if (ruleset === undefined) return undefined;
+    const channel = this.#channel;
+    if (this.#inDoubt && channel.server === undefined && !this.#channel.transparent) {
+      this.#inDoubt = false;
+      this.#judge = undefined;
+    }
+    const schema = ruleset.needsSchema ? this.#house.schema() : undefined;
+    if (ruleset.needsSchema && schema === undefined) return undefined;
+    const { settings } = channel;
+    if (this.#judge !== undefined && schema === this.#schema && settings === this.#settings && !this.#isChanged) {
+      return this.#judge;
+    }
+    this.#schema = schema;
+    this.#settings = settings;
+    this.#judgedInDoubt = this.#inDoubt;
+    this.#judgedTables = this.#ownTables;
+    this.#judge = policy.judge({
+      ruleset,
+      schema,
+      searchPath: unicode(settings.values.get('search_path')),
+      role: actingRole(settings),
+      inDoubt: this.#inDoubt || settings.shadowsCatalog,
+      ownTables: this.#ownTables,
+    });
+    return this.#judge;
+  }
+
+  #judgedInDoubt = false;
+  #judgedTables: ReadonlySet<string> | undefined;
+
+  get #isChanged(): boolean {
+    return this.#inDoubt !== this.#judgedInDoubt || this.#ownTables !== this.#judgedTables;
+  }
+}
+
+/** Bytes as latin1 strings, as settings have them, to characters. */
+function unicode(value: string | undefined): string | undefined {
+  return value === undefined ? undefined : Buffer.from(value, 'latin1').toString('utf8');
+}
+
+function actingRole({ values }: Settings): string | undefined {
+  const role = values.get('role');
+  return unicode(role === undefined || role === 'none' ? values.get('session_authorization') : role);
+}
+
+/** Whether it passes as it is, whatever the session and the time. */
+function isPlainPass(decision: Decision): boolean {
+  return (
+    decision.denial === undefined &&
+    !decision.masked &&
+    decision.conditions.length === 0 &&
+    decision.executes.length === 0 &&
+    !decision.changesNames
+  );
+}
+
+/** Whether a text is read alike in all encodings, and whatever standard_conforming_strings says. */
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] as number;
+    if (byte >= 0x80 || byte === 0x5c) return false;
+  }
+  return true;
+}
+
+const changedText: DenialText = {
+  sqlstate: '0A000',
+  message: 'the policy has changed since the statement was prepared',
+  detail: 'Its masked columns may be others now.',
+  hint: 'Prepare the statement again.',
+};
+const changed: Ruling = { kind: 'deny', error: { severity: 'ERROR', ...changedText } };

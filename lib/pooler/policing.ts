@@ -1,0 +1,138 @@
+// The policy in force in one process: what it knows of databases, who has been granted what, and a gate for every client.
+
+import type { Logger } from 'pino';
+import { BoundedCounter } from '../metrics/index.js';
+import { denialText, Policy, type PolicyDocument, rolesOf, ruleNameOf, type Subject } from '../policy/index.js';
+import type { Pool } from '../pool/index.js';
+import type { ClientChannel } from '../relay/index.js';
+import type { StatementFacts } from '../sql/index.js';
+import { type Clock, PoolerError } from '../util/index.js';
+import { type GateHouse, Gatekeeper, judgeReplication } from './gate.js';
+import { Grants } from './grants.js';
+import type { Inspector } from './inspect.js';
+import { SchemaKeeper } from './schema-keeper.js';
+
+/** Verdicts with their rules that are counted apart. */
+const countedRulesMax = 1_000;
+/** Lines of the log about denials in one second; those beyond are counted only. */
+const loggedPerSecondMax = 10;
+/** Characters of a statement in the log: without its literals. */
+const loggedTextMax = 500;
+
+/** A client as its gate sees it. */
+export interface Policed {
+  readonly subject: Subject;
+  readonly channel: ClientChannel;
+  readonly pool: Pool;
+  /** Feeds it again. */
+  readonly goOn: () => void;
+  inspect(bytes: Buffer, start: number, end: number): ReturnType<GateHouse['inspect']>;
+}
+
+export class Policing {
+  policy: Policy | undefined;
+  readonly grants: Grants;
+  /** By verdict and rule, a space between them. */
+  readonly decisions = new BoundedCounter(countedRulesMax);
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #inspector: Inspector;
+  readonly #schemas: SchemaKeeper;
+  #logged = 0;
+  #loggedSecond = 0;
+
+  constructor(clock: Clock, log: Logger, inspector: Inspector) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#inspector = inspector;
+    this.#schemas = new SchemaKeeper(clock, log);
+    this.grants = new Grants(clock);
+  }
+
+  /** Puts a policy in force, or none. One that has not changed keeps what it has counted. */
+  use(document: PolicyDocument | undefined): void {
+    const isOn = document !== undefined && document.mode !== 'off';
+    this.#inspector.withDeeds = isOn;
+    this.policy = isOn ? new Policy(document) : undefined;
+    this.#schemas.clear();
+  }
+
+  /** For a client whose session begins, or goes on under a policy; undefined where there is none. */
+  gateFor(client: Policed): Gatekeeper | undefined {
+    if (this.policy === undefined) return undefined;
+    return new Gatekeeper(this.#houseFor(client), client.subject, client.channel, client.goOn);
+  }
+
+  /** Why the client may not have a replication connection, if so: it shows everything that is written. */
+  replicationDenied(subject: Subject): PoolerError | undefined {
+    const { policy } = this;
+    if (policy === undefined) return undefined;
+    const roles = rolesOf(policy.document, subject, this.grants.of(subject.user), this.#clock.wallMs());
+    const decision = judgeReplication(policy.ruleset(roles, subject.database));
+    const isDenied = decision.denial !== undefined;
+    const verdict = !isDenied ? 'allow' : policy.document.mode === 'enforce' ? 'deny' : 'observe';
+    this.#count(verdict, ruleNameOf(decision) ?? '', subject, undefined);
+    if (decision.denial === undefined || verdict !== 'deny') return undefined;
+    const { message, ...fields } = denialText(decision.denial);
+    return new PoolerError(message, fields);
+  }
+
+  /** The pool is gone. */
+  forget(pool: Pool): void {
+    this.#schemas.forget(pool);
+  }
+
+  #houseFor({ subject, channel, pool, inspect }: Policed): GateHouse {
+    const schemas = this.#schemas;
+    const inspector = this.#inspector;
+    const policing = this;
+    const tables = (): readonly string[] | undefined =>
+      this.policy === undefined ? [] : this.policy.tablesWithColumns;
+    return {
+      clock: this.#clock,
+      get policy() {
+        return policing.policy;
+      },
+      grantsOf: (user) => this.grants.of(user),
+      schema: () => schemas.current(pool, tables()),
+      get schemaError() {
+        return schemas.errorOf(pool)?.message;
+      },
+      isSchemaNewer: (ms) => schemas.isNewer(pool, ms),
+      awaitSchema: (callback) => schemas.wait(pool, tables(), callback),
+      onDefinition: () => schemas.changed(subject.database, tables()),
+      ownFacts(bytes, start, end) {
+        const { values } = channel.settings;
+        return inspector.ownFacts(
+          bytes,
+          start,
+          end,
+          values.get('standard_conforming_strings'),
+          values.get('client_encoding'),
+        );
+      },
+      inspect,
+      afterParse: (callback) => inspector.afterParse(callback),
+      onDecision: (verdict, rule, facts) => this.#count(verdict, rule, subject, facts),
+    };
+  }
+
+  #count(
+    verdict: 'allow' | 'deny' | 'observe',
+    rule: string,
+    subject: Subject,
+    facts: StatementFacts | undefined,
+  ): void {
+    this.decisions.add(rule === '' ? verdict : `${verdict} ${rule}`);
+    if (verdict === 'allow') return;
+    const second = Math.floor(this.#clock.now() / 1_000);
+    if (second !== this.#loggedSecond) {
+      this.#loggedSecond = second;
+      this.#logged = 0;
+    }
+    if (this.#logged++ >= loggedPerSecondMax) return;
+    const { user, database, application } = subject;
+    const statement = facts?.shape?.text.toString('utf8', 0, loggedTextMax);
+    this.#log.info({ verdict, rule, user, database, application, statement }, 'policy decision');
+  }
+}

@@ -1,0 +1,156 @@
+// What each pool's database has, read for the policy by a look-up in the pool, and again when it may have changed.
+
+import type { Logger } from 'pino';
+import { lookUp } from '../client/index.js';
+import {
+  basesQuery,
+  columnsQuery,
+  functionsQuery,
+  pathQuery,
+  relationsQuery,
+  Schema,
+  type SchemaRows,
+} from '../policy/index.js';
+import type { Pool } from '../pool/index.js';
+import { inert } from '../session/index.js';
+import type { Clock, PoolerError } from '../util/index.js';
+
+/** How long what a database has said holds. */
+const holdsMs = 60_000;
+/** After a failure. */
+const retryMs = 1_000;
+/** When it is read again behind a statement that may have changed it: at once, and when its transaction may be over. */
+const changeDelaysMs = [100, 2_000] as const;
+/** Bytes of the answer to one of the questions. */
+const answerBytesMax = 32 * 1024 * 1024;
+
+interface Kept {
+  schema: Schema | undefined;
+  /** When what is kept was asked for; nothing that happened since need be in it. */
+  askedMs: number;
+  error: PoolerError | undefined;
+  errorMs: number;
+  reading: boolean;
+  waiting: (() => void)[];
+}
+
+export class SchemaKeeper {
+  readonly #kept = new WeakMap<Pool, Kept>();
+  /** Of each database, those that have been read. */
+  readonly #pools = new Map<string, Set<Pool>>();
+  readonly #clock: Clock;
+  readonly #log: Logger;
+
+  constructor(clock: Clock, log: Logger) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /**
+   * What is known now; undefined before the first answer. Asks again where it is old.
+   * @param tables whose columns are wanted; undefined: all
+   */
+  current(pool: Pool, tables: readonly string[] | undefined): Schema | undefined {
+    const kept = this.#of(pool);
+    const now = this.#clock.now();
+    const due = kept.schema === undefined ? kept.errorMs + retryMs : kept.askedMs + holdsMs;
+    if (now >= due) this.#read(pool, kept, tables);
+    return kept.schema;
+  }
+
+  /** Why there is none. */
+  errorOf(pool: Pool): PoolerError | undefined {
+    return this.#of(pool).error;
+  }
+
+  /** Whether what is known was asked for after that time. */
+  isNewer(pool: Pool, ms: number): boolean {
+    return this.#of(pool).askedMs > ms;
+  }
+
+  /** Reads it, unless it is being read, and calls back when there is an answer, whatever it is. */
+  wait(pool: Pool, tables: readonly string[] | undefined, callback: () => void): void {
+    const kept = this.#of(pool);
+    kept.waiting.push(callback);
+    this.#read(pool, kept, tables);
+  }
+
+  /** A statement that may change what the database has is sent. */
+  changed(database: string, tables: readonly string[] | undefined): void {
+    for (const delay of changeDelaysMs) {
+      setTimeout(() => {
+        for (const pool of this.#pools.get(database) ?? []) this.#read(pool, this.#of(pool), tables);
+      }, delay).unref();
+    }
+  }
+
+  /** The pool is gone. */
+  forget(pool: Pool): void {
+    this.#pools.get(pool.database)?.delete(pool);
+  }
+
+  /** Everything is read anew: other columns are wanted. */
+  clear(): void {
+    for (const pools of this.#pools.values()) for (const pool of pools) this.#kept.delete(pool);
+    this.#pools.clear();
+  }
+
+  #of(pool: Pool): Kept {
+    let kept = this.#kept.get(pool);
+    if (kept === undefined) {
+      kept = {
+        schema: undefined,
+        askedMs: Number.NEGATIVE_INFINITY,
+        error: undefined,
+        errorMs: Number.NEGATIVE_INFINITY,
+        reading: false,
+        waiting: [],
+      };
+      this.#kept.set(pool, kept);
+      const pools = this.#pools.get(pool.database) ?? new Set();
+      pools.add(pool);
+      this.#pools.set(pool.database, pools);
+    }
+    return kept;
+  }
+
+  #read(pool: Pool, kept: Kept, tables: readonly string[] | undefined): void {
+    if (kept.reading) return;
+    kept.reading = true;
+    const askedMs = this.#clock.now();
+    readSchema(pool, tables).then(
+      (schema) => {
+        kept.schema = schema;
+        kept.askedMs = askedMs;
+        kept.error = undefined;
+        this.#answered(kept);
+      },
+      (error: PoolerError) => {
+        if (kept.error === undefined)
+          this.#log.warn({ err: error, database: pool.database }, 'the schema could not be read');
+        kept.error = error;
+        kept.errorMs = this.#clock.now();
+        this.#answered(kept);
+      },
+    );
+  }
+
+  #answered(kept: Kept): void {
+    kept.reading = false;
+    for (const callback of kept.waiting.splice(0)) callback();
+  }
+}
+
+async function readSchema(pool: Pool, tables: readonly string[] | undefined): Promise<Schema> {
+  const ask = (sql: string, values: readonly string[] = []): Promise<SchemaRows['path']> =>
+    lookUp(pool, sql, values, inert, answerBytesMax);
+  const wanted = JSON.stringify(tables ?? []);
+  const isNothingWanted = tables !== undefined && tables.length === 0;
+  return new Schema({
+    relations: await ask(relationsQuery),
+    bases: await ask(basesQuery),
+    columns: isNothingWanted ? [] : await ask(columnsQuery, [wanted]),
+    functions: await ask(functionsQuery),
+    path: await ask(pathQuery),
+  });
+}
