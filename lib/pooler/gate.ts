@@ -10,6 +10,7 @@ import {
   type Judge,
   maskText,
   type Policy,
+  type RuleDefinition,
   type Ruleset,
   rolesHoldUntil,
   rolesOf,
@@ -18,11 +19,12 @@ import {
   type Subject,
   withTables,
 } from '../policy/index.js';
-import type { ClientChannel, Gate, Moment, Ruling } from '../relay/index.js';
+import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
 import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
 import type { ErrorFields } from '../wire/index.js';
+import { type EstimateAnswer, explainQuery, isExplainable, readEstimate } from './estimates.js';
 
 /** What a gate needs of the process. */
 export interface GateHouse {
@@ -47,12 +49,43 @@ export interface GateHouse {
   inspect(bytes: Buffer, start: number, end: number): Footprint;
   /** Calls back when a text that was pending may be known. */
   afterParse(callback: () => void): void;
+  readonly estimates: {
+    get(facts: StatementFacts): EstimateAnswer | undefined;
+    set(facts: StatementFacts, answer: EstimateAnswer): void;
+  };
   /** A statement has been decided on. */
   onDecision(verdict: 'allow' | 'deny' | 'observe', rule: string, facts: StatementFacts | undefined): void;
 }
 
 /** Prepared statements of one client whose names weir does not keep elsewhere. */
 const preparedMax = 10_000;
+
+/** configuration_limit_exceeded */
+const tooMuch = '53400';
+
+interface Text {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+const noText: Text = { bytes: Buffer.alloc(0), start: 0, end: 0 };
+
+/** Why, and by which rule. */
+interface Denied {
+  readonly text: DenialText;
+  readonly rule: string;
+}
+
+/** An estimate that is not known yet. */
+interface Wanted {
+  readonly rule: RuleDefinition;
+  readonly facts: StatementFacts;
+}
+
+function denied(text: DenialText): Ruling {
+  return { kind: 'deny', error: { severity: 'ERROR', ...text } };
+}
 
 const forward: Ruling = { kind: 'forward' };
 const wait: Ruling = { kind: 'wait' };
@@ -148,7 +181,8 @@ export class Gatekeeper implements Gate {
     if (facts === undefined || !facts.known || !this.#isReadAlike(facts, bytes, start, end)) {
       return this.#unknown(facts);
     }
-    const ruling = this.#decide(facts, moment, (judge) => this.#rewritten(judge, bytes, start, end));
+    const text = { bytes, start, end };
+    const ruling = this.#decide(facts, moment, text, (judge) => this.#rewritten(judge, bytes, start, end));
     if (moment === 'run' && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
       for (const { kind, name } of footprint.statements) if (kind === 'prepare') this.onPrepared(undefined, name);
     }
@@ -157,14 +191,17 @@ export class Gatekeeper implements Gate {
 
   judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling {
     return what === 'a function call by its number'
-      ? this.#decide(functionCall, 'run', () => forward)
+      ? this.#decide(functionCall, 'run', noText, () => forward)
       : this.#unknown(undefined);
   }
 
   judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling {
     const found = statement === undefined ? this.#prepared.get(name) : this.#factsOf(statement);
-    if (found !== undefined)
-      return this.#decide(found.facts, moment, (judge) => (found.maskedBy === judge ? forward : changed));
+    if (found !== undefined) {
+      const text =
+        statement === undefined ? noText : { bytes: statement.body, start: 0, end: statement.body.indexOf(0) };
+      return this.#decide(found.facts, moment, text, (judge) => (found.maskedBy === judge ? forward : changed));
+    }
     // Of any other name weir says itself that there is none.
     const mayBeThere = this.#channel.transparent || this.#channel.server?.ladder.namesUnsettled === true;
     return mayBeThere || statement !== undefined ? this.#unknown(undefined) : forward;
@@ -209,7 +246,7 @@ export class Gatekeeper implements Gate {
     return (pending & Effect.Unknown) === 0 || isPlain(bytes, start, end);
   }
 
-  #decide(facts: StatementFacts, moment: Moment, masked: (judge: Judge) => Ruling): Ruling {
+  #decide(facts: StatementFacts, moment: Moment, text: Text, masked: (judge: Judge) => Ruling): Ruling {
     const policy = this.#house.policy;
     if (policy === undefined) return forward;
     const judge = this.#judgeNow(policy);
@@ -218,21 +255,24 @@ export class Gatekeeper implements Gate {
     if (moment === 'ahead') return isPlainPass(decision) ? this.#note(decision, facts, moment) : wait;
     const denial = this.#denialOf(decision, judge, policy, facts, moment);
     if (denial === 'wait') return wait;
+    if (denial !== undefined && 'facts' in denial) {
+      return { kind: 'estimate', estimation: this.#estimation(denial, facts, text) };
+    }
     if (denial !== undefined && policy.document.mode === 'enforce') {
-      this.#decided('deny', decision, facts, denial.rule);
-      return { kind: 'deny', error: { severity: 'ERROR', ...denial.text } };
+      this.#decided('deny', facts, denial.rule);
+      return denied(denial.text);
     }
     let ruling = forward;
     if (denial === undefined && decision.masked && policy.document.mode === 'enforce') {
       ruling = masked(judge);
       if (ruling.kind === 'wait') return ruling;
       if (ruling.kind === 'deny') {
-        this.#decided('deny', decision, facts, '(mask)');
+        this.#decided('deny', facts, '(mask)');
         return ruling;
       }
     }
     if (denial === undefined) this.#note(decision, facts, moment);
-    else this.#decided('observe', decision, facts, denial.rule);
+    else this.#decided('observe', facts, denial.rule);
     this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
     if (decision.changesNames) this.#inDoubt = true;
     if (decision.makes.length > 0) this.#ownTables = withTables(this.#ownTables, decision.makes);
@@ -247,7 +287,7 @@ export class Gatekeeper implements Gate {
     policy: Policy,
     facts: StatementFacts,
     moment: Moment,
-  ): { readonly text: DenialText; readonly rule: string } | 'wait' | undefined {
+  ): Denied | Wanted | 'wait' | undefined {
     const { denial } = decision;
     if (denial !== undefined) {
       if (denial.reason === 'unknown_relation' && this.#mayBeNew()) {
@@ -259,15 +299,42 @@ export class Gatekeeper implements Gate {
     }
     this.#unknownSinceMs = undefined;
     for (const name of decision.executes) {
-      const denied = this.#executeDenied(name, judge);
-      if (denied !== undefined) return denied;
+      const known = this.#preparedAs(name);
+      // On a server of its own the client may have prepared it before there was this policy.
+      if (known.length === 0 && this.#channel.transparent && !facts.kinds.includes('prepare')) {
+        const what = `the prepared statement ${name}`;
+        return { text: denialText({ reason: 'unknown', rule: undefined, what }), rule: '(unknown)' };
+      }
+      for (const prepared of known) {
+        const inner = judge.decide(prepared.facts);
+        if (inner.denial !== undefined) return { text: denialText(inner.denial), rule: ruleNameOf(inner) ?? '' };
+        if (inner.masked && prepared.maskedBy !== judge) return { text: changedText, rule: '(mask)' };
+        const broken = this.#brokenOf(inner, policy, prepared.facts, facts, moment);
+        if (broken !== undefined) return broken;
+      }
     }
-    if (moment !== 'run') return undefined;
-    for (const condition of decision.conditions) {
-      const text = this.#broken(condition, policy);
+    // What is prepared only runs later, and counts then.
+    if (facts.kinds.length === 1 && facts.kinds[0] === 'prepare') return undefined;
+    return this.#brokenOf(decision, policy, facts, facts, moment);
+  }
+
+  /** @param explained what is put behind EXPLAIN, which is an EXECUTE of `facts` where they are not the same */
+  #brokenOf(
+    decision: Decision,
+    policy: Policy,
+    facts: StatementFacts,
+    explained: StatementFacts,
+    moment: Moment,
+  ): Denied | Wanted | undefined {
+    for (const { rule, kind } of decision.conditions) {
+      // A plan is asked for before a batch begins; all else counts when the statement runs.
+      if (moment !== 'run' && kind !== 'cost') continue;
+      const isKnown = kind !== 'cost' || !isExplainable(explained) || this.#house.estimates.get(facts) !== undefined;
+      if (!isKnown) return { rule, facts };
+      const text = this.#broken({ rule, kind }, policy, facts, explained);
       if (text === undefined) continue;
-      if (condition.rule.verdict === 'observe') this.#decided('observe', decision, facts, condition.rule.name);
-      else return { text, rule: condition.rule.name };
+      if (rule.verdict === 'observe') this.#decided('observe', facts, rule.name);
+      else return { text, rule: rule.name };
     }
     return undefined;
   }
@@ -279,25 +346,20 @@ export class Gatekeeper implements Gate {
     return !this.#house.isSchemaNewer(this.#unknownSinceMs) && this.#house.schemaError === undefined;
   }
 
-  /** What EXECUTE runs is judged as it was when it was prepared, by what holds now. */
-  #executeDenied(name: string, judge: Judge): { readonly text: DenialText; readonly rule: string } | undefined {
+  /** What an EXECUTE may run: it is judged anew, by what holds now. */
+  #preparedAs(name: string): Prepared[] {
     const key = Buffer.from(name, 'utf8').toString('latin1');
     const kept = this.#channel.statements.get(key);
-    const known = [this.#prepared.get(key), kept === undefined ? undefined : this.#factsOf(kept)];
-    const all = known.filter((prepared) => prepared !== undefined);
-    if (all.length === 0) {
-      const text = denialText({ reason: 'unknown', rule: undefined, what: `the prepared statement ${name}` });
-      return judge.ruleset.isRestricted ? { text, rule: '(unknown)' } : undefined;
-    }
-    for (const { facts, maskedBy } of all) {
-      const decision = judge.decide(facts);
-      if (decision.denial !== undefined) return { text: denialText(decision.denial), rule: ruleNameOf(decision) ?? '' };
-      if (decision.masked && maskedBy !== judge) return { text: changedText, rule: '(mask)' };
-    }
-    return undefined;
+    const found = [this.#prepared.get(key), kept === undefined ? undefined : this.#factsOf(kept)];
+    return found.filter((prepared) => prepared !== undefined);
   }
 
-  #broken({ rule, kind }: Condition, policy: Policy): DenialText | undefined {
+  #broken(
+    { rule, kind }: Condition,
+    policy: Policy,
+    facts: StatementFacts,
+    explained: StatementFacts,
+  ): DenialText | undefined {
     switch (kind) {
       case 'transaction': {
         const { server } = this.#channel;
@@ -306,13 +368,40 @@ export class Gatekeeper implements Gate {
       }
       case 'rate': {
         if (policy.withinRate(rule, this.#subject.user, this.#house.clock.now())) return undefined;
-        return conditionText(rule, `more than ${rule.rate?.count} in the time allowed`, '53400');
+        return conditionText(rule, `more than ${rule.rate?.count} in the time allowed`, tooMuch);
       }
       case 'cost':
-        return undefined;
+        return this.#tooCostly(rule, facts, explained);
       default:
         return kind satisfies never;
     }
+  }
+
+  #tooCostly(rule: RuleDefinition, facts: StatementFacts, explained: StatementFacts): DenialText | undefined {
+    if (!isExplainable(explained)) return conditionText(rule, 'what it costs cannot be estimated', tooMuch);
+    const estimate = this.#house.estimates.get(facts);
+    // A statement that has no plan fails by itself.
+    if (estimate === undefined || estimate === 'none') return undefined;
+    const { cost, rows } = estimate;
+    if (rule.maxCost !== undefined && cost > rule.maxCost) {
+      return conditionText(rule, `the planner estimates a cost of ${cost}, over ${rule.maxCost}`, tooMuch);
+    }
+    if (rule.maxRows !== undefined && rows > rule.maxRows) {
+      return conditionText(rule, `the planner estimates ${rows} rows, over ${rule.maxRows}`, tooMuch);
+    }
+    return undefined;
+  }
+
+  #estimation({ rule, facts: estimated }: Wanted, facts: StatementFacts, { bytes, start, end }: Text): Estimation {
+    const text = bytes.toString('latin1', start, end);
+    return {
+      unasked: denied(conditionText(rule, 'what it costs cannot be asked in the middle of a batch', tooMuch)),
+      query: (version) => (text === '' ? undefined : explainQuery(text, facts.parameterCount, version)),
+      answered: (json) => {
+        this.#house.estimates.set(estimated, json === undefined ? 'none' : readEstimate(json));
+        queueMicrotask(this.#goOn);
+      },
+    };
   }
 
   #unknown(facts: StatementFacts | undefined): Ruling {
@@ -327,7 +416,7 @@ export class Gatekeeper implements Gate {
     this.#inDoubt = true;
     if (verdict !== 'deny') return forward;
     const text = denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' });
-    return { kind: 'deny', error: { severity: 'ERROR', ...text } };
+    return denied(text);
   }
 
   /** The text with its masked tables replaced. */
@@ -343,8 +432,7 @@ export class Gatekeeper implements Gate {
         ? undefined
         : maskText(Buffer.from(bytes.subarray(start, end)), own.deeds, ruleset, names);
     if (text !== undefined) return { kind: 'rewrite', text };
-    const denied = denialText({ reason: 'mask', rule: undefined, what: 'a masked table that cannot be replaced' });
-    return { kind: 'deny', error: { severity: 'ERROR', ...denied } };
+    return denied(denialText({ reason: 'mask', rule: undefined, what: 'a masked table that cannot be replaced' }));
   }
 
   #note(decision: Decision, facts: StatementFacts, moment: Moment): Ruling {
@@ -352,12 +440,12 @@ export class Gatekeeper implements Gate {
     this.decision = { verdict: 'allow', rule };
     if (moment === 'run') {
       this.#house.onDecision('allow', rule ?? '', facts);
-      for (const { name } of decision.observed) this.#decided('observe', decision, facts, name);
+      for (const { name } of decision.observed) this.#decided('observe', facts, name);
     }
     return forward;
   }
 
-  #decided(verdict: 'deny' | 'observe', _decision: Decision, facts: StatementFacts, rule: string): void {
+  #decided(verdict: 'deny' | 'observe', facts: StatementFacts, rule: string): void {
     this.decision = { verdict, rule };
     this.#house.onDecision(verdict, rule, facts);
   }
@@ -485,4 +573,4 @@ const changedText: DenialText = {
   detail: 'Its masked columns may be others now.',
   hint: 'Prepare the statement again.',
 };
-const changed: Ruling = { kind: 'deny', error: { severity: 'ERROR', ...changedText } };
+const changed = denied(changedText);

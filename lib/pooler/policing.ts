@@ -7,6 +7,7 @@ import type { Pool } from '../pool/index.js';
 import type { ClientChannel } from '../relay/index.js';
 import type { StatementFacts } from '../sql/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
+import { Estimates } from './estimates.js';
 import { type GateHouse, Gatekeeper, judgeReplication } from './gate.js';
 import { Grants } from './grants.js';
 import type { Inspector } from './inspect.js';
@@ -38,6 +39,7 @@ export class Policing {
   readonly #log: Logger;
   readonly #inspector: Inspector;
   readonly #schemas: SchemaKeeper;
+  readonly #estimates: Estimates;
   #logged = 0;
   #loggedSecond = 0;
 
@@ -46,6 +48,7 @@ export class Policing {
     this.#log = log;
     this.#inspector = inspector;
     this.#schemas = new SchemaKeeper(clock, log);
+    this.#estimates = new Estimates(clock);
     this.grants = new Grants(clock);
   }
 
@@ -113,6 +116,10 @@ export class Policing {
       },
       inspect,
       afterParse: (callback) => inspector.afterParse(callback),
+      estimates: {
+        get: (facts) => this.#estimates.get(pool, facts),
+        set: (facts, answer) => this.#estimates.set(pool, facts, answer),
+      },
       onDecision: (verdict, rule, facts) => this.#count(verdict, rule, subject, facts),
     };
   }

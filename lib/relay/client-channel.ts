@@ -67,6 +67,7 @@ import {
 import {
   type Auditor,
   type ClientHost,
+  type Estimation,
   type Gate,
   type Port,
   plainSession,
@@ -175,6 +176,9 @@ export class ClientChannel extends FrameStream {
   #deferred: Statement | undefined;
   /** That transaction was cancelled while it waited for a server. */
   #aborted = false;
+  #asksForPlan = false;
+  /** What the policy has said to the message the stream stopped at. */
+  #ruling: Ruling | undefined;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
   #cancelled = false;
 
@@ -225,6 +229,7 @@ export class ClientChannel extends FrameStream {
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
   cancelBatch(error: ErrorFields): void {
     this.#cancelled = true;
+    this.#ruling = undefined;
     this.#auditor?.unsent(error.sqlstate);
     this.#failDeferred();
     this.toClient.writeOwned(errorResponse(error));
@@ -458,9 +463,9 @@ export class ClientChannel extends FrameStream {
     return Verdict.Drop;
   }
 
-  /** While its server is looked at, what the client has there is not known. */
+  /** While its server is looked at, what the client has there is not known, or what the plan of its next statement is. */
   get #hasToWait(): boolean {
-    return this.server?.ladder.asking === true;
+    return this.#asksForPlan || this.server?.ladder.asking === true;
   }
 
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
@@ -517,6 +522,12 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait) return Verdict.Stop;
     if (this.#aborted && tag !== Frontend.Query) return this.#refuseAborted(tag);
+    const verdict = this.#takeWhole(tag, bytes, start, end);
+    if (verdict !== Verdict.Stop) this.#ruling = undefined;
+    return verdict;
+  }
+
+  #takeWhole(tag: number, bytes: Buffer, start: number, end: number): Verdict {
     switch (tag) {
       case Frontend.Query:
         return this.#onQuery(bytes, start, end);
@@ -799,9 +810,13 @@ export class ClientChannel extends FrameStream {
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
-    const ruling = this.#ignored ? undefined : this.gate?.judge(footprint, bytes, start + headerBytes, end - 1, 'run');
+    const ruling = this.#ignored
+      ? undefined
+      : (this.#ruling ?? this.gate?.judge(footprint, bytes, start + headerBytes, end - 1, 'run'));
     if (ruling?.kind === 'wait') return Verdict.Stop;
     if (ruling?.kind === 'deny') return this.#denyQuery(ruling.error, footprint, bytes, start, end, end - start);
+    if (ruling?.kind === 'estimate') return this.#estimate(ruling.estimation) ?? this.#onQuery(bytes, start, end);
+    this.#ruling = ruling;
     if (footprint.transaction !== undefined && this.server === undefined) {
       const body = statementBody(bytes.subarray(start + headerBytes, end - 1), []);
       const tag = this.#turnDeferred(footprint, body);
@@ -862,6 +877,30 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) this.cancelBatch(error);
     else this.#refuse(server, error);
     return Verdict.Drop;
+  }
+
+  /** Asks the server for a plan. @returns undefined where it cannot be asked: there is a ruling then */
+  #estimate(estimation: Estimation): Verdict | undefined {
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    // What is owed may change the transaction the plan is asked in.
+    if (server.complete && server.owedCount > 0) return Verdict.Stop;
+    const query = server.settled ? estimation.query(server.version) : undefined;
+    if (server.status === TransactionStatus.Failed || (server.settled && query === undefined)) {
+      this.#ruling = forwarded;
+      return undefined;
+    }
+    if (query === undefined) {
+      this.#ruling = estimation.unasked;
+      return undefined;
+    }
+    this.emitBefore();
+    this.#asksForPlan = true;
+    server.askForPlan(query, (json) => {
+      this.#asksForPlan = false;
+      estimation.answered(json);
+    });
+    return Verdict.Stop;
   }
 
   /** The transaction that no server knows of yet has failed. */
@@ -961,6 +1000,8 @@ export class ClientChannel extends FrameStream {
     const { queryStart, queryEnd } = parts;
     const ruling = this.#judgeParse(bytes, parts);
     if (ruling?.kind === 'wait') return Verdict.Stop;
+    if (ruling?.kind === 'estimate') return this.#estimate(ruling.estimation) ?? this.#onParse(bytes, start, end);
+    this.#ruling = ruling;
     if (ruling?.kind === 'deny') {
       return this.#denyBatch(ruling.error, this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd);
     }
@@ -1053,7 +1094,7 @@ export class ClientChannel extends FrameStream {
   #judgeParse(bytes: Buffer, { queryStart, queryEnd }: ParseParts): Ruling | undefined {
     const { gate } = this;
     if (gate === undefined) return undefined;
-    return gate.judge(this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd, 'parse');
+    return this.#ruling ?? gate.judge(this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd, 'parse');
   }
 
   /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
@@ -1208,8 +1249,12 @@ export class ClientChannel extends FrameStream {
   #judgeBind(gate: Gate, bytes: Buffer, start: number, end: number): Verdict | undefined {
     const statement = this.transparent ? undefined : this.#statementOf(bytes, start, end);
     const name = statement === undefined ? nameOf(bytes, start, end) : '';
-    const ruling = gate.judgeBound(statement, name, 'run');
+    const ruling = this.#ruling ?? gate.judgeBound(statement, name, 'run');
     if (ruling.kind === 'wait') return Verdict.Stop;
+    if (ruling.kind === 'estimate') {
+      return this.#estimate(ruling.estimation) ?? this.#judgeBind(gate, bytes, start, end);
+    }
+    this.#ruling = ruling;
     if (ruling.kind !== 'deny') return undefined;
     const text = statement?.body ?? noName;
     const footprint = statement?.footprint ?? this.#host.unread;
@@ -1445,6 +1490,7 @@ const unrecorded: ErrorFields = {
 /** Of statements that the configuration forbids. */
 const refusedState = '0A000';
 
+const forwarded: Ruling = { kind: 'forward' };
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
 

@@ -6,6 +6,7 @@ export { type ResetPlan, type Standing, smartReset } from './ladder.js';
 export {
   type Auditor,
   type ClientHost,
+  type Estimation,
   type Gate,
   type LadderCounts,
   type Moment,

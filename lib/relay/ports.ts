@@ -128,8 +128,19 @@ export type Ruling =
   /** It is not known yet: the message is shown again when the channel is fed again. */
   | { readonly kind: 'wait' }
   | { readonly kind: 'deny'; readonly error: ErrorFields }
+  /** The server is asked for its plan first; then the message is shown again. */
+  | { readonly kind: 'estimate'; readonly estimation: Estimation }
   /** This text goes instead. */
   | { readonly kind: 'rewrite'; readonly text: Buffer };
+
+export interface Estimation {
+  /** The query that shows the plan, bytes as a latin1 string; undefined where a server of this version (160004) cannot. */
+  query(version: number): string | undefined;
+  /** In the middle of a batch no server can be asked. */
+  readonly unasked: Ruling;
+  /** @param json the plan, bytes as a latin1 string; undefined where there is none. */
+  answered(json: string | undefined): void;
+}
 
 /** At which point a statement is judged: looked at before it is fed, about to be prepared, about to run. */
 export type Moment = 'ahead' | 'parse' | 'run';

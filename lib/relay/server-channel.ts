@@ -20,6 +20,7 @@ import {
   ownStatementWithin,
   parameterStatus,
   parseMessage,
+  queryMessage,
   readDataRow,
   readErrorFields,
   readParameterStatus,
@@ -122,6 +123,12 @@ function keepsSlot({ expect, visible }: Owed): boolean {
   return expect > Expect.Parsed && (visible || expect !== Expect.Closed);
 }
 
+/** @param text such as `16.4 (Debian 16.4-1)` or `18beta2` */
+function versionNumber(text: string): number {
+  const [, major, minor] = /^(\d+)(?:\.(\d+))?/.exec(text) ?? [];
+  return Number(major ?? 0) * 10_000 + Number(minor ?? 0);
+}
+
 const inFailedTransaction = '25P02';
 const readOnlyTransaction = '25006';
 const canceled = '57014';
@@ -186,6 +193,8 @@ export class ServerChannel extends FrameStream {
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
   readonly loginSuperuser: string;
+  /** Its version as a number, such as 160004. */
+  readonly version: number;
   /** The parameters it reports, by lower-case name as it writes them. */
   readonly #reported = new Map<string, string>();
   /** Whether the lease has not been used yet. */
@@ -259,6 +268,7 @@ export class ServerChannel extends FrameStream {
     this.restoreQuery = options.restoreQuery;
     this.place = options.place ?? '';
     this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
+    this.version = versionNumber(options.parameters?.get('server_version') ?? '');
     this.loginSuperuser = options.parameters?.get('is_superuser') ?? 'off';
     for (const name of options.parameters?.keys() ?? []) {
       if (isReplayed(name)) this.#reported.set(name.toLowerCase(), name);
@@ -522,6 +532,19 @@ export class ServerChannel extends FrameStream {
     this.owe(owedOwn(done));
     this.unnamed = undefined;
     this.toServer.writeOwned(message);
+  }
+
+  /** Asks for the plan of a statement, which is not run; a transaction the client is in survives an error. */
+  askForPlan(query: string, answered: (json: string | undefined) => void): void {
+    const guarded = !this.quiet;
+    if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_plan'), () => {});
+    let json: string | undefined;
+    const end = (): void => answered(json);
+    this.ask(queryMessage(query), (error, rows) => {
+      json = error === undefined ? rows.map(([line]) => line ?? '').join('\n') : undefined;
+      if (!guarded) end();
+    });
+    if (guarded) this.ask(ownQueryMessage('ROLLBACK TO SAVEPOINT weir_plan;RELEASE SAVEPOINT weir_plan'), end);
   }
 
   /** Sends one without which what follows must not run. */
