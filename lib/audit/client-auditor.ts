@@ -205,7 +205,7 @@ export class ClientAuditor implements AuditWaiter {
     const record = this.#pending;
     this.#pending = undefined;
     if (record === undefined || record === silent) return;
-    record.sqlstate = sqlstate;
+    record.sqlstate = sqlstate ?? record.sqlstate;
     record.skipped = true;
     this.#write(record, '');
   }
@@ -249,7 +249,8 @@ export class ClientAuditor implements AuditWaiter {
   }
 
   failed(sqlstate: string): void {
-    const record = this.#open.peek();
+    // What is about to be sent will be overlooked, unless its batch is another one.
+    const record = this.#open.peek() ?? this.#pending;
     if (record !== undefined && record !== silent) record.sqlstate ??= sqlstate;
   }
 
@@ -271,6 +272,7 @@ export class ClientAuditor implements AuditWaiter {
   /** The client is told that it may go on. @param idle it is in no transaction */
   ready(idle: boolean): void {
     this.#bytesTold = this.bytesSent;
+    if (this.#pending !== undefined && this.#pending !== silent) this.#pending.sqlstate = undefined;
     if (!idle) return;
     if (this.#usedTransaction) this.#transaction++;
     this.#usedTransaction = false;

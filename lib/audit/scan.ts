@@ -92,7 +92,6 @@ class Scanner {
   end(rest: Buffer): SegmentScan {
     const lines = this.#tailLines;
     this.#add(rest);
-    if (this.#lines === 0) this.#complain('it has no beginning');
     return {
       header: this.#header,
       records: this.#records,

@@ -64,6 +64,8 @@ function reportOf({ segment, scan }: Scanned, all: readonly Scanned[]): SegmentR
     const lines = tail.lines + (tail.torn ? 1 : 0);
     const guard = continued ? 'kept by the segment behind it' : 'which nothing protects';
     notes.push(`${lines} lines behind the last seal${torn}: its process died; ${guard}`);
+  } else if (scan.header === undefined && scan.problems.length === 0) {
+    notes.push('its process died when it was to begin');
   } else if (!continued && !scan.closed) {
     notes.push('its process has not ended it: it runs, or died');
   }

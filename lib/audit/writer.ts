@@ -119,15 +119,7 @@ export class AuditWriter {
   /** Finds where the trail of this process ends, and begins the first segment behind it. @throws what the disk says */
   async open(): Promise<void> {
     await this.#directory.prepare();
-    const entries = await this.#directory.list();
-    const last = segmentsAmong(entries.map(({ name }) => name)).findLast(({ process }) => process === this.#process);
-    if (last !== undefined) {
-      const scan = await scanSegment(this.#directory.read(last.name));
-      for (const problem of scan.problems) this.#host.onWarning(`${last.name}: ${problem}`, undefined);
-      const { bytes, hash } = scan.tail;
-      this.#previous = { segment: last.name, seal: scan.seal, tailBytes: bytes, tailHash: hash };
-      this.#seal = scan.seal;
-    }
+    await this.#findEnd();
     await this.#beginSegment(this.#previous);
     await this.#prune();
   }
@@ -135,6 +127,20 @@ export class AuditWriter {
   /** Names this process among all that have written here. */
   get run(): string {
     return `${this.#epoch.toString(36)}.${this.#process}`;
+  }
+
+  async #findEnd(): Promise<void> {
+    const names = (await this.#directory.list()).map(({ name }) => name);
+    const own = segmentsAmong(names).filter(({ process }) => process === this.#process);
+    for (const { name } of own.reverse()) {
+      const scan = await scanSegment(this.#directory.read(name));
+      // Its process died before it was begun: it has nothing to go on from.
+      if (scan.seal === noSeal) continue;
+      for (const problem of scan.problems) this.#host.onWarning(`${name}: ${problem}`, undefined);
+      this.#previous = { segment: name, seal: scan.seal, tailBytes: scan.tail.bytes, tailHash: scan.tail.hash };
+      this.#seal = scan.seal;
+      return;
+    }
   }
 
   /** Bytes that are not yet sure to be on disk. */

@@ -755,7 +755,8 @@ export class ClientChannel extends FrameStream {
   /** Of a client that is audited. */
   #onExecute(bytes: Buffer, start: number): Verdict {
     const auditor = this.#auditor;
-    if (auditor === undefined || this.server?.ignoring === true) return this.#forward(owedExecute);
+    if (auditor === undefined) return this.#forward(owedExecute);
+    if (this.server?.ignoring === true) return this.#overlook();
     const portalStart = start + headerBytes;
     const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)), this.gate?.decision);
     if (admission === 'wait') return Verdict.Stop;
@@ -771,15 +772,21 @@ export class ClientChannel extends FrameStream {
     return Verdict.Keep;
   }
 
+  /** A statement behind an error goes nowhere. */
+  #overlook(): Verdict {
+    this.#auditor?.unsent(undefined);
+    return Verdict.Drop;
+  }
+
   #onFunctionCall(): Verdict {
     const { unread } = this.#host;
     const refused = this.transparent ? undefined : unread.refused;
-    const ruling = this.#ignored ? undefined : this.gate?.judgeUnread('a function call by its number');
-    const admission = this.#ignored ? undefined : this.#auditor?.functionCall();
+    if (this.#ignored) return this.#overlook();
+    const ruling = this.gate?.judgeUnread('a function call by its number');
+    const admission = this.#auditor?.functionCall();
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
-    if (server.ignoring) return Verdict.Drop;
     this.#begin(server);
     const denied = ruling?.kind === 'deny' ? ruling.error : undefined;
     const error = denied ?? (refused === undefined ? undefined : refusal(refused));
@@ -942,7 +949,7 @@ export class ClientChannel extends FrameStream {
     if (!this.transparent && !this.#mayRun(footprint)) return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
-    if (server.ignoring) return Verdict.Drop;
+    if (server.ignoring) return this.#overlook();
     if (admission === 'refuse') {
       this.#auditor?.sent(unrecorded.sqlstate);
       this.#begin(server);

@@ -137,6 +137,23 @@ void t.test('the next process goes on where one died, and what that left is kept
   t.notOk((await report(directory)).intact, 'nor can anybody finish it later');
 });
 
+void t.test('a process may die while it begins a segment', async (t) => {
+  for (const rest of ['', '{"event":"segm']) {
+    const { directory, trail, clock } = await rig();
+    note(trail, 'one');
+    await trail.close();
+    const [name] = [...directory.files.keys()] as [string];
+    directory.files.set(name.replace('.0.1.jsonl', '.0.2.jsonl'), Buffer.from(rest));
+    clock.advance(10);
+    const next = await rig({}, directory, clock);
+    note(next.trail, 'two');
+    await next.trail.close();
+    const { segments, intact } = await report(directory);
+    t.equal(segments.length, 3);
+    t.ok(intact, JSON.stringify(segments));
+  }
+});
+
 void t.test('with drop what there is no room for is counted, and the trail tells', async (t) => {
   const { directory, trail } = await rig({ onFull: 'drop', queueBytesMax: 1_000 });
   directory.fault = 'write';
