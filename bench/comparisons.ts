@@ -1,6 +1,6 @@
 // The comparisons: what is set against what, and by which works.
 
-import { ladderTable, type Work, type WorkSizes, workTable } from './works.js';
+import { auditTable, ladderTable, type Work, type WorkSizes, workTable } from './works.js';
 
 export interface Comparison {
   /** Measured unless others are asked for, in this order. */
@@ -10,11 +10,12 @@ export interface Comparison {
   works(sizes: WorkSizes): readonly Work[];
 }
 
-export type ComparisonName = 'poolers' | 'ladder';
+export type ComparisonName = 'poolers' | 'ladder' | 'audit';
 
 export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
   poolers: { targets: ['direct', 'pgbouncer', 'weir', 'weir-2'], baselines: ['direct', 'pgbouncer'], works: workTable },
   ladder: { targets: ['weir-untracked', 'weir-control', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
+  audit: { targets: ['weir', 'weir-audit-after', 'weir-audit-before'], baselines: ['weir'], works: auditTable },
 };
 
 export const comparisonNames = Object.keys(comparisons) as readonly ComparisonName[];

@@ -65,6 +65,9 @@ export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
   'weir-2': { workers: 2 },
   // As PgBouncer does: statements are not looked at, and nothing is replayed but what the server reports.
   'weir-untracked': { track_session_state: false },
+  // Those that name a mode get a directory of their own.
+  'weir-audit-after': { audit_mode: 'after' },
+  'weir-audit-before': { audit_mode: 'before' },
 };
 
 /** The same as another, so that the ratio of the two shows what noise does to the ratios beside it. */
@@ -155,7 +158,9 @@ function weirTarget(name: string, keys: WeirKeys): Target {
       const metricsPort = await freePort();
       const directory = await startDirectory(context, `${name}-${port}`);
       const file = join(directory, 'weir.toml');
-      await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more: keys }), { mode: 0o600 });
+      const trail = 'audit_mode' in keys ? { audit_dir: join(directory, 'audit') } : {};
+      const more = { ...trail, ...keys };
+      await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more }), { mode: 0o600 });
       const program = context.fleet.start({
         name,
         command,

@@ -98,6 +98,11 @@ export function ladderTable(sizes: WorkSizes): readonly Work[] {
   ];
 }
 
+/** What a record of each statement costs. */
+export function auditTable(sizes: WorkSizes): readonly Work[] {
+  return [...grid('select-only', sizes.clientCounts), ...grid('tpcb-like', sizes.clientCounts)];
+}
+
 function grid(script: Script, clientCounts: readonly number[]): Work[] {
   const protocols: readonly Protocol[] = ['simple', 'extended', 'prepared'];
   return protocols.flatMap((protocol) => clientCounts.map((clients) => throughput(script, protocol, clients)));

@@ -33,8 +33,8 @@ export interface AuditIdentity {
 
 /** A statement that has been asked for and not answered. */
 interface OpenRecord {
-  /** What is known from its beginning; not needed any more where that has been written. */
-  head: Buffer;
+  /** What is known from its beginning; nothing where that has been written. */
+  readonly head: JsonLine;
   /** Number of the record of its beginning; 0 where there is none. */
   readonly begun: number;
   readonly startedWallMs: number;
@@ -60,10 +60,11 @@ interface Prepared {
 }
 
 const noBytes: Buffer = Buffer.alloc(0);
+const noHead = new JsonLine(0);
 const unknownPortal: Portal = { text: undefined, facts: UNKNOWN, parameters: undefined };
 /** Of what is not recorded: it keeps the place of the answer. */
 const silent: OpenRecord = {
-  head: noBytes,
+  head: noHead,
   begun: -1,
   startedWallMs: 0,
   startedMs: 0,
@@ -78,9 +79,9 @@ const preparedBytesMax = 1024 * 1024;
 /** What open records of one client may keep of their texts; beyond it they are recorded without. */
 const openBytesMax = 256 * 1024;
 const refusedState = '53100';
-const scratch = new JsonLine(64 * 1024);
-/** The scratch is let go when one record has made it longer. */
-const scratchBytesMax = 1024 * 1024;
+const headBytes = 512;
+/** A client keeps the memory of one head for the next, unless it has become longer. */
+const keptHeadBytesMax = 2048;
 
 export class ClientAuditor implements AuditWaiter {
   readonly #trail: AuditTrail;
@@ -98,8 +99,12 @@ export class ClientAuditor implements AuditWaiter {
   readonly #portals = new Map<string, Portal>();
   readonly #prepared = new Map<string, Prepared>();
   #preparedBytes = 0;
+  /** Memory of a record that has been written. */
+  #spareHead: JsonLine | undefined;
   /** Members that say who it is, with the texts that may change. */
   #who: Buffer = noBytes;
+  /** What stands for the end user where no statement says who that is. */
+  #anyEndUser: Buffer = noBytes;
   #role = '';
   #application = '';
   #transaction = 1;
@@ -276,7 +281,7 @@ export class ClientAuditor implements AuditWaiter {
     if (!idle) return;
     if (this.#usedTransaction) this.#transaction++;
     this.#usedTransaction = false;
-    this.#portals.clear();
+    if (this.#portals.size > 0) this.#portals.clear();
   }
 
   // The connection
@@ -344,8 +349,9 @@ export class ClientAuditor implements AuditWaiter {
     if (mode === 'after') return this.#go(this.#newRecord(head, 0));
     const line = trail.begin(',"event":"begin"', trail.clock.wallMs());
     if (line === undefined) return this.#go(silent);
-    line.raw(head, 0, head.length);
-    const record = this.#newRecord(noBytes, trail.end());
+    line.line(head);
+    this.#keep(head);
+    const record = this.#newRecord(noHead, trail.end());
     this.#pending = record;
     return this.#admit(record) === 'go' ? 'go' : this.#wait();
   }
@@ -372,7 +378,7 @@ export class ClientAuditor implements AuditWaiter {
 
   // Records
 
-  #newRecord(head: Buffer, begun: number): OpenRecord {
+  #newRecord(head: JsonLine, begun: number): OpenRecord {
     const { clock } = this.#trail;
     return {
       head,
@@ -395,40 +401,42 @@ export class ClientAuditor implements AuditWaiter {
     facts: StatementFacts,
     parameters: Buffer | undefined,
     decision: Decision | undefined,
-  ): Buffer {
+  ): JsonLine {
     const { policy } = this.#trail;
-    const line = scratch;
+    const line = this.#spareHead ?? new JsonLine(headBytes);
+    this.#spareHead = undefined;
     line.length = 0;
     this.#writeWho(line);
     line.ascii(',"end_user":');
     const tag = commentTag(bytes, start, end, policy.userTag);
-    if (tag === undefined) line.latin1(this.#application);
+    if (tag === undefined) line.raw(this.#anyEndUser);
     else line.string(tag);
     line.ascii(protocol);
-    const members = membersOf(facts);
-    line.raw(members, 0, members.length);
+    line.raw(membersOf(facts));
     const room = Math.max(0, Math.min(textBytesMax, openBytesMax - this.#openBytes));
     writeSql(line, policy.sql, facts, bytes, start, end, total, room);
     if (parameters !== undefined) {
       line.ascii(',"parameters":');
-      line.raw(parameters, 0, parameters.length);
+      line.raw(parameters);
     }
     line.ascii(',"verdict":"');
     line.ascii(decision?.verdict ?? 'allow');
-    if (decision?.rule === undefined) line.ascii('"');
-    else {
-      line.ascii('","rule":');
-      line.string(decision.rule);
-    }
-    return finished(line);
+    line.ascii('"');
+    if (decision?.rule !== undefined) writeMembers(line, { rule: decision.rule });
+    return line;
+  }
+
+  /** Its memory serves the next record. */
+  #keep(head: JsonLine): void {
+    if (head !== noHead && head.bytes.length <= keptHeadBytesMax) this.#spareHead = head;
   }
 
   #parametersOf(bytes: Buffer, from: number, end: number): Buffer | undefined {
     const form = this.#trail.policy.parameters;
     if (form === 'none') return undefined;
-    scratch.length = 0;
-    writeParameters(scratch, form, bytes, from, end);
-    return finished(scratch);
+    const line = new JsonLine(headBytes);
+    writeParameters(line, form, bytes, from, end);
+    return line.bytes.subarray(0, line.length);
   }
 
   #writeWho(line: JsonLine): void {
@@ -437,8 +445,11 @@ export class ClientAuditor implements AuditWaiter {
       this.#role = roleNow;
       this.#application = applicationNow;
       this.#who = this.#encodeWho();
+      const endUser = new JsonLine(headBytes);
+      endUser.latin1(this.#application);
+      this.#anyEndUser = endUser.copy();
     }
-    line.raw(this.#who, 0, this.#who.length);
+    line.raw(this.#who);
   }
 
   #encodeWho(): Buffer {
@@ -472,8 +483,10 @@ export class ClientAuditor implements AuditWaiter {
       alone ? startedWallMs : trail.clock.wallMs(),
     );
     if (line === undefined) return;
-    if (alone) line.raw(head, 0, head.length);
-    else {
+    if (alone) {
+      line.line(head);
+      this.#keep(head);
+    } else {
       line.ascii(',"begin":');
       line.integer(begun);
       line.ascii(',"session":');
@@ -489,7 +502,7 @@ export class ClientAuditor implements AuditWaiter {
     line.integer(bytes);
     line.ascii(',"duration_us":');
     line.integer(Math.max(0, Math.round((trail.clock.now() - startedMs) * 1_000)));
-    writeMembers(line, { sqlstate: record.sqlstate });
+    if (record.sqlstate !== undefined) writeMembers(line, { sqlstate: record.sqlstate });
     if (record.skipped) line.ascii(',"skipped":true');
     if (how !== undefined) line.ascii(`,"${how}":true`);
     if (server !== '') {
@@ -503,16 +516,6 @@ export class ClientAuditor implements AuditWaiter {
 
 function isNoted(decision: Decision | undefined): boolean {
   return decision !== undefined && decision.verdict !== 'allow';
-}
-
-/** The scratch's content, in memory of its own. */
-function finished(line: JsonLine): Buffer {
-  const made = line.copy();
-  if (line.bytes.length > scratchBytesMax) {
-    line.length = 0;
-    line.bytes = Buffer.allocUnsafeSlow(scratchBytesMax);
-  }
-  return made;
 }
 
 /** The number a command tag ends with: rows of SELECT, INSERT, COPY and the like; 0 where it ends with none. */

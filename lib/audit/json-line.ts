@@ -37,15 +37,26 @@ export class JsonLine {
 
   /** JSON that is complete as it stands, in ASCII. */
   ascii(text: string): void {
-    this.reserve(text.length);
-    this.bytes.write(text, this.length, 'latin1');
-    this.length += text.length;
+    const { length } = text;
+    this.reserve(length);
+    const { bytes, length: to } = this;
+    // Texts are short: a call of Buffer's own would take longer than all of them.
+    for (let at = 0; at < length; at++) bytes[to + at] = text.charCodeAt(at);
+    this.length = to + length;
   }
 
-  raw(source: Buffer, start: number, end: number): void {
-    this.reserve(end - start);
-    source.copy(this.bytes, this.length, start, end);
-    this.length += end - start;
+  /** The same in bytes. */
+  raw(source: Uint8Array): void {
+    this.reserve(source.length);
+    this.bytes.set(source, this.length);
+    this.length += source.length;
+  }
+
+  /** What another one has. */
+  line(other: JsonLine): void {
+    this.reserve(other.length);
+    this.bytes.set(other.bytes.subarray(0, other.length), this.length);
+    this.length += other.length;
   }
 
   /** A whole number that is not negative. */

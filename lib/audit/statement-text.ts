@@ -23,8 +23,10 @@ export function membersOf(facts: StatementFacts): Buffer {
     line.string(facts.shape?.id ?? '');
     line.ascii(`,"kinds":${JSON.stringify(facts.kinds)},"tables":`);
     writeList(line, [...new Set(names.map(({ name }) => name))]);
-    line.ascii(',"writes":');
-    writeList(line, [...new Set(written)]);
+    if (written.length > 0) {
+      line.ascii(',"writes":');
+      writeList(line, [...new Set(written)]);
+    }
     known = line.copy();
     members.set(facts, known);
   }

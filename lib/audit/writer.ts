@@ -46,7 +46,7 @@ const closingTriesMax = 3;
 const initialBytes = 64 * 1024;
 const initialLineBytes = 1024;
 /** A buffer that a burst has made longer is let go. */
-const keptBytesMax = 1024 * 1024;
+const keptBytesMax = 2 * 1024 * 1024;
 const emptyHash = createHash('sha256').digest('hex');
 
 /** Records that are written together: they are gathered while the group before is written. */

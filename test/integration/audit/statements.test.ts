@@ -57,7 +57,7 @@ for (const audit_mode of ['after', 'before'] as const) {
       ['rollback', 1, 0, undefined],
     ]);
     t.same(shown(records.slice(0, 2), 'kinds', 'tables', 'writes', 'end_user'), [
-      [['select'], ['pairs'], [], 'ann'],
+      [['select'], ['pairs'], undefined, 'ann'],
       [['insert', 'delete', 'select'], ['numbers'], ['numbers'], 'shop'],
     ]);
     t.same(records[3]?.['parameters'], ['7']);

@@ -184,6 +184,15 @@ void t.test('the control of the ladder is told what the weir it repeats is told'
   t.end();
 });
 
+void t.test('the trail is compared in both modes with a weir that has none', (t) => {
+  t.strictSame(comparisons.audit.targets, ['weir', 'weir-audit-after', 'weir-audit-before']);
+  t.strictSame(comparisons.audit.baselines, ['weir']);
+  t.ok(comparisons.audit.works(sizes).some(({ name }) => name === 'select/simple/128'));
+  t.strictSame(keysOf('weir-audit-before', new Map()), { audit_mode: 'before' });
+  t.equal(parseOptions(['--comparison', 'audit']).comparison, 'audit');
+  t.end();
+});
+
 void t.test('the keys of a weir are taken from the command line in place of its own', (t) => {
   const options = parseOptions([
     '--keys',
