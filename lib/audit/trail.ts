@@ -73,6 +73,7 @@ export class AuditTrail {
   readonly #writer: AuditWriter;
   readonly #waiting = new Set<AuditWaiter>();
   #timer: NodeJS.Timeout | undefined;
+  #closed = false;
   #dropped = 0;
   /** Those the trail does not tell of yet. */
   #untold = 0;
@@ -161,6 +162,8 @@ export class AuditTrail {
   /** Begins a record, up to its time; undefined where it has to be dropped. @param event in quotes */
   begin(event: string, wallMs: number): JsonLine | undefined {
     const writer = this.#writer;
+    // Whoever is still on the way in when the process ends.
+    if (this.#closed) return undefined;
     const { onFull, queueBytesMax } = this.policy;
     if (writer.queuedBytes >= queueBytesMax * (onFull === 'drop' ? 1 : overrun)) {
       this.drop();
@@ -222,6 +225,7 @@ export class AuditTrail {
 
   /** Everything is written and sealed. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#timer);
     await this.#writer.close();
   }

@@ -182,6 +182,16 @@ void t.test('what runs already cannot fill the memory', async (t) => {
   await trail.close();
 });
 
+void t.test('nothing is written behind the end', async (t) => {
+  const { directory, trail } = await rig();
+  note(trail, 'one');
+  await trail.close();
+  note(trail, 'too late');
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  t.same(await texts(directory), ['one']);
+  t.equal(directory.files.size, 1);
+});
+
 void t.test('another policy holds for what comes after it', async (t) => {
   const { trail } = await rig({ statements: new Set() });
   t.notOk(trail.isOn);
