@@ -19,7 +19,7 @@ export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
 export { type Context, type DecisionCounts, type Judge, Policy, withTables } from './policy.js';
 export { type PolicyResult, readPolicy } from './read-policy.js';
-export type { Ruleset } from './ruleset.js';
+export { Ruleset } from './ruleset.js';
 export type { Hours } from './schedule.js';
 export {
   basesQuery,

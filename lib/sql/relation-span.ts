@@ -31,6 +31,15 @@ export class TokenMap {
     return new TokenMap(text, positions);
   }
 
+  /** Where each begins and ends. */
+  get tokens(): { readonly start: number; readonly end: number }[] {
+    const tokens: { start: number; end: number }[] = [];
+    for (let i = 0; i < this.#positions.length; i += 2) {
+      tokens.push({ start: this.#positions[i] as number, end: this.#positions[i + 1] as number });
+    }
+    return tokens;
+  }
+
   /** @param location of the first part of the name. @returns undefined where the name is not written plainly */
   relation(location: number): RelationSpan | undefined {
     const first = this.#indexes.get(location);

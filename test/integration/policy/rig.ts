@@ -1,7 +1,9 @@
 // A database with something to hide: planted values that no reply to a restricted client may contain.
 
+import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import { startPostgres } from '../../support/index.js';
+import { projectRoot } from '../../support/project-root.js';
 import { RawClient } from '../../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
 
@@ -37,29 +39,8 @@ export const server = await startPostgres({
   ],
 });
 
-/** Bob is the analyst: he reads, without e-mails, without secrets. */
-export const analystPolicy = `
-[policy]
-mode = "enforce"
-default = "allow"
-unknown = "deny"
-[policy.roles.analyst]
-users = ["bob"]
-[[policy.rules]]
-name = "no-ddl"
-roles = ["analyst"]
-statements = ["ddl", "delete", "truncate", "merge", "do", "call", "copy_program", "copy_file", "set_standard_conforming_strings"]
-verdict = "deny"
-[[policy.rules]]
-name = "no-secrets"
-roles = ["analyst"]
-tables = ["public.secrets"]
-verdict = "deny"
-[[policy.masks]]
-roles = ["analyst"]
-columns = ["public.people.email", "public.events.email"]
-with = "null"
-`;
+/** Bob is the analyst. */
+export const analystPolicy = readFileSync(`${projectRoot}/test/spec/policy/analyst.toml`, 'utf8');
 
 export async function startPoliced(
   t: Test,
