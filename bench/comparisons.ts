@@ -10,11 +10,16 @@ export interface Comparison {
   works(sizes: WorkSizes): readonly Work[];
 }
 
-export type ComparisonName = 'poolers' | 'ladder' | 'audit';
+export type ComparisonName = 'poolers' | 'ladder' | 'audit' | 'gate';
 
 export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
   poolers: { targets: ['direct', 'pgbouncer', 'weir', 'weir-2'], baselines: ['direct', 'pgbouncer'], works: workTable },
   ladder: { targets: ['weir-untracked', 'weir-control', 'weir'], baselines: ['weir-untracked'], works: ladderTable },
+  gate: {
+    targets: ['weir', 'weir-gate', 'weir-gate-after', 'weir-gate-before'],
+    baselines: ['weir'],
+    works: auditTable,
+  },
   audit: { targets: ['weir', 'weir-audit-after', 'weir-audit-before'], baselines: ['weir'], works: auditTable },
 };
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Secret } from '../lib/util/index.js';
 import { freePort } from '../test/support/index.js';
 import type { CertificateFiles } from './certificates.js';
+import { gatePolicy } from './gate-policy.js';
 import { pgbouncerFiles, prepareRefusal, type TomlValue, weirToml } from './pooler-config.js';
 import type { Postgres } from './postgres.js';
 import { complaint, type Fleet, type Program, type SystemUser } from './processes.js';
@@ -68,6 +69,10 @@ export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
   // Those that name a mode get a directory of their own.
   'weir-audit-after': { audit_mode: 'after' },
   'weir-audit-before': { audit_mode: 'before' },
+  // The number of rules stands for the file that has them.
+  'weir-gate': { policy_file: '200' },
+  'weir-gate-after': { policy_file: '200', audit_mode: 'after' },
+  'weir-gate-before': { policy_file: '200', audit_mode: 'before' },
 };
 
 /** The same as another, so that the ratio of the two shows what noise does to the ratios beside it. */
@@ -159,7 +164,9 @@ function weirTarget(name: string, keys: WeirKeys): Target {
       const directory = await startDirectory(context, `${name}-${port}`);
       const file = join(directory, 'weir.toml');
       const trail = 'audit_mode' in keys ? { audit_dir: join(directory, 'audit') } : {};
-      const more = { ...trail, ...keys };
+      const policy = join(directory, 'policy.toml');
+      if ('policy_file' in keys) await writeFile(policy, gatePolicy(Number(keys['policy_file'])));
+      const more = { ...trail, ...keys, ...('policy_file' in keys ? { policy_file: policy } : {}) };
       await writeFile(file, weirToml({ ...settingsOf(context), port, metricsPort, more }), { mode: 0o600 });
       const program = context.fleet.start({
         name,

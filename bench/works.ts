@@ -98,7 +98,7 @@ export function ladderTable(sizes: WorkSizes): readonly Work[] {
   ];
 }
 
-/** What a record of each statement costs. */
+/** What a decision on each statement, and a record of it, costs. */
 export function auditTable(sizes: WorkSizes): readonly Work[] {
   return [...grid('select-only', sizes.clientCounts), ...grid('tpcb-like', sizes.clientCounts)];
 }
