@@ -5,13 +5,7 @@ import { Ring } from '../util/index.js';
 import { JsonLine, writeMembers } from './json-line.js';
 import { writeParameters } from './parameters.js';
 import { commentTag, membersOf, textBytesMax, writeSql } from './statement-text.js';
-import type { AuditTrail, AuditWaiter } from './trail.js';
-
-/** What a policy says of a statement. */
-export interface Decision {
-  readonly verdict: 'allow' | 'deny' | 'observe';
-  readonly rule: string | undefined;
-}
+import type { AuditTrail, AuditWaiter, Decision } from './trail.js';
 
 /** What becomes of a statement as far as the trail is concerned: it goes on, is shown again later, or is refused. */
 export type Admission = 'go' | 'wait' | 'refuse';
@@ -235,7 +229,7 @@ export class ClientAuditor implements AuditWaiter {
     decision: Decision | undefined,
   ): void {
     const known = facts ?? UNKNOWN;
-    if (!this.#trail.selects(known, isNoted(decision))) return;
+    if (!this.#trail.selects(known, decision)) return;
     const head = this.#headOf('', bytes, start, end, end - start, known, undefined, decision);
     const record = this.#newRecord(head, 0);
     record.commands = sqlstate === undefined ? 1 : 0;
@@ -337,7 +331,7 @@ export class ClientAuditor implements AuditWaiter {
   ): Admission {
     const trail = this.#trail;
     if (this.#pending !== undefined) return this.#askAgain(this.#pending);
-    if (!trail.selects(facts, isNoted(decision))) return this.#go(silent);
+    if (!trail.selects(facts, decision)) return this.#go(silent);
     const { onFull, mode } = trail.policy;
     if (trail.full) {
       if (onFull === 'block') return this.#wait();
@@ -512,10 +506,6 @@ export class ClientAuditor implements AuditWaiter {
     }
     trail.end();
   }
-}
-
-function isNoted(decision: Decision | undefined): boolean {
-  return decision !== undefined && decision.verdict !== 'allow';
 }
 
 /** The number a command tag ends with: rows of SELECT, INSERT, COPY and the like; 0 where it ends with none. */

@@ -1,7 +1,14 @@
 // The audit trail of one process: records, the chain of their seals, segments on disk, and their verification. Never decides
 // what a client may do, never touches a socket, never renames or shortens a file it has written.
 
-export { type Admission, type AuditIdentity, ClientAuditor, type Decision } from './client-auditor.js';
+export { type Admission, type AuditIdentity, ClientAuditor } from './client-auditor.js';
 export { type AuditDirectory, type AuditFile, diskDirectory } from './files.js';
-export { type AuditPolicy, type AuditState, AuditTrail, type AuditTrailOptions, auditSelections } from './trail.js';
+export {
+  type AuditPolicy,
+  type AuditState,
+  AuditTrail,
+  type AuditTrailOptions,
+  auditSelections,
+  type Decision,
+} from './trail.js';
 export { type SegmentReport, type VerifyReport, verifySegments } from './verify.js';

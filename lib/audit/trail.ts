@@ -13,9 +13,17 @@ import { AuditWriter, type WriterLimits } from './writer.js';
 export const auditSelections = ['all', 'writes', 'ddl', 'denied'] as const;
 export type AuditSelection = (typeof auditSelections)[number];
 
+/** What a policy says of a statement. */
+export interface Decision {
+  readonly verdict: 'allow' | 'deny' | 'observe';
+  readonly rule: string | undefined;
+}
+
 export interface AuditPolicy {
-  /** None: statements are not recorded, connections neither. */
+  /** With none, and no rules, neither statements nor connections are recorded. */
   readonly statements: ReadonlySet<AuditSelection>;
+  /** Rules of the policy whose statements are recorded as well. */
+  readonly rules: ReadonlySet<string>;
   /** Whether a statement waits until it is sure that it will be found in the trail. */
   readonly mode: 'before' | 'after';
   /** What becomes of statements while the trail takes no records. */
@@ -118,7 +126,7 @@ export class AuditTrail {
   }
 
   get isOn(): boolean {
-    return this.policy.statements.size > 0;
+    return this.policy.statements.size > 0 || this.policy.rules.size > 0;
   }
 
   /** Records up to this number survive whatever happens. */
@@ -151,10 +159,14 @@ export class AuditTrail {
     };
   }
 
-  /** Whether a statement is recorded. @param noted a rule has something to say of it */
-  selects(facts: StatementFacts, noted: boolean): boolean {
-    const { statements } = this.policy;
-    if (statements.has('all') || (noted && statements.has('denied'))) return true;
+  /** Whether a statement is recorded, by what it is and what the policy has decided about it. */
+  selects(facts: StatementFacts, decision: Decision | undefined): boolean {
+    const { statements, rules } = this.policy;
+    if (statements.has('all')) return true;
+    if (decision !== undefined) {
+      if (decision.verdict !== 'allow' && statements.has('denied')) return true;
+      if (decision.rule !== undefined && rules.has(decision.rule)) return true;
+    }
     if (statements.has('writes') && !facts.readOnly) return true;
     return statements.has('ddl') && (!facts.known || facts.kinds.some((kind) => isDefinition(kind)));
   }

@@ -714,6 +714,13 @@ const audit = {
     'Which statements are recorded: `all`, those that do more than read (`writes`), those that define something (`ddl`), those a rule has something to say of (`denied`). What weir cannot read counts as all of these. Logins and their ends are recorded too. Empty: nothing is.',
     { origin: 'weir' },
   ),
+  audit_rules: setting(
+    ['weir'],
+    list,
+    [],
+    'Rules of the policy, by name, whose statements are recorded beside those of `audit_statements`: an allowing rule for what is to be accounted for.',
+    { origin: 'weir' },
+  ),
   audit_mode: setting(
     ['weir'],
     oneOf(['after', 'before']),

@@ -40,6 +40,7 @@ export async function openAudit(
 export function auditPolicy({ weir }: Config): AuditPolicy {
   return {
     statements: new Set(auditSelections.filter((name) => weir.audit_statements.includes(name))),
+    rules: new Set(weir.audit_rules),
     mode: weir.audit_mode,
     onFull: weir.audit_on_full,
     sql: weir.audit_sql,

@@ -83,6 +83,7 @@ function noSpace(): Error {
 
 export const policy: AuditPolicy = {
   statements: new Set(['all']),
+  rules: new Set(),
   mode: 'after',
   onFull: 'block',
   sql: 'full',

@@ -1,0 +1,86 @@
+// What the trail says of what the policy decides: verdict and rule of each statement, also of those that no server has seen.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { eventually, temporaryDirectory } from '../../support/index.js';
+import type { TestWeir } from '../../support/weir.js';
+import { connectAs, server, startPoliced } from './rig.js';
+
+t.teardown(() => server.stop());
+
+async function startAudited(
+  t: Test,
+  more: Record<string, unknown> = {},
+): Promise<{ weir: TestWeir; seen: () => Promise<unknown[]> }> {
+  const directory = temporaryDirectory(t);
+  const weir = await startPoliced(t, undefined, {
+    weir: { audit_dir: directory, audit_flush_interval: 0.005, ...more },
+  });
+  const seen = async (): Promise<unknown[]> => {
+    await eventually(() => weir.pooler.trail?.state().queuedBytes === 0);
+    return readdirSync(directory)
+      .sort()
+      .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ event }) => event === 'statement' || event === 'begin')
+      .map(({ sql, verdict, rule, sqlstate }) => [sql, verdict, rule, sqlstate]);
+  };
+  return { weir, seen };
+}
+
+for (const audit_mode of ['after', 'before'] as const) {
+  void t.test(`${audit_mode}: verdict and rule stand in every record`, async (t) => {
+    const { weir, seen } = await startAudited(t, { audit_mode });
+    const bob = await connectAs(t, weir, 'bob');
+    await bob.query('select id from orders where id = 1');
+    await bob.query('select * from secrets');
+    await bob.execute('select word from secrets');
+    await bob.query('begin');
+    await bob.query('select 1');
+    await bob.query('delete from orders');
+    await bob.query('rollback');
+    await bob.query("select 'unfinished");
+    const records = (await seen()) as unknown[][];
+    const of = (sql: string): unknown => records.find(([text]) => text === sql)?.slice(1, 3);
+    t.same(of('select id from orders where id = 1'), ['allow', undefined]);
+    t.same(of('select * from secrets'), ['deny', 'no-secrets']);
+    t.same(of('select word from secrets'), ['deny', 'no-secrets']);
+    t.same(of('delete from orders'), ['deny', 'no-ddl'], 'in a transaction that a server has');
+    t.same(of("select 'unfinished"), ['deny', '(unknown)']);
+    t.ok(records.filter(([, verdict]) => verdict === 'deny').length === 4);
+    t.equal(records.find(([text]) => text === 'select * from secrets')?.[3], '42501');
+  });
+}
+
+void t.test('only what is denied, and what certain rules allow, where that is asked for', async (t) => {
+  const directory = temporaryDirectory(t);
+  const policy = `[policy]
+default = "allow"
+[[policy.rules]]
+name = "orders"
+tables = ["public.orders"]
+verdict = "allow"
+[[policy.rules]]
+name = "no-secrets"
+tables = ["public.secrets"]
+verdict = "deny"`;
+  const weir = await startPoliced(t, policy, {
+    weir: { audit_dir: directory, audit_flush_interval: 0.005, audit_statements: ['denied'], audit_rules: ['orders'] },
+  });
+  const bob = await connectAs(t, weir, 'bob');
+  for (const sql of [
+    'select 1',
+    'select id from orders limit 1',
+    'select * from secrets',
+    'select id from people limit 1',
+  ]) {
+    await bob.query(sql);
+  }
+  await eventually(() => weir.pooler.trail?.state().queuedBytes === 0);
+  const texts = readdirSync(directory)
+    .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .flatMap(({ sql }) => (sql === undefined ? [] : [sql]));
+  t.same(texts, ['select id from orders limit 1', 'select * from secrets']);
+});
