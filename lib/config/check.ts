@@ -19,6 +19,7 @@ export function checkConfig(config: Config, raw: RawConfig | null): Findings {
   checker.checkListening();
   checker.checkTls();
   checker.checkAuthentication();
+  checker.checkPolicy();
   for (const database of config.databases.values()) checker.checkDatabase(database);
   return checker;
 }
@@ -59,6 +60,16 @@ class Checker implements Findings {
     if ((weir.server_tls_key_file === '') !== (weir.server_tls_cert_file === '')) {
       const missing = weir.server_tls_key_file === '' ? 'server_tls_key_file' : 'server_tls_cert_file';
       this.#problem(missing, 'missing: key and certificate go together');
+    }
+  }
+
+  /** What a policy decides by has to be known of every statement and session. */
+  checkPolicy(): void {
+    const { policy, weir } = this.#config;
+    if (policy === null) return;
+    if (!weir.track_session_state) this.#problem('track_session_state', 'a policy needs it');
+    if (weir.max_prepared_statements === 0) {
+      this.#problem('max_prepared_statements', "a policy needs statements under names of weir's: more than 0");
     }
   }
 

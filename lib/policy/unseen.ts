@@ -89,6 +89,9 @@ const acts = new Set([
   'alter_subscription',
   'alter_publication',
   'alter_system',
+  // They may give later sessions another search path.
+  'alter_role',
+  'alter_database',
   'alter_event_trigger',
   'import_foreign_schema',
   'copy_program',

@@ -522,7 +522,11 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait) return Verdict.Stop;
     if (this.#aborted && tag !== Frontend.Query) return this.#refuseAborted(tag);
-    const verdict = this.#takeWhole(tag, bytes, start, end);
+    return this.#passed(this.#takeWhole(tag, bytes, start, end));
+  }
+
+  /** What the policy has said to a message holds for that message alone. */
+  #passed(verdict: Verdict): Verdict {
     if (verdict !== Verdict.Stop) this.#ruling = undefined;
     return verdict;
   }
@@ -549,6 +553,10 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait) return Verdict.Stop;
     if (this.#aborted) return this.#refuseAborted(tag);
+    return this.#passed(this.#takeLarge(tag, total, bytes, start, end));
+  }
+
+  #takeLarge(tag: number, total: number, bytes: Buffer, start: number, end: number): Verdict {
     switch (tag) {
       case Frontend.Query: {
         const ruling = this.gate?.judgeUnread('a statement over inspect_limit');
