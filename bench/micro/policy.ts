@@ -10,7 +10,13 @@ import { join, pointQuery, type TextOf } from './texts.js';
 
 const rules = 200;
 /** As many as a database of middling size has. */
-const tables = [...Array.from({ length: 300 }, (_, i) => `table_${i}`), 'pgbench_accounts', 'orders', 'order_lines', 'customers'];
+const tables = [
+  ...Array.from({ length: 300 }, (_, i) => `table_${i}`),
+  'pgbench_accounts',
+  'orders',
+  'order_lines',
+  'customers',
+];
 
 export const policyExercises: readonly Exercise<StatementTools>[] = [
   hit('point-query', pointQuery),
@@ -34,6 +40,7 @@ const schema = new Schema({
   columns: [],
   functions: [],
   path: [['"$user", public', 'app']],
+  usable: [['public', 'true']],
 });
 
 function judgeOf(policy: Policy): ReturnType<Policy['judge']> {

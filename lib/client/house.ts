@@ -94,8 +94,11 @@ export interface House {
   readonly isPoliced: boolean;
   /** Judges what the client has run; undefined without a policy. */
   gateFor(connection: ClientConnection): ClientGate | undefined;
-  /** Why the policy does not let the client have a replication connection, if so. */
-  replicationDenied(subject: Subject): PoolerError | undefined;
+  /**
+   * Why the policy does not let a session begin, if so.
+   * @param settings of the startup packet
+   */
+  loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined;
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
 

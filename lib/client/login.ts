@@ -125,9 +125,10 @@ export async function logInClient(
   const { pool } = found;
   progress.waitingForServer = true;
   const cancelSecret = cancelSecrets.next(minor >= 2 ? 32 : 4);
+  const subject = subjectOf(connection, dialogue, request);
+  const denied = house.loginDenied(subject, request.replication !== undefined, request.settings);
+  if (denied !== undefined) throw denied;
   if (request.replication !== undefined) {
-    const denied = house.replicationDenied(subjectOf(connection, dialogue, request));
-    if (denied !== undefined) throw denied;
     const server = await pool.openOwn(new Map([...request.settings, ['replication', request.replication]]));
     progress.waitingForServer = false;
     if (hasLeft(peer, connection)) {

@@ -49,8 +49,11 @@ function calledAs({ alias, name }: RelationDeed): string {
   return alias ?? name ?? '';
 }
 
-/** Whether the name before a dot may be the relation's: it is not where only another relation has it. */
+/**
+ * Whether the name before a dot may be the relation's: it is not where only another relation has it. `old` and `new` are
+ * what RETURNING calls it, too.
+ */
 function mayMean(owner: string, deed: RelationDeed, statement: StatementDeeds): boolean {
-  if (owner === calledAs(deed)) return true;
+  if (owner === calledAs(deed) || owner === 'old' || owner === 'new') return true;
   return !statement.relations.some((other) => calledAs(other) === owner);
 }

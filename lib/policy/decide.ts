@@ -7,6 +7,8 @@ import {
   type FunctionDeed,
   type RelationDeed,
   type StatementDeeds,
+  setAct,
+  showsLog,
 } from '../sql/index.js';
 import { usesColumn, usesSomeColumn } from './columns.js';
 import type { RuleDefinition } from './document.js';
@@ -18,7 +20,7 @@ import { isPlainFunction, isTelling, isUnseenAct } from './unseen.js';
 export interface Names {
   readonly schema: Schema;
   readonly path: readonly string[] | undefined;
-  /** Tables the session has made that the schema may not know yet. */
+  /** Tables the session has made that the schema may not know yet, as they were written. */
   readonly ownTables: ReadonlySet<string>;
 }
 
@@ -65,10 +67,12 @@ export interface Decision {
   readonly changesNames: boolean;
   /** What the database has may change. */
   readonly defines: boolean;
-  /** Tables it makes. */
+  /** Tables it makes, as they are written. */
   readonly makes: readonly string[];
   /** Prepared statements that it runs. */
   readonly executes: readonly string[];
+  /** It may show their plans. */
+  readonly explains: boolean;
 }
 
 /** @param names needed where the ruleset says so */
@@ -108,7 +112,8 @@ const changesNames = new Set([
   'function_call',
 ]);
 
-const readDumps = /^set_debug_print_(parse|raw_parse|rewritten|plan)$/;
+/** What shows the client the text of its own statements as they are sent: a key of hashes is in them. */
+const showsTexts = /^set_debug_print_(parse|raw_parse|rewritten|plan)$/;
 
 /** A rule that decided, or the default. */
 interface Found {
@@ -155,6 +160,7 @@ class Decider {
       defines: deeds.statements.some(({ kinds }) => kinds.has('ddl') || kinds.has('select_into') || kinds.has('do')),
       makes: [...this.#makes],
       executes,
+      explains: deeds.statements.some(({ kinds }) => kinds.has('explain')),
     };
   }
 
@@ -170,6 +176,8 @@ class Decider {
     for (const relation of statement.relations) this.#relation(relation, statement);
     for (const called of statement.functions) this.#function(called, statement);
     if (this.#ruleset.isRestricted) for (const operator of statement.operators) this.#operator(operator);
+    // What a prepared statement does is looked at where it is known.
+    if (statement.executes.length > 0) this.#path = undefined;
     const opens = [...statement.kinds].some((kind) => changesNames.has(kind));
     if (opens || statement.functions.some((called) => !this.#isPlain(called))) {
       this.#path = undefined;
@@ -181,8 +189,8 @@ class Decider {
         relation.act.includes('create_table_as') ||
         relation.act.includes('select_into');
       if (makes && relation.name !== null && relation.location >= 0) {
-        this.#made.add(relation.name);
-        this.#makes.add(relation.name);
+        this.#made.add(writtenName(relation));
+        this.#makes.add(writtenName(relation));
       }
     }
   }
@@ -195,7 +203,7 @@ class Decider {
     this.#settle(found ?? (harmless ? allowed : this.#default()), act[0] as string);
     if (!this.#ruleset.isRestricted) return;
     if (isUnseenAct(act) && !allowsByKind(found)) this.#deny('unseen', undefined, act[0] as string);
-    if (this.#ruleset.hashes && act.some((kind) => readDumps.test(kind) || kind === anySetting)) {
+    if (this.#ruleset.hashes && act.some(isShowingTexts)) {
       this.#deny('mask', undefined, act.at(-1) as string);
     }
   }
@@ -212,7 +220,7 @@ class Decider {
   // Relations
 
   #relation(deed: RelationDeed, statement: StatementDeeds): void {
-    const written = `${deed.schema === null ? '' : `${deed.schema}.`}${deed.name ?? '*'}`;
+    const written = writtenName(deed);
     if (this.#names === undefined) {
       this.#tables.add(written);
       this.#settle(this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule)) ?? this.#default(), written);
@@ -254,7 +262,7 @@ class Decider {
     });
     this.#settle(found ?? this.#default(), written);
     if (!this.#ruleset.isRestricted || deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
-    if (this.#made.has(name) || this.#names?.ownTables.has(name) === true) return;
+    if (this.#made.has(written) || this.#names?.ownTables.has(written) === true) return;
     this.#deny('unknown_relation', undefined, written);
   }
 
@@ -267,7 +275,13 @@ class Decider {
     if (!named) this.#bases(deed, statement, candidates, schema);
     if (!this.#ruleset.isRestricted) return;
     for (const relation of candidates) {
-      if (!named && isTelling(relation.schema, relation.name)) this.#deny('unseen', undefined, nameOf(relation));
+      const tells =
+        relation.isOpaque ||
+        isTelling(relation.schema, relation.name) ||
+        // PostgreSQL's own views are listed themselves.
+        (!isSystem(relation) &&
+          schema.allBases(relation, 'read').some((base) => base.isOpaque || isTelling(base.schema, base.name)));
+      if (!named && tells) this.#deny('unseen', undefined, nameOf(relation));
       if (!named && deed.act.includes('ddl') && this.#ruleset.guards(relation)) {
         this.#deny('unseen', undefined, nameOf(relation));
       }
@@ -278,20 +292,28 @@ class Decider {
     }
   }
 
-  /** What a view reads, and what a rule of the table's writes to, is judged as well. */
+  /** What a view reads, the partitions of a table and its parents, and what a rule of the table's writes to, are judged as well. */
   #bases(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
     const when = deed.act[0] === 'select' ? 'read' : 'write';
     for (const relation of candidates) {
+      for (const part of schema.allParts(relation)) {
+        const found = this.#ruleOnBase(relation, deed, statement, part);
+        if (found?.verdict === 'deny') this.#deny('rule', found.rule, nameOf(part));
+      }
       for (const base of schema.allBases(relation, when)) {
-        const wide = { ...deed, allColumns: true };
-        const found = this.#firstRule(
-          deed.act,
-          statement,
-          (rule) => namesObjects(rule) && this.#matches(rule, wide, statement, [base]),
-        );
-        if (found?.verdict === 'deny') this.#deny('rule', found.rule, nameOf(base));
+        const found = this.#ruleOnBase(relation, { ...deed, allColumns: true }, statement, base);
+        // Its parent need not be allowed to who may read a partition.
+        if (found !== undefined || relation.isView) this.#settle(found ?? this.#default(), nameOf(base));
       }
     }
+  }
+
+  #ruleOnBase({ isView }: Relation, deed: RelationDeed, statement: StatementDeeds, base: Relation): Found | undefined {
+    return this.#firstRule(
+      deed.act,
+      statement,
+      (rule) => (isView || namesObjects(rule)) && this.#matches(rule, deed, statement, [base]),
+    );
   }
 
   #matches(
@@ -403,8 +425,11 @@ class Decider {
       requires = true;
       if (kind === 'select' && !statement.hasLimit) return true;
     }
-    if (rule.require.has('transaction') && !statement.afterBegin) isLater = this.#condition(rule, 'transaction');
-    requires ||= rule.require.has('transaction');
+    if (rule.require.has('transaction')) {
+      requires = true;
+      if (statement.begun === false) return true;
+      if (statement.begun === undefined) isLater = this.#condition(rule, 'transaction');
+    }
     if (rule.rate !== undefined) isLater = this.#condition(rule, 'rate');
     if (rule.maxCost !== undefined || rule.maxRows !== undefined) isLater = this.#condition(rule, 'cost');
     if (isLater) return 'later';
@@ -417,12 +442,40 @@ class Decider {
   }
 }
 
+function isShowingTexts(kind: string): boolean {
+  return showsTexts.test(kind) || kind === showsLog || kind === anySetting;
+}
+
+/**
+ * Why a session may not begin with these settings, if so. Only rules that name one of them are met: what drivers set by
+ * themselves is not denied to who may set nothing.
+ */
+export function decideSettings(ruleset: Ruleset, settings: Iterable<readonly [string, string]>): Denial | undefined {
+  for (const [name, value] of settings) {
+    const act = setAct(name.toLowerCase(), value).slice(1);
+    const rule = ruleset.rules.find(
+      ({ statements, verdict }) => verdict !== 'observe' && act.some((kind) => statements.has(kind)),
+    );
+    if (rule?.verdict === 'deny') return { reason: 'rule', rule, what: act[0] as string };
+    if (ruleset.hashes && act.some(isShowingTexts)) return { reason: 'mask', rule: undefined, what: act[0] as string };
+  }
+  return undefined;
+}
+
 const allowed: Found = { rule: undefined, verdict: 'allow' };
 
 function canMask(masks: Masks, { kinds }: StatementDeeds): boolean {
   if (masks === 'unknown') return false;
   // A plan shows the key.
   return !kinds.has('explain') || ![...masks.values()].some(({ method }) => method.kind === 'hash');
+}
+
+function writtenName({ schema, name }: RelationDeed): string {
+  return `${schema === null || schema === 'pg_temp' ? '' : `${schema}.`}${name ?? '*'}`;
+}
+
+function isSystem({ schema }: Relation): boolean {
+  return schema === 'pg_catalog' || schema === 'information_schema';
 }
 
 function nameOf({ schema, name }: Relation): string {

@@ -57,7 +57,7 @@ export function conditionText(rule: RuleDefinition, detail: string, sqlstate = i
 }
 
 /** What a decision is called in the audit trail and in metrics. */
-export function ruleNameOf({ denial, allowedBy }: Decision): string | undefined {
+export function ruleNameOf({ denial, allowedBy }: Pick<Decision, 'denial' | 'allowedBy'>): string | undefined {
   if (denial === undefined) return allowedBy?.name;
   return denial.rule?.name ?? `(${denial.reason})`;
 }

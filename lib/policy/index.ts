@@ -1,7 +1,15 @@
 // Who may run which statement: the policy as its file says it, and what it decides about the deeds of a statement.
 // Never touches a socket or a file, never sees a row, never shows a secret; of a policy with one error there is nothing.
 
-export { type Condition, type Decision, type Denial, decide, type Names, type Reason } from './decide.js';
+export {
+  type Condition,
+  type Decision,
+  type Denial,
+  decide,
+  decideSettings,
+  type Names,
+  type Reason,
+} from './decide.js';
 export { conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
 export type {
   MaskDefinition,
@@ -29,6 +37,7 @@ export {
   relationsQuery,
   Schema,
   type SchemaRows,
+  usableQuery,
 } from './schema.js';
 export { isSettingKind, type StatementKind, statementGroups, statementKinds } from './statement-kinds.js';
 export { rolesHoldUntil, rolesOf, type Subject } from './subject.js';

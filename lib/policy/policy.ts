@@ -132,7 +132,8 @@ const none: ReadonlySet<string> = new Set();
 
 function pathOf({ searchPath, role, inDoubt }: Context, schema: Schema): readonly string[] | undefined {
   if (inDoubt) return undefined;
-  return schemasOf(searchPath ?? schema.searchPath, role ?? schema.sessionUser);
+  const user = role ?? schema.sessionUser;
+  return schema.searched(schemasOf(searchPath ?? schema.searchPath, user), user);
 }
 
 function forgetOldest<V>(map: Map<string, V>): void {

@@ -18,6 +18,8 @@ export class Ruleset {
   readonly isRestricted: boolean;
   /** Whether what names mean has to be known. */
   readonly needsSchema: boolean;
+  /** Of some tables not all columns may be seen. */
+  readonly hidesColumns: boolean;
   /** A mask is made with a key, which a plan or a dump of it would show. */
   readonly hashes: boolean;
 
@@ -38,6 +40,11 @@ export class Ruleset {
       this.rules.some((rule) => rule.verdict === 'deny' && namesRelations(rule));
     this.needsSchema =
       this.isRestricted || this.rules.some((rule) => namesRelations(rule) || rule.functions.length > 0);
+    this.hidesColumns =
+      this.masks.length > 0 ||
+      this.rules.some(
+        ({ columns, verdict }) => columns.length > 0 && (verdict === 'deny' || document.default === 'deny'),
+      );
     this.hashes = this.masks.some(({ method }) => method.kind === 'hash');
   }
 
@@ -48,8 +55,10 @@ export class Ruleset {
 
   /** The mask of each column of the relation that has one, the first of the file; undefined where none has. */
   masksOf(relation: Relation, schema: Schema): Masks | undefined {
-    // A partition's columns are those of its table.
-    const family = relation.isView ? [relation] : [relation, ...schema.allBases(relation, 'read')];
+    // A partition's columns are those of its table, and read with it.
+    const family = relation.isView
+      ? [relation]
+      : [relation, ...schema.allBases(relation, 'read'), ...schema.allParts(relation)];
     if (!family.some((member) => this.isMasked(member))) return undefined;
     if (relation.columns === undefined) return 'unknown';
     const found = new Map<string, MaskDefinition>();

@@ -1,5 +1,7 @@
 // What a database has, as far as a policy must know it: relations, what views are made of, functions, operators, the search path.
 
+import { unseenFamilies, unseenFunctions } from './unseen.js';
+
 /**
  * A relation that a view reads, or whose rows a partition holds. Which of its columns is not told: pg_depend says nothing of
  * a row that is read as a whole.
@@ -21,24 +23,48 @@ export interface Relation {
   readonly schema: string;
   readonly name: string;
   readonly isView: boolean;
+  /** Of a view: it calls code that nobody sees into. */
+  readonly isOpaque: boolean;
   readonly bases: readonly BaseUse[];
   /** In their order; undefined where they were not asked for. */
   readonly columns: readonly Column[] | undefined;
 }
 
-/** Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery` and `pathQuery`. */
+/** Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery`, `pathQuery` and `usableQuery`. */
 export interface SchemaRows {
   readonly relations: readonly (readonly (string | null)[])[];
   readonly bases: readonly (readonly (string | null)[])[];
   readonly columns: readonly (readonly (string | null)[])[];
   readonly functions: readonly (readonly (string | null)[])[];
   readonly path: readonly (readonly (string | null)[])[];
+  readonly usable: readonly (readonly (string | null)[])[];
 }
 
 const notTemporary = "NOT n.nspname OPERATOR(pg_catalog.~) '^pg_(temp|toast_temp)_'";
 
-/** Schema, name, whether it is a view. */
-export const relationsQuery = `SELECT n.nspname, c.relname, (c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[]))::pg_catalog.text
+const isView = `c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])`;
+const isUnseenFunction = `(p.proname OPERATOR(pg_catalog.=) ANY ('{${unseenFunctions.join()}}'::pg_catalog.name[])
+    OR p.proname OPERATOR(pg_catalog.~) '${unseenFamilies}')`;
+/** pg_depend has nothing of PostgreSQL's own functions: they are looked for in the rule. */
+const callsUnseen = `EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+    WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND (
+      r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) (
+        SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(p.oid::pg_catalog.text, '|'), ') ')
+        FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND ${isUnseenFunction})
+      OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+        LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
+          AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+        JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) COALESCE(o.oprcode::pg_catalog.oid, d.refobjid)
+        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) r.oid
+          AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid,
+            'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid])
+          AND (p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
+            OR p.prokind OPERATOR(pg_catalog.=) 'a' OR ${isUnseenFunction}))))`;
+
+/** Schema, name, whether it is a view, and one that calls functions that are not PostgreSQL's, or that show what they are told to. */
+export const relationsQuery = `SELECT n.nspname, c.relname, (${isView})::pg_catalog.text,
+    (${isView} AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
+      AND ${callsUnseen})::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary}`;
 
@@ -79,7 +105,9 @@ export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
       WITH RECURSIVE family AS (
         SELECT k.oid FROM pg_catalog.pg_class k WHERE k.relname OPERATOR(pg_catalog.=) ANY (
           ARRAY(SELECT w.value FROM pg_catalog.json_array_elements_text($1::pg_catalog.json) w(value)))
-        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent OPERATOR(pg_catalog.=) f.oid)
+        UNION SELECT CASE WHEN i.inhparent OPERATOR(pg_catalog.=) f.oid THEN i.inhrelid ELSE i.inhparent END
+          FROM pg_catalog.pg_inherits i
+          JOIN family f ON f.oid OPERATOR(pg_catalog.=) i.inhparent OR f.oid OPERATOR(pg_catalog.=) i.inhrelid)
       SELECT family.oid FROM family)))
   ORDER BY a.attrelid, a.attnum`;
 
@@ -98,6 +126,10 @@ export const functionsQuery = `SELECT DISTINCT n.nspname, p.proname, 'f' FROM pg
 /** The search path of a new session as written, and who the session is. */
 export const pathQuery = `SELECT pg_catalog.current_setting('search_path'), session_user::pg_catalog.text`;
 
+/** The schemas whose objects the user may name, and whether everybody may: others are skipped in a search path. */
+export const usableQuery = `SELECT n.nspname, pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')::pg_catalog.text
+  FROM pg_catalog.pg_namespace n WHERE pg_catalog.has_schema_privilege(n.oid, 'USAGE')`;
+
 const catalogSchema = 'pg_catalog';
 
 function keyOf(schema: string, name: string): string {
@@ -111,6 +143,10 @@ export class Schema {
   /** Schemas of functions that are not PostgreSQL's, by name. */
   readonly #functions = new Map<string, Set<string>>();
   readonly #operators = new Set<string>();
+  /** Partitions and children, by their parent. */
+  readonly #parts = new Map<string, Relation[]>();
+  /** By schema, whether everybody may use it. */
+  readonly #usable = new Map<string, boolean>();
   /** Of a session that has not set another, as written. */
   readonly searchPath: string;
   readonly sessionUser: string;
@@ -129,18 +165,23 @@ export class Schema {
     for (const [schema, name, column, type] of rows.columns) {
       entry(columnsOf, keyOf(schema ?? '', name ?? ''), () => []).push({ name: column ?? '', type: type ?? 'text' });
     }
-    for (const [schema, name, isView] of rows.relations) {
+    for (const [schema, name, isView, isOpaque] of rows.relations) {
       const key = keyOf(schema ?? '', name ?? '');
       const relation: Relation = {
         schema: schema ?? '',
         name: name ?? '',
         isView: isView === 'true',
+        isOpaque: isOpaque === 'true',
         bases: bases.get(key) ?? [],
         columns: columnsOf.get(key),
       };
       this.#relations.set(key, relation);
       entry(this.#byName, relation.name, () => []).push(relation);
+      for (const base of relation.isView ? [] : relation.bases) {
+        if (base.when === 'read') entry(this.#parts, keyOf(base.schema, base.name), () => []).push(relation);
+      }
     }
+    for (const [schema, isPublic] of rows.usable) this.#usable.set(schema ?? '', isPublic === 'true');
     for (const [schema, name, sort] of rows.functions) {
       if (sort === 'f') entry(this.#functions, name ?? '', () => new Set()).add(schema ?? '');
       else this.#operators.add(name ?? '');
@@ -190,6 +231,24 @@ export class Schema {
     return this.#operators.has(name);
   }
 
+  /**
+   * The schemas of a search path that are searched; undefined where that is not known.
+   * @param user who the session acts as
+   */
+  searched(path: readonly string[] | undefined, user: string): readonly string[] | undefined {
+    if (user === this.sessionUser) return path?.filter((name) => this.#usable.has(name));
+    return path?.every((name) => this.#usable.get(name) === true) === true ? path : undefined;
+  }
+
+  /** Partitions and children, and theirs: who reads the relation reads them. */
+  allParts(relation: Relation): Relation[] {
+    const found = new Set<Relation>([relation]);
+    for (const { schema, name } of found)
+      for (const part of this.#parts.get(keyOf(schema, name)) ?? []) found.add(part);
+    found.delete(relation);
+    return [...found];
+  }
+
   /** Everything the relation is made of, through views of views. */
   allBases(relation: Relation, when: 'read' | 'write'): Relation[] {
     const found = new Set<Relation>();
@@ -219,18 +278,23 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return value;
 }
 
+/** PostgreSQL cuts longer names. */
+const nameBytesMax = 63;
+
 /**
- * The schemas a `search_path` names, in order; undefined where it cannot be told.
+ * The schemas a `search_path` names, in order; undefined where it cannot be told, as where names may be folded or cut.
  * @param user stands for `"$user"`
  */
 export function schemasOf(searchPath: string, user: string): string[] | undefined {
   const schemas: string[] = [];
-  let rest = searchPath.trim();
+  // What PostgreSQL takes for a space, and nothing else.
+  let rest = searchPath.replace(/^[ \t\n\r\f\v]+/, '');
   while (rest !== '') {
-    const part = /^(?:"((?:[^"]|"")*)"|([a-z0-9_$\u0080-\uffff]+))\s*(,|$)\s*/i.exec(rest);
+    const part = /^(?:"((?:[^"]|"")*)"|([a-z0-9_$]+))[ \t\n\r\f\v]*(?:,|$)[ \t\n\r\f\v]*/i.exec(rest);
     if (part === null) return undefined;
     const [whole, inQuotes, bare] = part;
     const name = inQuotes === undefined ? (bare as string).toLowerCase() : inQuotes.replaceAll('""', '"');
+    if (Buffer.byteLength(name) > nameBytesMax) return undefined;
     schemas.push(name === '$user' ? user : name);
     rest = rest.slice(whole.length);
   }

@@ -3,7 +3,7 @@
 import { isCatalogFunction } from '../sql/index.js';
 
 /** Of pg_catalog. */
-const functions = new Set([
+export const unseenFunctions: readonly string[] = [
   'currtid2',
   'current_query',
   'cursor_to_xml',
@@ -16,6 +16,8 @@ const functions = new Set([
   'lo_import',
   'loread',
   'pg_current_logfile',
+  'pg_get_backend_memory_contexts',
+  'pg_get_process_memory_contexts',
   'pg_cursor',
   'pg_mcv_list_items',
   'pg_prepared_statement',
@@ -34,17 +36,24 @@ const functions = new Set([
   'table_to_xmlschema',
   'ts_rewrite',
   'ts_stat',
-]);
-const families =
-  /^(pg_read_|pg_ls_|pg_logical_slot_|pg_hba_file|pg_ident_file|pg_file_settings|pg_show_all_file|binary_upgrade_|dblink|pg_get_wal_)/;
+];
+const functions: ReadonlySet<string> = new Set(unseenFunctions);
+/** A regular expression to PostgreSQL as well. */
+export const unseenFamilies =
+  '^(pg_read_|pg_ls_|pg_logical_slot_|pg_hba_file|pg_ident_file|pg_file_settings|pg_show_all_file|binary_upgrade_|dblink|pg_get_wal_)';
+const families = new RegExp(unseenFamilies);
 
 const relations = new Set([
+  'pg_authid',
+  // Texts of prepared statements are among the names.
+  'pg_backend_memory_contexts',
   'pg_cursors',
   'pg_file_settings',
   'pg_hba_file_rules',
   'pg_ident_file_mappings',
   'pg_largeobject',
   'pg_prepared_statements',
+  'pg_shadow',
   'pg_stat_activity',
   'pg_stat_statements',
   'pg_statistic',
@@ -59,7 +68,7 @@ export function isPlainFunction(name: string): boolean {
   return isCatalogFunction(name) && !functions.has(name) && !families.test(name);
 }
 
-/** Whether the relation holds what others' statements and tables hold. */
+/** Whether the relation holds what others' statements and tables hold, or passwords. */
 export function isTelling(schema: string, name: string): boolean {
   return schema === 'pg_toast' || relations.has(name);
 }

@@ -57,8 +57,10 @@ export interface GateHouse {
   onDecision(verdict: 'allow' | 'deny' | 'observe', rule: string, facts: StatementFacts | undefined): void;
 }
 
-/** Prepared statements of one client whose names weir does not keep elsewhere. */
+/** Names of prepared statements of one client that weir does not keep elsewhere. */
 const preparedMax = 10_000;
+/** What one of them may stand for: as many texts as were prepared under it, whether or not the server took them. */
+const meaningsMax = 100;
 
 /** configuration_limit_exceeded */
 const tooMuch = '53400';
@@ -104,7 +106,7 @@ function bareDeeds(kind: string): StatementDeeds {
     executes: [],
     hasWhere: true,
     hasLimit: false,
-    afterBegin: false,
+    begun: undefined,
   };
 }
 
@@ -154,7 +156,7 @@ export class Gatekeeper implements Gate {
 
   /** What was judged last. */
   #last: Prepared | undefined;
-  readonly #prepared = new Map<string, Prepared>();
+  readonly #prepared = new Map<string, readonly Prepared[]>();
   /** Statements that are not what their facts say, by who rewrote them. */
   readonly #maskedBy = new WeakMap<Statement, Judge>();
 
@@ -168,6 +170,11 @@ export class Gatekeeper implements Gate {
   /** Roles the client has now. */
   get roles(): readonly string[] {
     return this.#rulesetNow(this.#house.policy)?.roles ?? [];
+  }
+
+  get hidesColumns(): boolean {
+    const { policy } = this.#house;
+    return policy?.document.mode === 'enforce' && this.#rulesetNow(policy)?.hidesColumns === true;
   }
 
   // Judging
@@ -200,7 +207,12 @@ export class Gatekeeper implements Gate {
     if (found !== undefined) {
       const text =
         statement === undefined ? noText : { bytes: statement.body, start: 0, end: statement.body.indexOf(0) };
-      return this.#decide(found.facts, moment, text, (judge) => (found.maskedBy === judge ? forward : changed));
+      let ruling = forward;
+      for (const { facts, maskedBy } of found) {
+        ruling = this.#decide(facts, moment, text, (judge) => (maskedBy === judge ? forward : changed));
+        if (ruling.kind !== 'forward') break;
+      }
+      return ruling;
     }
     // Of any other name weir says itself that there is none.
     const mayBeThere = this.#channel.transparent || this.#channel.server?.ladder.namesUnsettled === true;
@@ -214,25 +226,30 @@ export class Gatekeeper implements Gate {
       if (last.maskedBy !== undefined) this.#maskedBy.set(statement, last.maskedBy);
       return;
     }
+    const { server } = this.#channel;
+    // A text that nothing comes before does take the place of the statement without a name.
+    const isSure = name === '' && server?.settled === true;
+    const before = isSure ? [] : (this.#prepared.get(name) ?? []);
     this.#prepared.delete(name);
-    this.#prepared.set(name, last);
+    this.#prepared.set(name, withMeaning(before, last));
     const [oldest] = this.#prepared.keys();
     if (this.#prepared.size > preparedMax && oldest !== undefined) this.#prepared.delete(oldest);
   }
 
   onCarried(name: string, statement: Statement): void {
-    const maskedBy = this.#prepared.get(name)?.maskedBy;
-    if (maskedBy !== undefined) this.#maskedBy.set(statement, maskedBy);
+    const [first, ...others] = this.#prepared.get(name) ?? [];
+    if (others.length > 0) this.#prepared.delete(name);
+    else if (first?.maskedBy !== undefined) this.#maskedBy.set(statement, first.maskedBy);
   }
 
   /** @returns undefined for one that was never read */
-  #factsOf(statement: Statement): Prepared | undefined {
+  #factsOf(statement: Statement): readonly Prepared[] | undefined {
     const maskedBy = this.#maskedBy.get(statement);
     let { facts } = statement.footprint;
     if (facts?.known !== true) return undefined;
     // Prepared before there was a policy.
     if (facts.deeds === undefined) facts = this.#house.inspect(statement.body, 0, statement.body.indexOf(0)).facts;
-    return facts?.known === true ? { facts, maskedBy } : undefined;
+    return facts?.known === true ? [{ facts, maskedBy }] : undefined;
   }
 
   /** Whether the parser and the server agree on what the text says. */
@@ -309,6 +326,11 @@ export class Gatekeeper implements Gate {
         const inner = judge.decide(prepared.facts);
         if (inner.denial !== undefined) return { text: denialText(inner.denial), rule: ruleNameOf(inner) ?? '' };
         if (inner.masked && prepared.maskedBy !== judge) return { text: changedText, rule: '(mask)' };
+        if (inner.masked && decision.explains && judge.ruleset.hashes) {
+          const what = `the plan of the prepared statement ${name}`;
+          return { text: denialText({ reason: 'mask', rule: undefined, what }), rule: '(mask)' };
+        }
+        if (inner.changesNames && moment === 'run') this.#inDoubt = true;
         const broken = this.#brokenOf(inner, policy, prepared.facts, facts, moment);
         if (broken !== undefined) return broken;
       }
@@ -350,8 +372,7 @@ export class Gatekeeper implements Gate {
   #preparedAs(name: string): Prepared[] {
     const key = Buffer.from(name, 'utf8').toString('latin1');
     const kept = this.#channel.statements.get(key);
-    const found = [this.#prepared.get(key), kept === undefined ? undefined : this.#factsOf(kept)];
-    return found.filter((prepared) => prepared !== undefined);
+    return [...(this.#prepared.get(key) ?? []), ...(kept === undefined ? [] : (this.#factsOf(kept) ?? []))];
   }
 
   #broken(
@@ -545,6 +566,14 @@ function unicode(value: string | undefined): string | undefined {
 function actingRole({ values }: Settings): string | undefined {
   const role = values.get('role');
   return unicode(role === undefined || role === 'none' ? values.get('session_authorization') : role);
+}
+
+/** One text more that a name may stand for; none is known any more where there are too many. */
+function withMeaning(known: readonly Prepared[], added: Prepared): readonly Prepared[] {
+  const isKnown = ({ facts, maskedBy }: Prepared): boolean =>
+    facts === UNKNOWN || (facts === added.facts && maskedBy === added.maskedBy);
+  if (known.some(isKnown)) return known;
+  return known.length < meaningsMax ? [...known, added] : [{ facts: UNKNOWN, maskedBy: undefined }];
 }
 
 /** Whether it passes as it is, whatever the session and the time. */

@@ -2,7 +2,15 @@
 
 import type { Logger } from 'pino';
 import { BoundedCounter } from '../metrics/index.js';
-import { denialText, Policy, type PolicyDocument, rolesOf, ruleNameOf, type Subject } from '../policy/index.js';
+import {
+  decideSettings,
+  denialText,
+  Policy,
+  type PolicyDocument,
+  rolesOf,
+  ruleNameOf,
+  type Subject,
+} from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { ClientChannel } from '../relay/index.js';
 import type { StatementFacts } from '../sql/index.js';
@@ -66,17 +74,23 @@ export class Policing {
     return new Gatekeeper(this.#houseFor(client), client.subject, client.channel, client.goOn);
   }
 
-  /** Why the client may not have a replication connection, if so: it shows everything that is written. */
-  replicationDenied(subject: Subject): PoolerError | undefined {
+  /**
+   * Why a session may not begin, if so: for its settings, or because it replicates, which shows everything that is written.
+   * @param settings of the startup packet
+   */
+  loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined {
     const { policy } = this;
     if (policy === undefined) return undefined;
     const roles = rolesOf(policy.document, subject, this.grants.of(subject.user), this.#clock.wallMs());
-    const decision = judgeReplication(policy.ruleset(roles, subject.database));
-    const isDenied = decision.denial !== undefined;
-    const verdict = !isDenied ? 'allow' : policy.document.mode === 'enforce' ? 'deny' : 'observe';
-    this.#count(verdict, ruleNameOf(decision) ?? '', subject, undefined);
-    if (decision.denial === undefined || verdict !== 'deny') return undefined;
-    const { message, ...fields } = denialText(decision.denial);
+    const ruleset = policy.ruleset(roles, subject.database);
+    const settingDenial = decideSettings(ruleset, settings);
+    const decision = replicates ? judgeReplication(ruleset) : undefined;
+    const denial = settingDenial ?? decision?.denial;
+    const verdict = denial === undefined ? 'allow' : policy.document.mode === 'enforce' ? 'deny' : 'observe';
+    const rule = denial === undefined ? decision?.allowedBy?.name : ruleNameOf({ denial, allowedBy: undefined });
+    if (replicates || denial !== undefined) this.#count(verdict, rule ?? '', subject, undefined);
+    if (denial === undefined || verdict !== 'deny') return undefined;
+    const { message, ...fields } = denialText(denial);
     return new PoolerError(message, fields);
   }
 

@@ -436,8 +436,8 @@ export class Pooler implements House, PoolEvents {
     });
   }
 
-  replicationDenied(subject: Subject): PoolerError | undefined {
-    return this.policing.replicationDenied(subject);
+  loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined {
+    return this.policing.loginDenied(subject, replicates, settings);
   }
 
   notifications(pool: Pool): NotificationHub {

@@ -10,6 +10,7 @@ import {
   relationsQuery,
   Schema,
   type SchemaRows,
+  usableQuery,
 } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import { inert } from '../session/index.js';
@@ -152,5 +153,6 @@ async function readSchema(pool: Pool, tables: readonly string[] | undefined): Pr
     columns: isNothingWanted ? [] : await ask(columnsQuery, [wanted]),
     functions: await ask(functionsQuery),
     path: await ask(pathQuery),
+    usable: await ask(usableQuery),
   });
 }

@@ -149,6 +149,8 @@ export type Moment = 'ahead' | 'parse' | 'run';
 export interface Gate {
   /** On what was judged last, for the audit trail. */
   readonly decision: Decision | undefined;
+  /** Whether rows have columns that the client must not see, not even in an error about them. */
+  readonly hidesColumns: boolean;
   /** @param footprint of the text from `start` to `end`; one without facts is of a text that is not known */
   judge(footprint: Footprint, bytes: Buffer, start: number, end: number, moment: Moment): Ruling;
   /** A message that is not read: too long a text, or a call by number. */

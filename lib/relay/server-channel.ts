@@ -30,6 +30,7 @@ import {
   syncMessage,
   TransactionStatus,
   Verdict,
+  withoutDetail,
 } from '../wire/index.js';
 import { BatchRecord } from './batch-record.js';
 import type { ClientChannel } from './client-channel.js';
@@ -135,6 +136,8 @@ const canceled = '57014';
 const unknownStatement = '26000';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
+/** Integrity constraints, and the check of a view. */
+const constraintClasses = /^(23|44)/;
 
 const letterD = 0x44;
 const letterR = 0x52;
@@ -1202,6 +1205,12 @@ export class ServerChannel extends FrameStream {
     return this.#visible ? Verdict.Keep : Verdict.Drop;
   }
 
+  /** The detail of a broken constraint is the row that breaks it, with all of its columns. */
+  #withoutRow({ sqlstate }: ServerErrorFields, bytes: Buffer, start: number, end: number): Buffer | undefined {
+    const hides = constraintClasses.test(sqlstate) && this.#client?.gate?.hidesColumns === true;
+    return hides ? withoutDetail(bytes, start, end) : undefined;
+  }
+
   #onError(bytes: Buffer, start: number, end: number): Verdict {
     const fields = readErrorFields(bytes, start, end);
     const head = this.#owed.peek();
@@ -1260,14 +1269,18 @@ export class ServerChannel extends FrameStream {
     this.#host.onError(fields, false);
     if (head.expect <= Expect.ReadyForQuery) {
       if (head.undo?.kind === 'client-all') this.#restoreNames(head.undo.names);
-      const instead = head.bytes ?? this.#whyUnprepared(fields);
+      const instead = head.bytes ?? this.#whyUnprepared(fields) ?? this.#withoutRow(fields, bytes, start, end);
       if (instead === undefined) return Verdict.Keep;
       this.#client?.toClient.writeOwned(instead);
       return Verdict.Drop;
     }
     // Where the transaction had failed before, PostgreSQL says so first.
     const own = fields.sqlstate === inFailedTransaction ? undefined : head.bytes;
-    const instead = own ?? this.#whyUnprepared(fields) ?? this.#withClientsName(head, bytes, start, end);
+    const instead =
+      own ??
+      this.#whyUnprepared(fields) ??
+      this.#withClientsName(head, bytes, start, end) ??
+      this.#withoutRow(fields, bytes, start, end);
     if (instead !== undefined) this.#client?.toClient.writeOwned(instead);
     const replaced = instead !== undefined;
     this.#abortBatch(fields.sqlstate);

@@ -1,7 +1,7 @@
 // What policies call the statements of PostgreSQL's parser: `create_table` where a tree says CreateStmt.
 
 import type { Act } from './deeds.js';
-import { listAt, type Node, nodeAt, textAt } from './tree.js';
+import { argumentOf, listAt, type Node, nodeAt, textAt } from './tree.js';
 
 const plain: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries({
@@ -228,6 +228,14 @@ function copyActs(body: Node): Act[] {
   return acts;
 }
 
+/** Among the kinds of a change to `client_min_messages` that lets the client see what PostgreSQL logs. */
+export const showsLog = 'client_min_messages_log';
+
+/** Whether the setting, given this value, lets the client see what PostgreSQL logs; undefined: any value. */
+export function isShowingLog(setting: string, value: string | undefined): boolean {
+  return setting === 'client_min_messages' && !/^(notice|warning|error)$/i.test(value ?? '');
+}
+
 /** The kind of a change to a setting that the text does not name, or to all of them. */
 export const anySetting = 'set_*';
 
@@ -241,9 +249,16 @@ function settingAct(body: Node): Act {
       return ['set', 'reset', `set_${name}`];
     case 'VAR_SET_MULTI':
       return ['set', name.startsWith('session') ? 'set_session_characteristics' : 'set_transaction'];
-    default:
-      return ['set', `set_${name}`];
+    default: {
+      const value = argumentOf(listAt(body, 'args')[0]);
+      return setAct(name, value.kind === 'literal' ? (value.value ?? undefined) : undefined);
+    }
   }
+}
+
+/** @param name in small letters. @param value undefined where it is not known */
+export function setAct(name: string, value: string | undefined): Act {
+  return ['set', `set_${name}`, ...(isShowingLog(name, value) ? [showsLog] : [])];
 }
 
 function definedKind(objectType: string): string {

@@ -48,15 +48,15 @@ export interface StatementDeeds {
   readonly columns: readonly ColumnDeed[];
   /** Names of columns that stand without a relation: in USING, SET, an index. */
   readonly columnNames: ReadonlySet<string>;
-  /** A NATURAL JOIN, a join with an alias, or a whole row of something that is no relation: any column may be meant. */
+  /** A NATURAL JOIN, a join with an alias, a whole row of no relation, or new names for OLD and NEW: any column may be meant. */
   readonly anyColumn: boolean;
   /** Prepared statements that run, by name. */
   readonly executes: readonly string[];
-  /** False for an UPDATE or DELETE without a WHERE that looks at a column. */
+  /** False for an UPDATE or DELETE without a WHERE, or a MERGE without an ON, that looks at a column. */
   readonly hasWhere: boolean;
   readonly hasLimit: boolean;
-  /** A statement before it in the text has begun a transaction. */
-  readonly afterBegin: boolean;
+  /** Whether the text has begun a transaction before it, or ended one; undefined where it has done neither. */
+  readonly begun: boolean | undefined;
 }
 
 export interface Deeds {

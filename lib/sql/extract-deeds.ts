@@ -1,6 +1,6 @@
 // Walks a parse tree once and tells what each statement does to what: deeds, in the terms of a policy.
 
-import { actsOf, anySetting, select, selectForUpdate } from './deed-kinds.js';
+import { actsOf, anySetting, select, selectForUpdate, setAct } from './deed-kinds.js';
 import type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 import { deedsMax } from './limits.js';
 import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from './tree.js';
@@ -9,15 +9,15 @@ import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from
 export function extractDeeds(tree: unknown): Deeds {
   const statements: StatementDeeds[] = [];
   let unknown = false;
-  let afterBegin = false;
+  let begun: boolean | undefined;
   for (const raw of isNode(tree) ? listAt(tree, 'stmts') : []) {
     const statement = isNode(raw) ? nodeAt(raw, 'stmt') : undefined;
     if (statement === undefined) continue;
-    const walk: StatementWalk = new StatementWalk(afterBegin);
+    const walk: StatementWalk = new StatementWalk(begun);
     walk.node(statement);
     statements.push(walk.deeds());
     unknown ||= walk.unknown;
-    afterBegin ||= walk.begins;
+    begun = walk.begun;
   }
   return { statements, unknown };
 }
@@ -57,8 +57,9 @@ const unwritten = {
 
 class StatementWalk {
   unknown = false;
-  begins = false;
-  readonly #afterBegin: boolean;
+  /** Behind the statement. */
+  begun: boolean | undefined;
+  readonly #begun: boolean | undefined;
   readonly #acts = new Map<string, Act>();
   readonly #kinds = new Set<string>();
   readonly #relations: RelationDeed[] = [];
@@ -76,8 +77,9 @@ class StatementWalk {
   #within = false;
   #count = 0;
 
-  constructor(afterBegin: boolean) {
-    this.#afterBegin = afterBegin;
+  constructor(begun: boolean | undefined) {
+    this.begun = begun;
+    this.#begun = begun;
   }
 
   deeds(): StatementDeeds {
@@ -94,7 +96,7 @@ class StatementWalk {
       executes: this.#executes,
       hasWhere: this.#hasWhere,
       hasLimit: this.#hasLimit,
-      afterBegin: this.#afterBegin,
+      begun: this.#begun,
     };
   }
 
@@ -175,6 +177,10 @@ class StatementWalk {
       // Its relations are aliases of those that are read.
       case 'LockingClause':
         return;
+      // `RETURNING WITH (OLD AS o)`: the target goes by another name.
+      case 'ReturningOption':
+        this.#anyColumn = true;
+        return;
       case 'IndexElem':
       case 'StatsElem':
         if (typeof body['name'] === 'string') this.#columnNames.add(body['name']);
@@ -236,7 +242,7 @@ class StatementWalk {
         return;
       }
       case 'TransactionStmt':
-        if (isFirst && /_(BEGIN|START)$/.test(textAt(body, 'kind'))) this.begins = true;
+        if (isFirst) this.begun = begunBehind(body, this.begun);
         return;
       case 'LockStmt':
       case 'TruncateStmt':
@@ -275,7 +281,10 @@ class StatementWalk {
 
   #write(type: string, body: Node, acts: readonly Act[]): void {
     const { relation, withClause, cols, targetList, ...rest } = body;
-    if ((type === 'UpdateStmt' || type === 'DeleteStmt') && !looksAtColumn(body['whereClause'])) this.#hasWhere = false;
+    const condition = type === 'MergeStmt' ? body['joinCondition'] : body['whereClause'];
+    if (type !== 'InsertStmt' && !looksAtColumn(condition)) this.#hasWhere = false;
+    // A rule of this view turns UPDATE into set_config.
+    if (isNode(relation) && relation['relname'] === 'pg_settings') this.#does(['set', anySetting]);
     const conflict = nodeAt(body, 'onConflictClause');
     const targets = [...listAt(body, 'cols'), ...listAt(body, 'targetList')];
     this.#targets(targets);
@@ -420,14 +429,16 @@ class StatementWalk {
     const schema = parts.at(-2) ?? null;
     if (this.#hasRoom()) this.#functions.set(`${kind}.${schema ?? ''}.${name}`, { schema, name, kind });
     if (name === 'set_config') this.#setsByFunction(body);
+    if (name === 'pg_notify') this.#does(['notify']);
     const { funcname: _name, ...rest } = body;
     this.#fields(rest);
   }
 
   #setsByFunction(body: Node): void {
-    const setting = argumentOf(listAt(body, 'args')[0]);
-    const isKnown = setting.kind === 'literal' && setting.value !== null;
-    this.#does(['set', isKnown ? `set_${setting.value.toLowerCase()}` : anySetting]);
+    const [setting, value] = listAt(body, 'args').map(argumentOf);
+    const isKnown = setting?.kind === 'literal' && setting.value !== null;
+    const given = value?.kind === 'literal' ? (value.value ?? undefined) : undefined;
+    this.#does(isKnown ? setAct(setting.value.toLowerCase(), given) : ['set', anySetting]);
   }
 
   #operator(name: unknown): void {
@@ -456,7 +467,17 @@ class StatementWalk {
 /** LIMIT ALL and LIMIT NULL are none. */
 function isLimit(count: unknown): boolean {
   if (!isNode(count)) return false;
+  const cast = nodeAt(count, 'TypeCast');
+  if (cast !== undefined) return isLimit(cast['arg']);
   return nodeAt(count, 'A_Const')?.['isnull'] !== true;
+}
+
+/** Whether a transaction block is open behind the statement, as the text tells; undefined where it does not. */
+function begunBehind(body: Node, before: boolean | undefined): boolean | undefined {
+  const kind = textAt(body, 'kind');
+  if (/_(BEGIN|START)$/.test(kind)) return true;
+  if (/_(COMMIT|ROLLBACK)$/.test(kind)) return body['chain'] === true;
+  return kind === 'TRANS_STMT_PREPARE' ? false : before;
 }
 
 /** Whether a condition hangs on what is in the row: `WHERE true` and `WHERE 1 = 1` do not. */

@@ -100,6 +100,9 @@ export interface ErrorFields {
   readonly hint?: string | undefined;
 }
 
+/** D */
+const detailField = 68;
+
 function errorBody(fields: ErrorFields): Buffer {
   const parts = [`S${fields.severity}`, `V${fields.severity}`, `C${fields.sqlstate}`, `M${fields.message}`];
   if (fields.detail !== undefined) parts.push(`D${fields.detail}`);
@@ -109,6 +112,19 @@ function errorBody(fields: ErrorFields): Buffer {
 
 export function errorResponse(fields: ErrorFields): Buffer {
   return message(Backend.ErrorResponse, errorBody(fields));
+}
+
+/** An ErrorResponse, or its beginning, from `start` (its tag) to `end` as a message without its DETAIL. */
+export function withoutDetail(bytes: Buffer, start: number, end: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = start + 5; at < end && bytes[at] !== 0; ) {
+    const next = bytes.indexOf(0, at) + 1;
+    // The last one of a beginning may go on.
+    if (next === 0 || next > end) break;
+    if (bytes[at] !== detailField) parts.push(bytes.subarray(at, next));
+    at = next;
+  }
+  return message(Backend.ErrorResponse, Buffer.concat([...parts, Buffer.alloc(1)]));
 }
 
 export function noticeResponse(fields: ErrorFields): Buffer {

@@ -20,9 +20,22 @@ const columns = {
   people: ['id integer', 'name text', 'email character varying(80)', 'salary integer'],
   events: ['id integer', 'email text'],
   events_1: ['id integer', 'email text'],
+  parent: ['id integer', 'email text'],
+  child: ['id integer', 'email text'],
 };
-const tables = ['people', 'secrets', 'orders', 'events', 'events_1'];
+const tables = [
+  'people',
+  'secrets',
+  'orders',
+  'events',
+  'events_1',
+  'parent',
+  'child',
+  'secret_parent',
+  'secret_child',
+];
 const views = ['people_view', 'word_view', 'nested_view', 'orders_view', 'people_copy'];
+const opaqueViews = ['peek_view', 'operator_view', 'text_view'];
 const catalogs = ['pg_class', 'pg_stats', 'pg_statistic', 'pg_stat_activity', 'pg_prepared_statements'];
 
 const names: Names = {
@@ -30,6 +43,10 @@ const names: Names = {
     relations: [
       ...tables.map((name) => ['public', name, 'false']),
       ...views.map((name) => ['public', name, 'true']),
+      ...opaqueViews.map((name) => ['public', name, 'true', 'true']),
+      ['public', 'statistics_view', 'true'],
+      ['public', 'notes_view', 'true'],
+      ['closed', 'notes', 'false'],
       ...catalogs.map((name) => ['pg_catalog', name, 'true']),
       ['other', 'people', 'false'],
       ['information_schema', 'columns', 'true'],
@@ -41,6 +58,10 @@ const names: Names = {
       ['public', 'nested_view', 'public', 'word_view', 'read'],
       ['public', 'orders_view', 'public', 'orders', 'read'],
       ['public', 'events_1', 'public', 'events', 'read'],
+      ['public', 'child', 'public', 'parent', 'read'],
+      ['public', 'secret_child', 'public', 'secret_parent', 'read'],
+      ['public', 'statistics_view', 'pg_catalog', 'pg_stats', 'read'],
+      ['public', 'notes_view', 'closed', 'notes', 'read'],
     ],
     columns: Object.entries(columns).flatMap(([table, all]) =>
       all.map((column) => ['public', table, ...(/^(\S+) (.*)$/.exec(column) ?? []).slice(1)]),
@@ -51,6 +72,10 @@ const names: Names = {
       ['public', '###', 'o'],
     ],
     path: [['"$user", public', 'bob']],
+    usable: [
+      ['public', 'true'],
+      ['other', 'true'],
+    ],
   }),
   path: ['bob', 'public'],
   ownTables: new Set(),

@@ -1,0 +1,160 @@
+// What statements and settings before do to one that follows: names that change their meaning, prepared statements, conditions.
+
+import t, { type Test } from 'tap';
+import { RawClient, type Reply } from '../../support/raw-client.js';
+import type { TestWeir } from '../../support/weir.js';
+import { analystPolicy, connectAs, planted, server, startPoliced } from './rig.js';
+
+t.teardown(() => server.stop());
+
+const denied = '42501';
+
+async function runAll(t: Test, weir: TestWeir, steps: readonly string[]): Promise<Reply> {
+  const bob = await connectAs(t, weir, 'bob');
+  let reply: Reply | undefined;
+  for (const sql of steps) reply = await bob.query(sql);
+  bob.vanish();
+  if (reply === undefined) throw new Error('no steps');
+  return reply;
+}
+
+async function loginError(t: Test, weir: TestWeir, options: string): Promise<string | undefined> {
+  try {
+    const client = await RawClient.connect(weir, { user: 'bob', parameters: { options } });
+    t.teardown(() => client.vanish());
+    return undefined;
+  } catch (error) {
+    return (error as { code?: string }).code;
+  }
+}
+
+/** Each ends with the attempt. */
+const sequences: readonly (readonly string[])[] = [
+  // Not a space to PostgreSQL: there is no such schema.
+  [`select set_config('search_path', U&'\\00a0other, public', false)`, 'select email from people'],
+  // A schema that may not be used is not searched.
+  ['set role lowly', 'set search_path = other, public', 'select email from people'],
+  [
+    'set search_path = other',
+    `update pg_settings set setting = 'public' where name = 'search_path'; select email from people`,
+  ],
+  [
+    'set search_path = other',
+    `prepare p as select set_config('search_path', 'public', false)`,
+    'execute p; select email from people',
+  ],
+  [
+    'set search_path = other',
+    `prepare p as select set_config('search_path', 'public', false)`,
+    'begin',
+    'execute p',
+    'select email from people',
+  ],
+  // A name whose second PREPARE has failed is what it was.
+  [
+    'set search_path = other',
+    'begin',
+    'prepare p as select email::text from people',
+    'savepoint s',
+    'prepare p as select 1',
+    'rollback to s',
+    'set search_path = public',
+    'execute p',
+  ],
+];
+
+for (const mode of ['transaction', 'session'] as const) {
+  void t.test(`nothing planted, pool_mode ${mode}`, async (t) => {
+    const weir = await startPoliced(t, analystPolicy, { weir: { pool_mode: mode } });
+    for (const steps of sequences) {
+      const { rows, errors } = await runAll(t, weir, steps);
+      t.notOk(JSON.stringify([rows, errors]).includes(planted), steps.join('; '));
+    }
+  });
+}
+
+void t.test('a session may not begin with a setting it may not make', async (t) => {
+  const weir = await startPoliced(t);
+  t.equal(await loginError(t, weir, '-c standard_conforming_strings=off'), denied);
+  t.equal(await loginError(t, weir, '-c work_mem=1000'), undefined);
+});
+
+void t.test('the key of hashes is not shown', async (t) => {
+  const keyed = analystPolicy.replace('[policy]\n', `[policy]\nmask_key = "${'k'.repeat(32)}"\n`);
+  const weir = await startPoliced(t, keyed.replace('with = "null"', 'with = "hash"'));
+  const steps = [
+    ['prepare p as select email from people', 'explain (verbose) execute p'],
+    ['set client_min_messages = log'],
+    [`select set_config('client_min_messages', 'debug1', false)`],
+    ['set debug_print_plan = on'],
+  ];
+  for (const each of steps) t.equal((await runAll(t, weir, each)).errors[0]?.['C'], denied, each.join('; '));
+  t.equal(await loginError(t, weir, '-c client_min_messages=log'), denied);
+  t.equal(await loginError(t, weir, '-c debug_print_plan=on'), denied);
+  t.strictSame((await runAll(t, weir, ['set client_min_messages = warning'])).errors, []);
+});
+
+const conditions = `
+[policy]
+default = "allow"
+[[policy.rules]]
+name = "where"
+statements = ["update", "delete"]
+require = ["where"]
+verdict = "deny"
+[[policy.rules]]
+name = "transaction"
+statements = ["insert"]
+require = ["transaction"]
+verdict = "deny"
+[[policy.rules]]
+name = "limit"
+statements = ["select"]
+tables = ["public.orders"]
+require = ["limit"]
+verdict = "deny"
+[[policy.rules]]
+name = "kinds"
+statements = ["notify", "set_work_mem"]
+verdict = "deny"
+`;
+
+void t.test('conditions and kinds are not got round', async (t) => {
+  const weir = await startPoliced(t, conditions);
+  const attempts = [
+    ['merge into orders o using (select 1) s on true when matched then delete'],
+    ['begin; commit; insert into orders values (7001)'],
+    ['begin', 'commit; insert into orders values (7002)'],
+    ['begin', 'prepare p as insert into orders values (7003)', 'commit', 'execute p'],
+    ['select * from orders limit null::bigint'],
+    [`select pg_notify('a', 'b')`],
+    [`update pg_settings set setting = '1000' where name = 'work_mem'`],
+  ];
+  for (const steps of attempts) t.equal((await runAll(t, weir, steps)).errors[0]?.['C'], denied, steps.join('; '));
+  const kept = ['begin; insert into orders values (7004); rollback', 'select id from orders order by id limit 1'];
+  for (const sql of kept) t.strictSame((await runAll(t, weir, [sql])).errors, [], sql);
+});
+
+void t.test('a view allowed by a pattern shows what its reader may read', async (t) => {
+  const weir = await startPoliced(
+    t,
+    '[policy]\ndefault = "deny"\n[[policy.rules]]\nname = "open"\nstatements = ["select"]\ntables = ["public.*"]\nverdict = "allow"\n',
+  );
+  t.equal((await runAll(t, weir, ['select * from notes_view'])).errors[0]?.['C'], denied);
+  t.strictSame((await runAll(t, weir, ['select * from orders_view limit 1'])).errors, []);
+});
+
+void t.test('a column that is denied is not shown by an error or under another name', async (t) => {
+  const weir = await startPoliced(
+    t,
+    '[policy]\ndefault = "allow"\n[[policy.rules]]\nname = "mail"\ncolumns = ["public.people.email"]\nverdict = "deny"\n',
+  );
+  for (const sql of [
+    'update people set id = null where id = 1',
+    'update people set salary = (select 1 from orders old limit 1) returning old.email',
+    'with orders as (table people) select orders.email from orders',
+  ]) {
+    const { rows, errors } = await runAll(t, weir, [sql]);
+    t.notOk(JSON.stringify([rows, errors]).includes(planted), sql);
+  }
+});
