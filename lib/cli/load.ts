@@ -1,7 +1,16 @@
 // Reads configuration, policy and auth_file, and turns what is wrong with them into one error that names every place.
 
 import { existsSync } from 'node:fs';
-import { type Config, formatProblem, loadConfig, loadUserList, type Problem, type UserList } from '../config/index.js';
+import {
+  type Config,
+  formatProblem,
+  loadConfig,
+  loadPolicy,
+  loadUserList,
+  type Problem,
+  type RawPolicy,
+  type UserList,
+} from '../config/index.js';
 import { type PolicyDocument, readPolicy } from '../policy/index.js';
 import type { Loaded } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
@@ -39,10 +48,25 @@ export function load(path: string): LoadedFile {
 }
 
 function policyOf({ policy }: Config): PolicyDocument | undefined {
-  if (policy === null) return undefined;
+  return policy === null ? undefined : decodedPolicy(policy);
+}
+
+/** @throws BadConfiguration */
+export function decodedPolicy(policy: RawPolicy): PolicyDocument {
   const result = readPolicy(policy, process.env);
   if (!result.ok) throw new BadConfiguration(result.problems);
   return result.policy;
+}
+
+/** Of a configuration, or of a file of its own. @throws BadConfiguration, PoolerError */
+export function policyAt(path: string): PolicyDocument {
+  const { policy, problems } = loadPolicy(path, { env: process.env });
+  if (problems.length > 0) throw new BadConfiguration(problems);
+  if (policy !== null) return decodedPolicy(policy);
+  throw new PoolerError(`${path} has no policy`, {
+    sqlstate: 'F0000',
+    hint: 'Give a file with [policy], or a configuration that has one or names one with policy_file.',
+  });
 }
 
 export function readUsers(config: Config): UserList {

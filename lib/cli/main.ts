@@ -11,6 +11,7 @@ import { PoolerError } from '../util/index.js';
 import { auditVerify } from './audit-verify.js';
 import { fetchReport } from './fetch-report.js';
 import { BadConfiguration, load } from './load.js';
+import { addPolicyCommands } from './policy-commands.js';
 import { reportText } from './report-text.js';
 import { serve } from './serve.js';
 import { servePrimary, serveWorker } from './serve-cluster.js';
@@ -138,6 +139,8 @@ const program = new Command('weir')
   .version(version, '-V, --version')
   // Not by itself where there is something to do without a command.
   .helpCommand(true)
+  // A command's own --user is not this one's.
+  .enablePositionalOptions()
   .argument('[file]', 'configuration: TOML, or a pgbouncer.ini')
   .option('-d, --daemon', 'run in the background; needs logfile and pidfile')
   .option('-R, --reboot', 'refused: use SIGTERM and start another')
@@ -185,6 +188,8 @@ program
   .action(async (paths: string[]) => {
     process.exitCode = (await auditVerify(paths, (line) => console.log(line))) ? 0 : 1;
   });
+
+addPolicyCommands(program);
 
 program.parseAsync().then(
   () => process.exit(),

@@ -9,7 +9,7 @@ export type { Change } from './diff.js';
 export { diffConfig, printHosts, reloadedConfig } from './diff.js';
 export { type Environment, expandEnvironment } from './env.js';
 export type { LoadOptions, LoadResult, ReadFile } from './load.js';
-export { listedProblems, loadConfig, loadUserList } from './load.js';
+export { listedProblems, loadConfig, loadPolicy, loadUserList } from './load.js';
 export { type PolicyKeys, policyTables, requirements } from './policy-keys.js';
 export type { Place, Problem, ProblemDetails } from './problems.js';
 export { formatProblem, nearest, problemAt, shown } from './problems.js';
@@ -21,7 +21,7 @@ export type { Dialect, Endpoint, ValueOf } from './schema.js';
 export { workersMax } from './settings.js';
 export type { SetResult, SettingRow } from './show.js';
 export { listSettings, setSetting } from './show.js';
-export { isTable } from './toml-reader.js';
+export { isTable, readPolicyFile } from './toml-reader.js';
 export type { StoredPassword, UserList, UserListResult } from './userlist.js';
 export {
   classifyPassword,

@@ -40,6 +40,17 @@ export function loadConfig(path: string, options: LoadOptions): LoadResult {
   return finish(reading, readFile);
 }
 
+/** Reads the policy of a configuration, or of a file that has nothing else in it. */
+export function loadPolicy(path: string, options: LoadOptions): PolicyReading {
+  const files = new Files(options.readFile ?? readUtf8);
+  const source = files.read(path, null, fileBytesMax);
+  if (source === null) return { policy: null, problems: files.problems };
+  const isConfiguration = path.toLowerCase().endsWith('.ini') || /^\s*\[\s*(weir|databases|users)\b/m.test(source);
+  if (!isConfiguration) return readPolicyFile(path, source);
+  const loaded = loadConfig(path, options);
+  return loaded.ok ? { policy: loaded.config.policy, problems: [] } : { policy: null, problems: loaded.problems };
+}
+
 /** Reads the file named by `auth_file`. */
 export function loadUserList(path: string, readFile: ReadFile = readUtf8): UserListResult {
   const files = new Files(readFile);

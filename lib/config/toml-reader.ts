@@ -20,13 +20,16 @@ export interface PolicyReading {
   readonly problems: readonly Problem[];
 }
 
-/** Reads the file that `policy_file` names: there is nothing in it but `[policy]`. */
-export function readPolicyFile(file: string, toml: string): PolicyReading {
+/**
+ * Reads the file that `policy_file` names: there is nothing in it but `[policy]`.
+ * @param others keys of the file that somebody else reads
+ */
+export function readPolicyFile(file: string, toml: string, others: readonly string[] = []): PolicyReading {
   const parsed = parseToml(file, toml);
   if (!parsed.ok) return { policy: null, problems: [parsed.problem] };
   const lines = findKeyLines(toml);
   const allowed = '[policy], [policy.roles.NAME], [[policy.rules]], [[policy.masks]]';
-  const strangers = Object.keys(parsed.value).filter((name) => name !== 'policy');
+  const strangers = Object.keys(parsed.value).filter((name) => name !== 'policy' && !others.includes(name));
   const problems = strangers.map((name) =>
     problemAt({ file, line: lineOf(lines, [name]) }, name, 'does not belong in a policy file', { allowed }),
   );

@@ -10,10 +10,11 @@ import {
   setAct,
   showsLog,
 } from '../sql/index.js';
+import { assumedRelation } from './assumed.js';
 import { usesColumn, usesSomeColumn } from './columns.js';
 import type { RuleDefinition } from './document.js';
 import type { Masks, Ruleset } from './ruleset.js';
-import type { Relation, Schema } from './schema.js';
+import { isSystemSchema, type Relation, type Schema } from './schema.js';
 import { isPlainFunction, isTelling, isUnseenAct } from './unseen.js';
 
 /** How names are read: the database, and the schemas searched, undefined where they are not known. */
@@ -22,6 +23,8 @@ export interface Names {
   readonly path: readonly string[] | undefined;
   /** Tables the session has made that the schema may not know yet, as they were written. */
   readonly ownTables: ReadonlySet<string>;
+  /** Relations the schema does not have that are taken for plain tables: only where no database is asked. */
+  readonly assumes?: 'catalog' | 'all';
 }
 
 /** Why a text is denied, or needs more than a look. */
@@ -75,9 +78,28 @@ export interface Decision {
   readonly explains: boolean;
 }
 
-/** @param names needed where the ruleset says so */
-export function decide(deeds: Deeds, ruleset: Ruleset, names: Names | undefined): Decision {
-  return new Decider(ruleset, names).decide(deeds);
+/** What was found about one deed; a deed may be allowed by a rule and denied for another reason. */
+export interface Finding {
+  /** Its number in the text. */
+  readonly statement: number;
+  readonly act: string;
+  /** What it is done to, or the act itself. */
+  readonly what: string;
+  readonly verdict: 'allow' | 'deny' | 'mask';
+  /** The rule that says so. */
+  readonly rule: RuleDefinition | undefined;
+  /** Why it is denied. */
+  readonly reason: Reason | undefined;
+  /** Those that are masked. */
+  readonly columns: readonly string[];
+}
+
+/**
+ * @param names needed where the ruleset says so
+ * @param findings what was found about each deed is added to
+ */
+export function decide(deeds: Deeds, ruleset: Ruleset, names: Names | undefined, findings?: Finding[]): Decision {
+  return new Decider(ruleset, names, findings).decide(deeds);
 }
 
 /** Allowed unless a rule that names no relation and no function speaks of them: they read and change nothing of the database's. */
@@ -97,6 +119,8 @@ const harmlessActs = new Set([
   'execute',
   'deallocate',
   'set_transaction',
+  // Of a query, whose relations are judged; programs and files are acts of their own.
+  'copy_to',
 ]);
 
 /** Behind these a name may mean another relation, until the session's settings have been read back. */
@@ -135,10 +159,15 @@ class Decider {
   #allowedBy: RuleDefinition | undefined;
   #masked = false;
   #changesNames = false;
+  readonly #findings: Finding[] | undefined;
+  /** Which statement and which of its deeds is met. */
+  #statementNumber = 0;
+  #act = '';
 
-  constructor(ruleset: Ruleset, names: Names | undefined) {
+  constructor(ruleset: Ruleset, names: Names | undefined, findings: Finding[] | undefined) {
     this.#ruleset = ruleset;
     this.#names = names;
+    this.#findings = findings;
     this.#path = names?.path;
   }
 
@@ -146,6 +175,7 @@ class Decider {
     const executes: string[] = [];
     for (const statement of deeds.statements) {
       this.#statement(statement);
+      this.#statementNumber++;
       executes.push(...statement.executes);
     }
     if (deeds.unknown && this.#ruleset.document.unknown === 'deny') this.#deny('unknown', undefined, 'statement');
@@ -165,14 +195,19 @@ class Decider {
   }
 
   #deny(reason: Reason, rule: RuleDefinition | undefined, what: string): void {
+    this.#found('deny', what, rule, reason);
     // The first that was met is told; a rule's own words tell more than what is denied for want of knowledge.
     if (this.#denial === undefined || (rule !== undefined && this.#denial.rule === undefined)) {
       this.#denial = { reason, rule, what };
     }
   }
 
+  #found(verdict: Finding['verdict'], what: string, rule?: RuleDefinition, reason?: Reason, columns = noColumns): void {
+    this.#findings?.push({ statement: this.#statementNumber, act: this.#act, what, verdict, rule, reason, columns });
+  }
+
   #statement(statement: StatementDeeds): void {
-    for (const act of statement.acts) this.#act(act, statement);
+    for (const act of statement.acts) this.#bare(act, statement);
     for (const relation of statement.relations) this.#relation(relation, statement);
     for (const called of statement.functions) this.#function(called, statement);
     if (this.#ruleset.isRestricted) for (const operator of statement.operators) this.#operator(operator);
@@ -184,11 +219,7 @@ class Decider {
       this.#changesNames = true;
     }
     for (const relation of statement.relations) {
-      const makes =
-        relation.act.includes('create_table') ||
-        relation.act.includes('create_table_as') ||
-        relation.act.includes('select_into');
-      if (makes && relation.name !== null && relation.location >= 0) {
+      if (isMade(relation) && relation.name !== null && relation.location >= 0) {
         this.#made.add(writtenName(relation));
         this.#makes.add(writtenName(relation));
       }
@@ -197,7 +228,8 @@ class Decider {
 
   // Acts without an object
 
-  #act(act: Act, statement: StatementDeeds): void {
+  #bare(act: Act, statement: StatementDeeds): void {
+    this.#act = act[0] as string;
     const found = this.#firstRule(act, statement, (rule) => !namesObjects(rule));
     const harmless = act.some((kind) => harmlessActs.has(kind));
     this.#settle(found ?? (harmless ? allowed : this.#default()), act[0] as string);
@@ -214,12 +246,16 @@ class Decider {
 
   #settle(found: Found, what: string): void {
     if (found.verdict === 'deny') this.#deny(found.rule === undefined ? 'default' : 'rule', found.rule, what);
-    else this.#allowedBy = found.rule ?? this.#allowedBy;
+    else {
+      this.#allowedBy = found.rule ?? this.#allowedBy;
+      this.#found('allow', what, found.rule);
+    }
   }
 
   // Relations
 
   #relation(deed: RelationDeed, statement: StatementDeeds): void {
+    this.#act = deed.act[0] as string;
     const written = writtenName(deed);
     if (this.#names === undefined) {
       this.#tables.add(written);
@@ -231,12 +267,21 @@ class Decider {
       this.#whole(deed, statement, schema);
       return;
     }
-    const candidates = schema.candidates(deed.schema, deed.name, this.#path);
+    const candidates = this.#candidates(deed, statement, schema);
     if (candidates.length === 0) {
       this.#unknownRelation(deed, statement, written);
       return;
     }
     this.#known(deed, statement, candidates, schema);
+  }
+
+  #candidates(deed: RelationDeed, statement: StatementDeeds, schema: Schema): readonly Relation[] {
+    const { schema: written, name } = deed;
+    const known = schema.candidates(written, name as string, this.#path);
+    const assumes = this.#names?.assumes;
+    if (known.length > 0 || assumes === undefined || isMade(deed)) return known;
+    const assumed = assumedRelation(deed, statement, this.#path, this.#ruleset.masks);
+    return assumes === 'all' || isSystemSchema(assumed.schema) ? [assumed] : known;
   }
 
   /** All relations of a schema at once: whatever guards one of them guards this. */
@@ -344,8 +389,10 @@ class Decider {
     if (kind === 'copy_from' || kind === 'truncate' || kind === 'lock' || kind === 'refresh') return;
     if (kind === 'insert' && !deed.readsTarget) return;
     if (kind === 'select' || kind === 'select_for_update') {
-      if (isSure && deed.replaceable && canMask(masks, statement)) this.#masked = true;
-      else this.#deny('mask', undefined, nameOf(relation));
+      if (isSure && deed.replaceable && canMask(masks, statement)) {
+        this.#masked = true;
+        if (masks !== 'unknown') this.#found('mask', nameOf(relation), undefined, undefined, [...masks.keys()]);
+      } else this.#deny('mask', undefined, nameOf(relation));
       return;
     }
     if (masks === 'unknown' || [...masks.keys()].some((column) => usesColumn(deed, statement, column))) {
@@ -357,6 +404,7 @@ class Decider {
 
   #function(called: FunctionDeed, statement: StatementDeeds): void {
     const act: Act = [called.kind];
+    this.#act = called.kind;
     const places = this.#functionPlaces(called);
     const found = this.#firstRule(act, statement, (rule) => {
       if (rule.functions.length === 0) return false;
@@ -373,6 +421,7 @@ class Decider {
       if (allowsByKind(byKind)) return;
     }
     if (this.#ruleset.isRestricted && !this.#isPlain(called)) this.#deny('unseen', undefined, `${called.name}()`);
+    else if (called.kind === 'select') this.#settle(allowed, `${called.name}()`);
   }
 
   /** The schemas the function may be of. */
@@ -463,6 +512,12 @@ export function decideSettings(ruleset: Ruleset, settings: Iterable<readonly [st
 }
 
 const allowed: Found = { rule: undefined, verdict: 'allow' };
+const noColumns: readonly string[] = [];
+
+/** It is a table that was not there before. */
+function isMade({ act }: RelationDeed): boolean {
+  return act.includes('create_table') || act.includes('create_table_as') || act.includes('select_into');
+}
 
 function canMask(masks: Masks, { kinds }: StatementDeeds): boolean {
   if (masks === 'unknown') return false;

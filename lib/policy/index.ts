@@ -7,6 +7,7 @@ export {
   type Denial,
   decide,
   decideSettings,
+  type Finding,
   type Names,
   type Reason,
 } from './decide.js';
@@ -27,6 +28,13 @@ export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
 export { type Context, type DecisionCounts, type Judge, Policy, withTables } from './policy.js';
 export { type PolicyResult, readPolicy } from './read-policy.js';
+export {
+  assumedNames,
+  type Outcome,
+  Rehearsal,
+  type RehearsalOptions,
+  type RehearsedNames,
+} from './rehearsal.js';
 export { Ruleset } from './ruleset.js';
 export type { Hours } from './schedule.js';
 export {
@@ -39,5 +47,6 @@ export {
   type SchemaRows,
   usableQuery,
 } from './schema.js';
+export { type SqlSchemaResult, schemaOfSql } from './sql-schema.js';
 export { isSettingKind, type StatementKind, statementGroups, statementKinds } from './statement-kinds.js';
 export { rolesHoldUntil, rolesOf, type Subject } from './subject.js';

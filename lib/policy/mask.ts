@@ -82,11 +82,14 @@ function maskedQuery(
   const shown = columns.map((column) => {
     const mask = masks.get(column.name);
     if (mask === undefined) return quoted(column.name);
-    const ownKey = key === undefined ? '' : columnKey(key, relation, column);
+    const ownKey = key === undefined ? hiddenKey : columnKey(key, relation, column);
     return `${maskedValue(column, mask.method, ownKey)} AS ${quoted(column.name)}`;
   });
   return `SELECT ${shown.join(', ')} FROM ${only ? 'ONLY ' : ''}${quoted(relation.schema)}.${quoted(relation.name)}`;
 }
+
+/** In texts that are shown, whose document has no key. */
+const hiddenKey = '***';
 
 /** What is found out about one column's key tells nothing of another's. */
 function columnKey(key: Secret, relation: Relation, column: Column): string {

@@ -21,6 +21,11 @@ export class TextPattern {
     return new TextPattern([text]);
   }
 
+  /** With its stars. */
+  get text(): string {
+    return this.#pieces.join('*');
+  }
+
   /** The only text it matches; undefined where there are others. */
   get exact(): string | undefined {
     return this.#pieces.length === 1 ? this.#pieces[0] : undefined;
@@ -89,6 +94,11 @@ export class Pattern {
   /** Whether the part of this number matches, whatever the others. */
   matchesPart(index: number, name: string): boolean {
     return this.#parts[index]?.matches(name) === true;
+  }
+
+  /** The part of this number with its stars. */
+  partText(index: number): string {
+    return this.#parts[index]?.text ?? '';
   }
 
   /** The part of this number, where it has no star. */

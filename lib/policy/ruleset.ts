@@ -60,9 +60,10 @@ export class Ruleset {
       ? [relation]
       : [relation, ...schema.allBases(relation, 'read'), ...schema.allParts(relation)];
     if (!family.some((member) => this.isMasked(member))) return undefined;
-    if (relation.columns === undefined) return 'unknown';
+    const columns = relation.columns?.map(({ name }) => name) ?? relation.assumedColumns;
+    if (columns === undefined) return 'unknown';
     const found = new Map<string, MaskDefinition>();
-    for (const { name } of relation.columns) {
+    for (const name of columns) {
       const mask = this.masks.find(({ columns }) =>
         family.some((member) => columns.some((pattern) => pattern.matches([member.schema, member.name, name]))),
       );

@@ -28,6 +28,8 @@ export interface Relation {
   readonly bases: readonly BaseUse[];
   /** In their order; undefined where they were not asked for. */
   readonly columns: readonly Column[] | undefined;
+  /** Of a relation that is only assumed to be there: some columns it may have. */
+  readonly assumedColumns?: readonly string[];
 }
 
 /** Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery`, `pathQuery` and `usableQuery`. */
@@ -37,7 +39,8 @@ export interface SchemaRows {
   readonly columns: readonly (readonly (string | null)[])[];
   readonly functions: readonly (readonly (string | null)[])[];
   readonly path: readonly (readonly (string | null)[])[];
-  readonly usable: readonly (readonly (string | null)[])[];
+  /** undefined: all of them. */
+  readonly usable: readonly (readonly (string | null)[])[] | undefined;
 }
 
 const notTemporary = "NOT n.nspname OPERATOR(pg_catalog.~) '^pg_(temp|toast_temp)_'";
@@ -132,6 +135,11 @@ export const usableQuery = `SELECT n.nspname, pg_catalog.has_schema_privilege('p
 
 const catalogSchema = 'pg_catalog';
 
+/** Of PostgreSQL itself. */
+export function isSystemSchema(name: string): boolean {
+  return name === catalogSchema || name === 'information_schema';
+}
+
 function keyOf(schema: string, name: string): string {
   return `${schema}\0${name}`;
 }
@@ -145,8 +153,8 @@ export class Schema {
   readonly #operators = new Set<string>();
   /** Partitions and children, by their parent. */
   readonly #parts = new Map<string, Relation[]>();
-  /** By schema, whether everybody may use it. */
-  readonly #usable = new Map<string, boolean>();
+  /** By schema, whether everybody may use it; undefined where all may be. */
+  readonly #usable: ReadonlyMap<string, boolean> | undefined;
   /** Of a session that has not set another, as written. */
   readonly searchPath: string;
   readonly sessionUser: string;
@@ -181,7 +189,7 @@ export class Schema {
         if (base.when === 'read') entry(this.#parts, keyOf(base.schema, base.name), () => []).push(relation);
       }
     }
-    for (const [schema, isPublic] of rows.usable) this.#usable.set(schema ?? '', isPublic === 'true');
+    this.#usable = rows.usable && new Map(rows.usable.map(([schema, isPublic]) => [schema ?? '', isPublic === 'true']));
     for (const [schema, name, sort] of rows.functions) {
       if (sort === 'f') entry(this.#functions, name ?? '', () => new Set()).add(schema ?? '');
       else this.#operators.add(name ?? '');
@@ -189,6 +197,12 @@ export class Schema {
     const [path] = rows.path;
     this.searchPath = path?.[0] ?? '';
     this.sessionUser = path?.[1] ?? '';
+  }
+
+  /** One that was put together without a database. @param made rows as a database would answer */
+  static of({ user, ...made }: { readonly user: string } & Partial<SchemaRows>): Schema {
+    const path = [['"$user", public', user]];
+    return new Schema({ relations: [], bases: [], columns: [], functions: [], usable: undefined, path, ...made });
   }
 
   relation(schema: string, name: string): Relation | undefined {
@@ -216,9 +230,7 @@ export class Schema {
   /** All of a schema, or of the database but its system schemas. */
   relationsIn(schema: string | null): Relation[] {
     return [...this.#relations.values()].filter((relation) =>
-      schema === null
-        ? relation.schema !== catalogSchema && relation.schema !== 'information_schema'
-        : relation.schema === schema,
+      schema === null ? !isSystemSchema(relation.schema) : relation.schema === schema,
     );
   }
 
@@ -236,8 +248,10 @@ export class Schema {
    * @param user who the session acts as
    */
   searched(path: readonly string[] | undefined, user: string): readonly string[] | undefined {
-    if (user === this.sessionUser) return path?.filter((name) => this.#usable.has(name));
-    return path?.every((name) => this.#usable.get(name) === true) === true ? path : undefined;
+    const usable = this.#usable;
+    if (usable === undefined) return path;
+    if (user === this.sessionUser) return path?.filter((name) => usable.has(name));
+    return path?.every((name) => usable.get(name) === true) === true ? path : undefined;
   }
 
   /** Partitions and children, and theirs: who reads the relation reads them. */

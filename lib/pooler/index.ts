@@ -6,5 +6,6 @@ export { ClientCounts, type ClientLimits } from './client-limits.js';
 export { type HazardFinding, type Outcome, outcomes } from './hazard-log.js';
 export { type Listening, tryListening } from './listeners.js';
 export { type Loaded, Pooler, type PoolerOptions, type PoolerState, type ShutdownMode } from './pooler.js';
+export { readSchema } from './schema-keeper.js';
 export { processOfCancelPid, type Siblings } from './siblings.js';
 export { addTotals, type DatabaseStatistics, type DatabaseTotals, noTotals } from './statistics.js';

@@ -142,7 +142,8 @@ export class SchemaKeeper {
   }
 }
 
-async function readSchema(pool: Pool, tables: readonly string[] | undefined): Promise<Schema> {
+/** @param tables whose columns are wanted; undefined: all @throws PoolerError */
+export async function readSchema(pool: Pool, tables: readonly string[] | undefined): Promise<Schema> {
   const ask = (sql: string, values: readonly string[] = []): Promise<SchemaRows['path']> =>
     lookUp(pool, sql, values, inert, answerBytesMax);
   const wanted = JSON.stringify(tables ?? []);

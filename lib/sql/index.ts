@@ -3,6 +3,7 @@
 
 export { anySetting, setAct, showsLog } from './deed-kinds.js';
 export type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
+export type { DefinedColumn, Definition, QualifiedName } from './definitions.js';
 export { isSafeEncoding } from './encodings.js';
 export type {
   KnownFacts,
@@ -19,6 +20,7 @@ export { isCatalogFunction } from './function-effects.js';
 export type { Argument, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
 export { type RelationSpan, TokenMap } from './relation-span.js';
+export { type ScriptStatement, splitScript } from './script.js';
 export type {
   ScanMode,
   StatementCatalog,
@@ -28,3 +30,4 @@ export type {
 export { createStatementCatalog } from './statement-catalog.js';
 export type { StatementKind } from './statement-kinds.js';
 export { isDefinition } from './statement-kinds.js';
+export { StatementReader, type TextReading } from './statement-reader.js';
