@@ -3,6 +3,7 @@
 
 export { type Admission, type AuditIdentity, ClientAuditor } from './client-auditor.js';
 export { type AuditDirectory, type AuditFile, diskDirectory } from './files.js';
+export { type AuditedStatement, statementsOf } from './statements.js';
 export {
   type AuditPolicy,
   type AuditState,

@@ -8,6 +8,7 @@ import { type Case, type ReportFormat, renderCases, reportFormats } from './case
 import { policyAt } from './load.js';
 import { checkScript } from './policy-check.js';
 import { explain, explanationText } from './policy-explain.js';
+import { learn } from './policy-learn.js';
 import {
   circumstancesOf,
   namesOf,
@@ -31,6 +32,12 @@ interface ExplainFlags extends SubjectFlags, SchemaFlags {
   readonly json?: true;
 }
 
+interface LearnFlags extends SchemaFlags {
+  readonly user?: string;
+  readonly output?: string;
+  readonly config: string;
+}
+
 interface CheckFlags extends SubjectFlags, SchemaFlags, ReportFlags {
   readonly policy: string;
 }
@@ -40,6 +47,7 @@ export function addPolicyCommands(program: Command): void {
   addExplain(policy);
   addTest(policy);
   addCheck(policy);
+  addLearn(policy);
 }
 
 const configDefault = 'weir.toml';
@@ -103,6 +111,27 @@ function addCheck(policy: Command): void {
   });
 }
 
+function addLearn(policy: Command): void {
+  const command = policy
+    .command('learn')
+    .description(
+      'write a policy that allows just what an audit trail has; the exit code is 1 where no rule can allow it',
+    )
+    .argument('<segment...>', 'files of an audit trail, written with audit_sql = full or normalised')
+    .option('--user <name>', 'only what this database user did')
+    .option('--config <file>', 'the configuration that --connect asks for hosts', configDefault)
+    .option('--output <file>', 'where the policy is written to, in place of standard output');
+  withSchema(command).action(async (segments: string[], flags: LearnFlags) => {
+    const reader = await StatementReader.create();
+    const user = flags.user ?? 'postgres';
+    const names = await namesOf(flags, { user, database: user, wallMs: Date.now() }, reader, flags.config);
+    const learnt = await learn(segments, flags.user, names, reader);
+    write(learnt.policy, flags.output);
+    for (const note of learnt.notes) console.error(note);
+    process.exitCode = learnt.isComplete ? 0 : 1;
+  });
+}
+
 function withReport(command: Command): Command {
   return command
     .addOption(new Option('--format <format>', 'how the report is written').choices(reportFormats).default('text'))
@@ -110,10 +139,13 @@ function withReport(command: Command): Command {
 }
 
 function report(what: string, cases: readonly Case[], { format, output }: ReportFlags): void {
-  const text = renderCases(format, what, cases);
+  write(renderCases(format, what, cases), output);
+  process.exitCode = cases.some(({ failure }) => failure !== undefined) ? 1 : 0;
+}
+
+function write(text: string, output: string | undefined): void {
   if (output === undefined) process.stdout.write(text);
   else writeFileSync(output, text);
-  process.exitCode = cases.some(({ failure }) => failure !== undefined) ? 1 : 0;
 }
 
 function readScript(file: string): string {

@@ -234,10 +234,15 @@ class Decider {
     const harmless = act.some((kind) => harmlessActs.has(kind));
     this.#settle(found ?? (harmless ? allowed : this.#default()), act[0] as string);
     if (!this.#ruleset.isRestricted) return;
-    if (isUnseenAct(act) && !allowsByKind(found)) this.#deny('unseen', undefined, act[0] as string);
+    this.#unseenAct(act, found, act[0] as string);
     if (this.#ruleset.hashes && act.some(isShowingTexts)) {
       this.#deny('mask', undefined, act.at(-1) as string);
     }
+  }
+
+  /** Nobody sees what it does: only a rule that names its kind allows it. */
+  #unseenAct(act: Act, found: Found | undefined, what: string): void {
+    if (this.#ruleset.isRestricted && isUnseenAct(act) && !allowsByKind(found)) this.#deny('unseen', undefined, what);
   }
 
   #default(): Found {
@@ -287,7 +292,9 @@ class Decider {
   /** All relations of a schema at once: whatever guards one of them guards this. */
   #whole(deed: RelationDeed, statement: StatementDeeds, schema: Schema): void {
     const what = `${deed.schema ?? '*'}.*`;
-    this.#settle(this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule)) ?? this.#default(), what);
+    const found = this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule));
+    this.#settle(found ?? this.#default(), what);
+    this.#unseenAct(deed.act, found, what);
     const guarded = schema.relationsIn(deed.schema).find((relation) => this.#ruleset.guards(relation));
     if (guarded !== undefined) this.#deny('unseen', undefined, nameOf(guarded));
   }
@@ -306,6 +313,7 @@ class Decider {
       return places.some((at) => patterns.some((pattern) => pattern.matches([at, name])));
     });
     this.#settle(found ?? this.#default(), written);
+    this.#unseenAct(deed.act, found, written);
     if (!this.#ruleset.isRestricted || deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
     if (this.#made.has(written) || this.#names?.ownTables.has(written) === true) return;
     this.#deny('unknown_relation', undefined, written);
@@ -316,6 +324,7 @@ class Decider {
     const what = candidates.map(nameOf).join(' or ');
     const found = this.#firstRule(deed.act, statement, (rule) => this.#matches(rule, deed, statement, candidates));
     this.#settle(found ?? this.#default(), what);
+    this.#unseenAct(deed.act, found, what);
     const named = found !== undefined && candidates.every((relation) => allowsByName(found, relation));
     if (!named) this.#bases(deed, statement, candidates, schema);
     if (!this.#ruleset.isRestricted) return;

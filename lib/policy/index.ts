@@ -23,6 +23,7 @@ export type {
   Scope,
   Verdict,
 } from './document.js';
+export { Learner } from './learn.js';
 export { maskText } from './mask.js';
 export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
