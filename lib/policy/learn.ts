@@ -172,7 +172,9 @@ function roleName(user: string, taken: Set<string>): string {
 
 /** A text of TOML in which nothing is taken from the environment. */
 function text(value: string): string {
-  return JSON.stringify(value).replaceAll('\x7f', '\\u007f').replaceAll('${', '$${');
+  return JSON.stringify(value)
+    .replaceAll('\x7f', '\\u007f')
+    .replaceAll('${', () => '$${');
 }
 
 function patternText(schema: string, name: string): string {

@@ -8,7 +8,7 @@ export interface ScriptStatement {
 
 /** One token; what stands for itself is the last alternative. Words come with the quote of an E'string' that begins with them. */
 const token =
-  /\s+|--[^\n]*|[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$((?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?)\$[\s\S]*?\$\1\$|[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|\/\*|[\s\S]/gy;
+  /\s+|--[^\n]*|[eE]'[^'\\]*(?:(?:\\[\s\S]|'')[^'\\]*)*'|'[^']*'|"[^"]*"|\$((?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?)\$[\s\S]*?\$\1\$|[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|\/\*|[\s\S]/gy;
 const commentEdge = /\/\*|\*\//g;
 /** Where the data of a COPY ends: on a line of its own, or with the script. */
 const dataEnd = /^\\\.[ \t]*\r?$/m;

@@ -56,7 +56,7 @@ export const server = await startPostgres({
 });
 
 /** Bob is the analyst. */
-export const analystPolicy = readFileSync(`${projectRoot}/test/spec/policy/analyst.toml`, 'utf8');
+export const analystPolicy = readFileSync(`${projectRoot}/test/spec/policy/evasions-policy.toml`, 'utf8');
 
 export async function startPoliced(
   t: Test,

@@ -13,7 +13,7 @@ const folder = `${projectRoot}/test/spec/policy`;
 const { denied, open } = parse(readFileSync(`${folder}/evasions.toml`, 'utf8')) as unknown as Readonly<
   Record<'denied' | 'open', readonly string[]>
 >;
-const document = policyOf(readFileSync(`${folder}/analyst.toml`, 'utf8'));
+const document = policyOf(readFileSync(`${folder}/evasions-policy.toml`, 'utf8'));
 const ruleset = new Ruleset(document, ['analyst'], 'postgres');
 
 const columns = {

@@ -1,0 +1,22 @@
+-- The database of verdicts-*.toml.
+CREATE SCHEMA other;
+CREATE SCHEMA dev;
+CREATE TABLE people (id int PRIMARY KEY, name text, email varchar(80), salary int);
+CREATE TABLE secrets (id int, word text);
+CREATE TABLE orders (id int PRIMARY KEY, person int, total numeric(10, 2), email text);
+CREATE TABLE other.people (id int, email text);
+CREATE TABLE dev.notes (id int, note text);
+CREATE VIEW people_view AS SELECT * FROM people;
+CREATE VIEW word_view AS SELECT word FROM secrets;
+CREATE VIEW nested_view AS SELECT * FROM word_view;
+CREATE VIEW orders_view AS SELECT id, total FROM orders;
+CREATE MATERIALIZED VIEW people_copy AS SELECT id, email FROM people;
+CREATE TABLE events (id int, email text) PARTITION BY RANGE (id);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (100);
+CREATE TABLE letters (id int, word text);
+CREATE RULE copied AS ON INSERT TO letters DO ALSO INSERT INTO secrets VALUES (new.id, new.word);
+CREATE FUNCTION peek() RETURNS SETOF text LANGUAGE sql AS 'select email::text from public.people';
+CREATE FUNCTION plus_one(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + 1';
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 * 2';
+CREATE PROCEDURE touch() LANGUAGE sql AS 'update public.orders set total = total';
+CREATE OPERATOR ### (RIGHTARG = int, FUNCTION = plus_one);
