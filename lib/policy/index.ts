@@ -24,7 +24,7 @@ export type {
   Verdict,
 } from './document.js';
 export { Learner } from './learn.js';
-export { maskText } from './mask.js';
+export { isMaskedAlike, maskText } from './mask.js';
 export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
 export { type Context, type DecisionCounts, type Judge, Policy, withTables } from './policy.js';

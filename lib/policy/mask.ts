@@ -53,6 +53,26 @@ export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Na
   return spliced(text, [...splices.values()]);
 }
 
+/** Who sees a text, and what its names mean. */
+interface Reader {
+  readonly ruleset: Ruleset;
+  readonly names: Names | undefined;
+}
+
+/** Whether the tables of a text that are masked are replaced by the same for both. */
+export function isMaskedAlike(deeds: Deeds, left: Reader, right: Reader): boolean {
+  const relations = deeds.statements.flatMap((statement) => statement.relations);
+  return relations.every((deed) => replacement(deed, left) === replacement(deed, right));
+}
+
+function replacement(deed: RelationDeed, { ruleset, names }: Reader): string | undefined {
+  if (!deed.replaceable || deed.name === null || names === undefined) return undefined;
+  const relation = sole(names.schema.candidates(deed.schema, deed.name, names.path));
+  const masks = relation === undefined ? undefined : ruleset.masksOf(relation, names.schema);
+  if (relation?.columns === undefined || masks === undefined || masks === 'unknown') return undefined;
+  return maskedQuery(relation, relation.columns, masks, false, ruleset.document.maskKey);
+}
+
 function spliced(text: Buffer, splices: Splice[]): Buffer {
   const pieces: Buffer[] = [];
   let at = 0;

@@ -32,7 +32,7 @@ export interface Relation {
   readonly assumedColumns?: readonly string[];
 }
 
-/** Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery`, `pathQuery` and `usableQuery`. */
+/** In a fixed order: the same database gives the same. Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery`, `pathQuery` and `usableQuery`. */
 export interface SchemaRows {
   readonly relations: readonly (readonly (string | null)[])[];
   readonly bases: readonly (readonly (string | null)[])[];
@@ -69,7 +69,7 @@ export const relationsQuery = `SELECT n.nspname, c.relname, (${isView})::pg_cata
     (${isView} AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
       AND ${callsUnseen})::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary}`;
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary} ORDER BY 1, 2`;
 
 /** Schema and name of a relation, of one it is made of, and when: read or write. */
 export const basesQuery = `SELECT DISTINCT n.nspname, c.relname, bn.nspname, b.relname,
@@ -90,7 +90,7 @@ export const basesQuery = `SELECT DISTINCT n.nspname, c.relname, bn.nspname, b.r
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
   JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
-  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog."char"[])`;
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog."char"[]) ORDER BY 1, 2, 3, 4, 5`;
 
 /** Schema, relation, column and its type, in order; for the relations named in $1, a JSON array, all where it is empty. */
 export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
@@ -124,14 +124,15 @@ export const functionsQuery = `SELECT DISTINCT n.nspname, p.proname, 'f' FROM pg
   JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
   WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_operator b
-      WHERE b.oprname OPERATOR(pg_catalog.=) o.oprname AND b.oprnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid)`;
+      WHERE b.oprname OPERATOR(pg_catalog.=) o.oprname AND b.oprnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid)
+  ORDER BY 3, 1, 2`;
 
 /** The search path of a new session as written, and who the session is. */
 export const pathQuery = `SELECT pg_catalog.current_setting('search_path'), session_user::pg_catalog.text`;
 
 /** The schemas whose objects the user may name, and whether everybody may: others are skipped in a search path. */
 export const usableQuery = `SELECT n.nspname, pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')::pg_catalog.text
-  FROM pg_catalog.pg_namespace n WHERE pg_catalog.has_schema_privilege(n.oid, 'USAGE')`;
+  FROM pg_catalog.pg_namespace n WHERE pg_catalog.has_schema_privilege(n.oid, 'USAGE') ORDER BY 1`;
 
 const catalogSchema = 'pg_catalog';
 

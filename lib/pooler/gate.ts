@@ -7,6 +7,7 @@ import {
   type DenialText,
   decide,
   denialText,
+  isMaskedAlike,
   type Judge,
   maskText,
   type Policy,
@@ -209,7 +210,8 @@ export class Gatekeeper implements Gate {
         statement === undefined ? noText : { bytes: statement.body, start: 0, end: statement.body.indexOf(0) };
       let ruling = forward;
       for (const { facts, maskedBy } of found) {
-        ruling = this.#decide(facts, moment, text, (judge) => (maskedBy === judge ? forward : changed));
+        const alike = (judge: Judge): Ruling => (isStillMasked(facts, maskedBy, judge) ? forward : changed);
+        ruling = this.#decide(facts, moment, text, alike);
         if (ruling.kind !== 'forward') break;
       }
       return ruling;
@@ -325,7 +327,8 @@ export class Gatekeeper implements Gate {
       for (const prepared of known) {
         const inner = judge.decide(prepared.facts);
         if (inner.denial !== undefined) return { text: denialText(inner.denial), rule: ruleNameOf(inner) ?? '' };
-        if (inner.masked && prepared.maskedBy !== judge) return { text: changedText, rule: '(mask)' };
+        if (inner.masked && !isStillMasked(prepared.facts, prepared.maskedBy, judge))
+          return { text: changedText, rule: '(mask)' };
         if (inner.masked && decision.explains && judge.ruleset.hashes) {
           const what = `the plan of the prepared statement ${name}`;
           return { text: denialText({ reason: 'mask', rule: undefined, what }), rule: '(mask)' };
@@ -566,6 +569,12 @@ function unicode(value: string | undefined): string | undefined {
 function actingRole({ values }: Settings): string | undefined {
   const role = values.get('role');
   return unicode(role === undefined || role === 'none' ? values.get('session_authorization') : role);
+}
+
+/** Whether the masks that a text was rewritten with are those of now. */
+function isStillMasked({ deeds }: StatementFacts, maskedBy: Judge | undefined, judge: Judge): boolean {
+  if (maskedBy === undefined || deeds === undefined) return false;
+  return maskedBy === judge || isMaskedAlike(deeds, maskedBy, judge);
 }
 
 /** One text more that a name may stand for; none is known any more where there are too many. */

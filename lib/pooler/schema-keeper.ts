@@ -1,5 +1,6 @@
 // What each pool's database has, read for the policy by a look-up in the pool, and again when it may have changed.
 
+import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import { lookUp } from '../client/index.js';
 import {
@@ -27,6 +28,8 @@ const answerBytesMax = 32 * 1024 * 1024;
 
 interface Kept {
   schema: Schema | undefined;
+  /** Of what was read: while it stays the same, so does the schema, with all that was decided by it. */
+  digest: string;
   /** When what is kept was asked for; nothing that happened since need be in it. */
   askedMs: number;
   error: PoolerError | undefined;
@@ -101,6 +104,7 @@ export class SchemaKeeper {
     if (kept === undefined) {
       kept = {
         schema: undefined,
+        digest: '',
         askedMs: Number.NEGATIVE_INFINITY,
         error: undefined,
         errorMs: Number.NEGATIVE_INFINITY,
@@ -119,9 +123,11 @@ export class SchemaKeeper {
     if (kept.reading) return;
     kept.reading = true;
     const askedMs = this.#clock.now();
-    readSchema(pool, tables).then(
-      (schema) => {
-        kept.schema = schema;
+    readRows(pool, tables).then(
+      (rows) => {
+        const digest = digestOf(rows);
+        if (kept.schema === undefined || kept.digest !== digest) kept.schema = new Schema(rows);
+        kept.digest = digest;
         kept.askedMs = askedMs;
         kept.error = undefined;
         this.#answered(kept);
@@ -142,18 +148,28 @@ export class SchemaKeeper {
   }
 }
 
+function digestOf(rows: SchemaRows): string {
+  const hash = createHash('sha256');
+  for (const part of Object.values(rows)) hash.update(JSON.stringify(part));
+  return hash.digest('base64');
+}
+
 /** @param tables whose columns are wanted; undefined: all @throws PoolerError */
 export async function readSchema(pool: Pool, tables: readonly string[] | undefined): Promise<Schema> {
+  return new Schema(await readRows(pool, tables));
+}
+
+async function readRows(pool: Pool, tables: readonly string[] | undefined): Promise<SchemaRows> {
   const ask = (sql: string, values: readonly string[] = []): Promise<SchemaRows['path']> =>
     lookUp(pool, sql, values, inert, answerBytesMax);
   const wanted = JSON.stringify(tables ?? []);
   const isNothingWanted = tables !== undefined && tables.length === 0;
-  return new Schema({
+  return {
     relations: await ask(relationsQuery),
     bases: await ask(basesQuery),
     columns: isNothingWanted ? [] : await ask(columnsQuery, [wanted]),
     functions: await ask(functionsQuery),
     path: await ask(pathQuery),
     usable: await ask(usableQuery),
-  });
+  };
 }

@@ -13,7 +13,7 @@ async function runAll(t: Test, weir: TestWeir, steps: readonly string[]): Promis
   const bob = await connectAs(t, weir, 'bob');
   let reply: Reply | undefined;
   for (const sql of steps) reply = await bob.query(sql);
-  bob.vanish();
+  await bob.vanish();
   if (reply === undefined) throw new Error('no steps');
   return reply;
 }
@@ -92,6 +92,18 @@ void t.test('the key of hashes is not shown', async (t) => {
   t.equal(await loginError(t, weir, '-c client_min_messages=log'), denied);
   t.equal(await loginError(t, weir, '-c debug_print_plan=on'), denied);
   t.strictSame((await runAll(t, weir, ['set client_min_messages = warning'])).errors, []);
+});
+
+void t.test('a masked statement stays prepared when other tables come', async (t) => {
+  const weir = await startPoliced(t);
+  const bob = await connectAs(t, weir, 'bob');
+  const alice = await connectAs(t, weir, 'alice');
+  await bob.query('prepare p as select email from people where id = 1');
+  await alice.query('create table newcomers (id int)');
+  // Bob's next look at an unknown relation reads the schema again.
+  t.strictSame((await bob.query('select * from newcomers')).errors, []);
+  t.strictSame((await bob.query('execute p')).rows, [[null]]);
+  await alice.query('drop table newcomers');
 });
 
 const conditions = `
