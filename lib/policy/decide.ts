@@ -233,6 +233,9 @@ class Decider {
     const found = this.#firstRule(act, statement, (rule) => !namesObjects(rule));
     const harmless = act.some((kind) => harmlessActs.has(kind));
     this.#settle(found ?? (harmless ? allowed : this.#default()), act[0] as string);
+    // Whether it is a function that a rule denies cannot be seen.
+    const isDeniedCall = act[0] === 'function_call' && this.#ruleset.deniesFunctions;
+    if (isDeniedCall && !allowsByKind(found)) this.#deny('unseen', undefined, act[0] as string);
     if (!this.#ruleset.isRestricted) return;
     this.#unseenAct(act, found, act[0] as string);
     if (this.#ruleset.hashes && act.some(isShowingTexts)) {

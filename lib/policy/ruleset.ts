@@ -20,6 +20,7 @@ export class Ruleset {
   readonly needsSchema: boolean;
   /** Of some tables not all columns may be seen. */
   readonly hidesColumns: boolean;
+  readonly deniesFunctions: boolean;
   /** A mask is made with a key, which a plan or a dump of it would show. */
   readonly hashes: boolean;
 
@@ -45,6 +46,7 @@ export class Ruleset {
       this.rules.some(
         ({ columns, verdict }) => columns.length > 0 && (verdict === 'deny' || document.default === 'deny'),
       );
+    this.deniesFunctions = this.rules.some(({ functions, verdict }) => functions.length > 0 && verdict === 'deny');
     this.hashes = this.masks.some(({ method }) => method.kind === 'hash');
   }
 

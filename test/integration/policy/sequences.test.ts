@@ -129,7 +129,14 @@ verdict = "deny"
 name = "kinds"
 statements = ["notify", "set_work_mem"]
 verdict = "deny"
+[[policy.rules]]
+name = "functions"
+functions = ["pg_catalog.pg_sleep"]
+verdict = "deny"
 `;
+
+/** FunctionCall of pg_sleep(0). */
+const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
 
 void t.test('conditions and kinds are not got round', async (t) => {
   const weir = await startPoliced(t, conditions);
@@ -143,6 +150,9 @@ void t.test('conditions and kinds are not got round', async (t) => {
     [`update pg_settings set setting = '1000' where name = 'work_mem'`],
   ];
   for (const steps of attempts) t.equal((await runAll(t, weir, steps)).errors[0]?.['C'], denied, steps.join('; '));
+  const bob = await connectAs(t, weir, 'bob');
+  bob.write(sleepByNumber);
+  t.equal((await bob.reply()).errors[0]?.['C'], denied, 'a call by its number');
   const kept = ['begin; insert into orders values (7004); rollback', 'select id from orders order by id limit 1'];
   for (const sql of kept) t.strictSame((await runAll(t, weir, [sql])).errors, [], sql);
 });
