@@ -1,9 +1,10 @@
 // The weir policy commands as they are met in CI and at a desk: arguments, output, exit status, and a schema read from a server.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { projectRoot, startPostgres, type Teardown, temporaryDirectory } from '../../support/index.js';
+import { startWeir } from '../../support/weir.js';
 import { type Ended, WeirCommand } from '../../support/weir-command.js';
 
 const server = await startPostgres({
@@ -256,6 +257,47 @@ void t.test('learn writes a policy under which the examples of what was learnt p
   const tested = await run(t, ['test', 'examples.toml'], { cwd });
   t.equal(tested.status, 0, tested.stdout);
 });
+
+for (const form of ['full', 'normalised'] as const) {
+  void t.test(`what a weir has recorded (${form}) it allows under what is learnt, and nothing else`, async (t) => {
+    const cwd = directoryOf(t);
+    const users = { [server.admin.user]: server.admin.password };
+    const { user, password } = server.admin;
+    const used = [
+      'select id, email from people where id = 1',
+      "insert into people values (1, 'a@example.org') on conflict do nothing",
+      'update people set email = null where id in (1, 2)',
+      'select * from people_view limit 1',
+      'begin; select count(*) from people; commit',
+      "set work_mem = '1MB'",
+      'create temp table mine as select 1 as one',
+      'select one from mine',
+      "select set_config('app.user', 'x', false), now()",
+      'copy (select id from people) to stdout',
+    ];
+    const recording = await startWeir({ server, users, weir: { audit_dir: join(cwd, 'trail'), audit_sql: form } });
+    const client = await recording.connect({ user, password, database: 'postgres' });
+    for (const sql of used) await client.query(sql);
+    await client.query('select email from people where id = $1', [1]);
+    await client.end();
+    await recording.stop();
+
+    const segments = readdirSync(join(cwd, 'trail')).map((name) => join('trail', name));
+    const learnt = await run(t, ['learn', '--output', 'learnt.toml', ...segments], { cwd });
+    t.equal(learnt.status, 0, learnt.stderr);
+    t.match(learnt.stderr, /^learnt from 11 different statements of 1 users$/m);
+
+    const enforcing = await startWeir({ server, users, policy: readFileSync(join(cwd, 'learnt.toml'), 'utf8') });
+    t.teardown(() => enforcing.stop());
+    const again = await enforcing.connect({ user, password, database: 'postgres' });
+    for (const sql of used) await t.resolves(again.query(sql), sql);
+    await t.resolves(again.query('select email from people where id = $1', [1]));
+    for (const sql of ['delete from people where id = 1', 'select * from pg_roles', 'drop table people']) {
+      await t.rejects(again.query(sql), { code: '42501' }, sql);
+    }
+    await again.end();
+  });
+}
 
 const refusals: readonly (readonly [name: string, args: readonly string[], said: RegExp])[] = [
   ['nobody', ['explain', '--sql', 'x', 'policy.toml'], /HINT: Give --user or --role/],
