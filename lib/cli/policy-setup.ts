@@ -78,7 +78,10 @@ export async function namesOf(
   reader: StatementReader,
   path: string,
 ): Promise<RehearsedNames> {
-  if (connect !== undefined) return { schema: await liveSchema(path, connect, database, user) };
+  if (connect !== undefined) {
+    const live = await liveSchema(path, connect, database, user);
+    return connect === true ? { schema: live } : { schema: live, sessionUser: user };
+  }
   if (schema === undefined) return assumedNames(user);
   return { schema: await schemaAt(schema, reader, user), assumes: 'catalog' };
 }

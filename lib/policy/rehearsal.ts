@@ -11,7 +11,10 @@ import { Schema, schemasOf } from './schema.js';
 import { rolesOf, type Subject } from './subject.js';
 
 /** What is known of the database, and what is assumed of the rest. */
-export type RehearsedNames = Pick<Names, 'schema' | 'assumes'>;
+export interface RehearsedNames extends Pick<Names, 'schema' | 'assumes'> {
+  /** Who `"$user"` is, where the schema was read as somebody else. */
+  readonly sessionUser?: string;
+}
 
 export interface RehearsalOptions {
   readonly document: PolicyDocument;
@@ -65,17 +68,18 @@ export class Rehearsal {
   /** @param facts with deeds, of this text's own parse; undefined where it cannot be parsed */
   judge(text: string, facts: ParsedFacts | undefined): Outcome {
     if (facts?.deeds === undefined) return this.#unread();
-    const { schema } = this.#names;
+    const { schema, assumes, sessionUser = schema.sessionUser } = this.#names;
     const path = this.#inDoubt
       ? undefined
-      : schemasOf(this.#searchPath ?? schema.searchPath, this.#role ?? schema.sessionUser);
-    const names: Names = { ...this.#names, path, ownTables: this.#ownTables };
+      : schemasOf(this.#searchPath ?? schema.searchPath, this.#role ?? sessionUser);
+    const known = assumes === undefined ? { schema } : { schema, assumes };
+    const names: Names = { ...known, path, ownTables: this.#ownTables };
     const findings: Finding[] = [];
     const decision = decide(facts.deeds, this.#ruleset, names, findings);
     const broken = this.#broken(decision);
     const isMasked = decision.masked && broken === undefined;
     // Columns are known of none of the tables that are assumed.
-    const isKnown = isMasked && this.#names.assumes !== 'all';
+    const isKnown = isMasked && assumes !== 'all';
     const rewritten = isKnown ? maskText(Buffer.from(text, 'utf8'), facts.deeds, this.#ruleset, names) : undefined;
     this.#goOn(decision, facts.hazards);
     return {

@@ -12,6 +12,8 @@ const server = await startPostgres({
     "create role bob login password 'secret'",
     'create table people (id int primary key, email varchar(80), born timestamp(0))',
     'create view people_view as select * from people',
+    'create schema bob authorization bob',
+    'create table bob.notes (id int)',
   ],
 });
 t.teardown(() => server.stop());
@@ -96,6 +98,15 @@ void t.test('explain with the schema of a server: by URL', async (t) => {
     /^select \* from \(SELECT "id", CAST\(.*'\*\*\*'.* AS "email", "born" FROM "public"."people"\) AS "people"$/,
   );
   t.notMatch(stdout, /nobody may see/);
+});
+
+void t.test('names are looked up as the user, whoever is logged in', async (t) => {
+  const cwd = directoryOf(t);
+  const { user, password } = server.admin;
+  const url = `postgresql://${user}@${server.host}:${server.port}/postgres`;
+  const asked = ['explain', '--user', 'bob', '--connect', url, '--sql', 'select * from notes', 'policy.toml'];
+  const { stdout, stderr } = await run(t, asked, { cwd, env: { PGPASSWORD: password } });
+  t.match(stdout, /select bob\.notes: allow/, stderr);
 });
 
 void t.test('explain with the schema of a server: by the configuration', async (t) => {
