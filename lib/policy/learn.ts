@@ -127,9 +127,16 @@ function userText(user: string, role: string, { tables, kinds, functions }: Seen
       sections.push(ruleText(role, `functions-${kind}`, { functions: [...patterns].sort(), statements: [kind] }));
     }
   }
-  if (kinds.size > 0) sections.push(ruleText(role, 'statements', { statements: [...kinds].sort() }));
+  if (kinds.size > 0) {
+    const rule = ruleText(role, 'statements', { statements: [...kinds].sort() });
+    sections.push(kinds.has('set') ? `${anySettingNote}\n${rule}` : rule);
+  }
   return sections.join('\n\n');
 }
+
+/** Above a rule that allows more than what was seen. */
+const anySettingNote =
+  '# "set" stands for a setting that the texts do not name, and allows all of them, SET ROLE too: learn from audit_sql = "full".';
 
 /** Items of one list of a rule. */
 const itemsMax = 500;

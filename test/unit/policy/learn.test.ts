@@ -116,6 +116,19 @@ void t.test('users with strange names have roles of their own', async (t) => {
   for (const user of users) t.equal(await verdict(document, 'select * from orders', user), 'allow', user);
 });
 
+void t.test('a rule that allows more than what was seen says so', async (t) => {
+  const texts = async (sql: string): Promise<string> => {
+    const learner = new Learner(names);
+    const reading = await reader.read(sql);
+    if (reading.kind === 'read') learner.take('bob', reading.facts.deeds?.statements ?? []);
+    return learner.policy();
+  };
+  t.match(await texts('select set_config($1, $2, false)'), /# "set" stands for a setting that the texts do not name/);
+  const named = await texts("select set_config('app.user', $1, false)");
+  t.notMatch(named, /#/);
+  t.match(named, /statements = \["set_app\.user"\]/);
+});
+
 void t.test('more tables than a rule can have', async (t) => {
   const texts = Array.from({ length: 501 }, (_, index) => `select * from t${index}`);
   const document = await learn(texts);
