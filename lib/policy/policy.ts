@@ -62,6 +62,8 @@ export interface DecisionCounts {
 
 export class Policy {
   readonly document: PolicyDocument;
+  /** Tables whose columns have to be read from the database; undefined: of all tables. */
+  readonly tablesWithColumns: readonly string[] | undefined;
   readonly rates: RateLimits;
   readonly counts: DecisionCounts = { hits: 0, misses: 0 };
   readonly #rulesets = new Map<string, Ruleset>();
@@ -72,12 +74,8 @@ export class Policy {
 
   constructor(document: PolicyDocument) {
     this.document = document;
+    this.tablesWithColumns = tablesWithColumns(document);
     this.rates = new RateLimits();
-  }
-
-  /** Tables whose columns have to be read from the database; undefined: of all tables. */
-  get tablesWithColumns(): readonly string[] | undefined {
-    return tablesWithColumns(this.document);
   }
 
   ruleset(roles: readonly string[], database: string): Ruleset {
