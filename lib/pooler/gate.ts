@@ -24,7 +24,7 @@ import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/i
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
 import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
-import type { ErrorFields } from '../wire/index.js';
+import { type ErrorFields, TransactionStatus } from '../wire/index.js';
 import { type EstimateAnswer, explainQuery, isExplainable, readEstimate } from './estimates.js';
 
 /** What a gate needs of the process. */
@@ -187,20 +187,34 @@ export class Gatekeeper implements Gate {
       return wait;
     }
     if (facts === undefined || !facts.known || !this.#isReadAlike(facts, bytes, start, end)) {
-      return this.#unknown(facts);
+      return this.#unknown(facts, moment);
     }
     const text = { bytes, start, end };
     const ruling = this.#decide(facts, moment, text, (judge) => this.#rewritten(judge, bytes, start, end));
     if (moment === 'run' && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
+      if (this.#runsAlone(facts)) this.#forget(footprint);
       for (const { kind, name } of footprint.statements) if (kind === 'prepare') this.onPrepared(undefined, name);
     }
     return ruling;
   }
 
+  /** Whether it is the only statement of its text, and nothing before it can keep it from being run. */
+  #runsAlone({ kinds }: StatementFacts): boolean {
+    const { server } = this.#channel;
+    const isFree = server === undefined || (server.settled && server.status !== TransactionStatus.Failed);
+    return kinds.length === 1 && isFree && !this.#channel.inDeferredTransaction;
+  }
+
+  /** DEALLOCATE and DISCARD ALL: the names mean nothing any more. */
+  #forget({ effects, statements }: Footprint): void {
+    if ((effects & Effect.ForgetsStatements) !== 0) this.#prepared.clear();
+    for (const { kind, name } of statements) if (kind === 'deallocate') this.#prepared.delete(name);
+  }
+
   judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling {
     return what === 'a function call by its number'
       ? this.#decide(functionCall, 'run', noText, () => forward)
-      : this.#unknown(undefined);
+      : this.#unknown(undefined, 'run');
   }
 
   judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling {
@@ -211,14 +225,14 @@ export class Gatekeeper implements Gate {
       let ruling = forward;
       for (const { facts, maskedBy } of found) {
         const alike = (judge: Judge): Ruling => (isStillMasked(facts, maskedBy, judge) ? forward : changed);
-        ruling = this.#decide(facts, moment, text, alike);
+        ruling = this.#decide(facts, moment, text, alike, maskedBy !== undefined);
         if (ruling.kind !== 'forward') break;
       }
       return ruling;
     }
     // Of any other name weir says itself that there is none.
     const mayBeThere = this.#channel.transparent || this.#channel.server?.ladder.namesUnsettled === true;
-    return mayBeThere || statement !== undefined ? this.#unknown(undefined) : forward;
+    return mayBeThere || statement !== undefined ? this.#unknown(undefined, moment) : forward;
   }
 
   onPrepared(statement: Statement | undefined, name: string): void {
@@ -265,13 +279,20 @@ export class Gatekeeper implements Gate {
     return (pending & Effect.Unknown) === 0 || isPlain(bytes, start, end);
   }
 
-  #decide(facts: StatementFacts, moment: Moment, text: Text, masked: (judge: Judge) => Ruling): Ruling {
+  /** @param masked asked where masks have to do with it: now, or when it was prepared (`wasMasked`) */
+  #decide(
+    facts: StatementFacts,
+    moment: Moment,
+    text: Text,
+    masked: (judge: Judge) => Ruling,
+    wasMasked = false,
+  ): Ruling {
     const policy = this.#house.policy;
     if (policy === undefined) return forward;
     const judge = this.#judgeNow(policy);
     if (judge === undefined) return this.#awaitSchema(moment);
     const decision = judge.decide(facts);
-    if (moment === 'ahead') return isPlainPass(decision) ? this.#note(decision, facts, moment) : wait;
+    if (moment === 'ahead') return isPlainPass(decision) && !wasMasked ? this.#note(decision, facts, moment) : wait;
     const denial = this.#denialOf(decision, judge, policy, facts, moment);
     if (denial === 'wait') return wait;
     if (denial !== undefined && 'facts' in denial) {
@@ -282,7 +303,7 @@ export class Gatekeeper implements Gate {
       return denied(denial.text);
     }
     let ruling = forward;
-    if (denial === undefined && decision.masked && policy.document.mode === 'enforce') {
+    if (denial === undefined && (decision.masked || wasMasked) && policy.document.mode === 'enforce') {
       ruling = masked(judge);
       if (ruling.kind === 'wait') return ruling;
       if (ruling.kind === 'deny') {
@@ -327,7 +348,8 @@ export class Gatekeeper implements Gate {
       for (const prepared of known) {
         const inner = judge.decide(prepared.facts);
         if (inner.denial !== undefined) return { text: denialText(inner.denial), rule: ruleNameOf(inner) ?? '' };
-        if (inner.masked && !isStillMasked(prepared.facts, prepared.maskedBy, judge))
+        const isMasked = inner.masked || prepared.maskedBy !== undefined;
+        if (isMasked && !isStillMasked(prepared.facts, prepared.maskedBy, judge))
           return { text: changedText, rule: '(mask)' };
         if (inner.masked && decision.explains && judge.ruleset.hashes) {
           const what = `the plan of the prepared statement ${name}`;
@@ -428,10 +450,11 @@ export class Gatekeeper implements Gate {
     };
   }
 
-  #unknown(facts: StatementFacts | undefined): Ruling {
+  #unknown(facts: StatementFacts | undefined, moment: Moment): Ruling {
     const policy = this.#house.policy;
     const ruleset = this.#rulesetNow(policy);
     if (policy === undefined || ruleset === undefined) return forward;
+    if (moment === 'ahead') return wait;
     const isAllowed = policy.document.unknown === 'allow' && !ruleset.isRestricted;
     const verdict = isAllowed ? 'allow' : policy.document.mode === 'observe' ? 'observe' : 'deny';
     this.decision = { verdict, rule: '(unknown)' };

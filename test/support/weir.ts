@@ -11,9 +11,9 @@ import {
   newUser,
   type UserList,
 } from '../../lib/config/index.js';
-import { Pooler } from '../../lib/pooler/index.js';
+import { type Loaded, Pooler } from '../../lib/pooler/index.js';
 import { Secret, systemClock } from '../../lib/util/index.js';
-import { policyOf } from './policy.js';
+import { loadedPolicy } from './policy.js';
 
 export interface WeirOptions {
   /** Where the servers are. */
@@ -38,6 +38,8 @@ export interface TestWeir {
   readonly host: string;
   readonly port: number;
   config: Config;
+  /** The text of the policy file; a change is in force after a reload. */
+  policy: string | undefined;
   url(user: string, password: string, database?: string): string;
   /** A connected client of the `pg` driver. */
   connect(options?: pg.ClientConfig): Promise<pg.Client>;
@@ -67,14 +69,17 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
     users,
   };
   config = options.config?.(config) ?? config;
-  const weir: { config: Config } = { config };
+  const weir: { config: Config; policy: string | undefined } = { config, policy: options.policy };
   const userList = options.userList ?? new Map();
-  const policy = options.policy === undefined ? undefined : policyOf(options.policy);
+  const read = (): Loaded => {
+    const { raw, document } = loadedPolicy(weir.policy);
+    return { config: { ...weir.config, policy: raw }, users: userList, policy: document };
+  };
   const pooler = await Pooler.create({
-    loaded: { config, users: userList, policy },
+    loaded: read(),
     clock: systemClock,
-    log: options.log ?? pino({ level: process.env['WEIR_TEST_LOG'] ?? 'silent' }),
-    reread: () => ({ config: weir.config, users: userList, policy }),
+    log: options.log ?? quietLog(),
+    reread: read,
     version: 'weir test',
     ...(options.statementPrefix === undefined ? {} : { statementPrefix: options.statementPrefix }),
   });
@@ -90,6 +95,12 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
     },
     set config(next) {
       weir.config = next;
+    },
+    get policy() {
+      return weir.policy;
+    },
+    set policy(next) {
+      weir.policy = next;
     },
     url: (user, password, database = 'postgres') =>
       `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`,
@@ -110,4 +121,10 @@ export async function startWeir(options: WeirOptions): Promise<TestWeir> {
       await pooler.finished;
     },
   };
+}
+
+/** Says nothing unless it is asked to: a reload sets the level. */
+function quietLog(): pino.Logger {
+  const level = process.env['WEIR_TEST_LOG'];
+  return level === undefined ? pino({ level: 'silent' }, { write: () => {} }) : pino({ level });
 }
