@@ -1,13 +1,15 @@
 // Answers what a user types on the console: who may, which command, and its answer as messages of the protocol.
 
 import type { ClientConnection, Console, ConsoleAnswer } from '../client/index.js';
-import type { Pooler } from '../pooler/index.js';
+import type { Grant, Pooler, Revocation } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
 import { commandComplete, emptyQueryMessage, errorResponse, noticeResponse } from '../wire/index.js';
 import { type AnyRow, type Context, clipped, type Role, refusal, table } from './command.js';
 import { controlCommands, showCommands } from './commands.js';
+import { grant } from './control/grant.js';
+import { revoke } from './control/revoke.js';
 import { set } from './control/set.js';
-import { commandBytesMax, parseCommand } from './parse.js';
+import { commandBytesMax, type Parsed, parseCommand } from './parse.js';
 import { sessionParameter } from './session-parameters.js';
 
 /** How much of a command an error repeats. */
@@ -21,6 +23,10 @@ export interface Fleet {
   control(command: string, argument: string | undefined): Promise<string | undefined>;
   /** @returns the command tag @throws PoolerError */
   set(key: string, value: string): Promise<string>;
+  /** @throws PoolerError */
+  grant(grant: Grant): Promise<void>;
+  /** @throws PoolerError */
+  revoke(revocation: Revocation): Promise<void>;
 }
 
 export class AdminConsole implements Console {
@@ -39,6 +45,8 @@ export class AdminConsole implements Console {
     rows: async (command) => found(showCommands, command).rows(this.#context),
     control: async (command, argument) => found(controlCommands, command).run(argument, this.#context),
     set: async (key, value) => set.run(key, value, this.#context),
+    grant: async (given) => grant.run(given, this.#context),
+    revoke: async (revocation) => revoke.run(revocation, this.#context),
   };
 
   get #context(): Context {
@@ -76,10 +84,14 @@ export class AdminConsole implements Console {
       case 'command':
         if (parsed.word === 'show' || parsed.word === 'select') return this.#show(parsed.argument, text, role);
         return this.#control(parsed.word, parsed.argument, text, role, client);
+      case 'grant':
+        return this.#grant(parsed, role, client);
+      case 'revoke':
+        return this.#revoke(parsed, role, client);
       case 'several':
         throw invalid(text, 'Send one command a message.');
       case 'invalid':
-        throw invalid(text);
+        throw invalid(text, hintFor(text));
       case 'bad-arguments':
         throw refusal('bad arguments', { hint: 'A name is missing, empty or too long.' });
       default:
@@ -125,18 +137,41 @@ export class AdminConsole implements Console {
     return [commandComplete(tag)];
   }
 
+  async #grant(
+    { kind, ...order }: Parsed & { readonly kind: 'grant' },
+    role: Role,
+    client: ClientConnection,
+  ): Promise<readonly Buffer[]> {
+    this.#allow(grant.role, role);
+    await this.#logged(client, kind, order.role, () =>
+      this.#fleet.grant(this.#pooler.grants.order({ ...order, grantedBy: whoIs(client) })),
+    );
+    return [commandComplete('GRANT')];
+  }
+
+  async #revoke(
+    { kind, ...what }: Parsed & { readonly kind: 'revoke' },
+    role: Role,
+    client: ClientConnection,
+  ): Promise<readonly Buffer[]> {
+    this.#allow(revoke.role, role);
+    await this.#logged(client, kind, what.role, () => this.#fleet.revoke({ ...what, revokedBy: whoIs(client) }));
+    return [commandComplete('REVOKE')];
+  }
+
   #allow(needed: Role, role: Role): void {
     if (!suffices(role, needed)) throw adminNeeded();
   }
 
   async #logged<T>(
-    { state, id }: ClientConnection,
+    client: ClientConnection,
     command: string,
     argument: string | undefined,
     run: () => Promise<T>,
   ): Promise<T> {
     const { log } = this.#pooler;
-    const user = state.kind === 'console' ? state.user : undefined;
+    const { id } = client;
+    const user = userOf(client);
     log.info({ client: id, user, command, argument }, 'console command');
     try {
       return await run();
@@ -168,6 +203,15 @@ export class AdminConsole implements Console {
   }
 }
 
+function userOf({ state }: ClientConnection): string | undefined {
+  return state.kind === 'console' ? state.user : undefined;
+}
+
+/** Of a grant's records. */
+function whoIs(client: ClientConnection): string {
+  return `console:${userOf(client) ?? ''}`;
+}
+
 function found<T>(commands: ReadonlyMap<string, T>, name: string): T {
   const command = commands.get(name);
   if (command === undefined) throw invalid(name);
@@ -180,6 +224,12 @@ function suffices(role: Role, needed: Role): boolean {
 
 function adminNeeded(): PoolerError {
   return refusal('admin access needed', { sqlstate: '08P01', hint: 'Log in as one of admin_users.' });
+}
+
+function hintFor(text: string): string | undefined {
+  const [, word] = /^\s*(grant|revoke)\b/i.exec(text) ?? [];
+  if (word === undefined) return undefined;
+  return `Write ${(word.toLowerCase() === 'grant' ? grant : revoke).usage[0]}.`;
 }
 
 function invalid(text: string, hint = 'SHOW HELP lists the commands.'): PoolerError {

@@ -72,6 +72,8 @@ export interface AuditTrailOptions {
 
 /** So many bytes are written without waiting for more: they are in the processor's cache still. */
 const groupBytes = 512 * 1024;
+type Members = Readonly<Record<string, string | undefined>>;
+
 /** Records beyond this many times `queueBytesMax` are dropped whatever the policy says: what runs already would fill the memory. */
 const overrun = 2;
 
@@ -201,11 +203,42 @@ export class AuditTrail {
   }
 
   /** Somebody was not let in. */
-  loginRefused(members: Readonly<Record<string, string | undefined>>): void {
-    const line = this.begin(',"event":"refused"', this.clock.wallMs());
-    if (line === undefined) return;
+  loginRefused(members: Members): void {
+    this.#record(',"event":"refused"', members);
+  }
+
+  /** Somebody is to be given more rights. Resolves when the record is as sure as `mode` asks for; with false where none can be made. */
+  async granted(members: Members): Promise<boolean> {
+    if (this.full || this.failing) return false;
+    const number = this.#record(',"event":"grant"', members);
+    if (number === undefined) return false;
+    if (this.policy.mode === 'before') await this.#untilDurable(number);
+    return true;
+  }
+
+  /** Rights given have been taken back. */
+  revoked(members: Members): void {
+    this.#record(',"event":"revoke"', members);
+  }
+
+  /** @returns its number; undefined where it was dropped */
+  #record(event: string, members: Members): number | undefined {
+    const line = this.begin(event, this.clock.wallMs());
+    if (line === undefined) return undefined;
     writeMembers(line, members);
-    this.end();
+    return this.end();
+  }
+
+  #untilDurable(number: number): Promise<void> {
+    return new Promise((resolve) => {
+      const trail = this;
+      this.wait({
+        get mayGoOn() {
+          return trail.durable >= number;
+        },
+        goOn: resolve,
+      });
+    });
   }
 
   /** A record that is not made because there is no room for it. */

@@ -26,7 +26,8 @@ export async function servePrimary(
     const port = await tryListening(config.weir);
     primary = new Primary({ count, clock: systemClock, log, port, http: config.weir.http_listen !== null });
     const listening = await primary.start();
-    if (config.weir.http_listen !== null) http = await startHttp(primary, config.weir.http_listen);
+    const { http_listen, http_admin_token } = config.weir;
+    if (http_listen !== null) http = await startHttp(primary, http_listen, http_admin_token);
     log.info(
       { listen: listening, workers: count, version: options.version, pid: process.pid },
       'all workers are ready',

@@ -40,7 +40,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
   let http: HttpServer | undefined;
   try {
     const listening = await pooler.start();
-    if (config.weir.http_listen !== null) http = await startHttp(ownSource(pooler), config.weir.http_listen);
+    const { http_listen, http_admin_token } = config.weir;
+    if (http_listen !== null) http = await startHttp(ownSource(pooler), http_listen, http_admin_token);
     options.onReady?.(listening.places);
   } catch (error) {
     removePidFile(config.weir.pidfile);

@@ -1,5 +1,6 @@
 // What a session begins with: the settings its pool's servers have, over them the client's own, and the packet that tells it so.
 
+import type { TimeLimits } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import { inert, isReplayed, Settings } from '../session/index.js';
 import { authenticationOk, parameterStatus } from '../wire/index.js';
@@ -28,16 +29,17 @@ interface Known {
 const knownByPool = new WeakMap<Pool, Known>();
 const knownMax = 1_000;
 
-/** @throws PoolerError with PostgreSQL's own error for a value it does not take */
+/** @param limits time-outs that hold where the client does not ask for smaller ones @throws PoolerError with PostgreSQL's own error for a value it does not take */
 export async function beginSession(
   house: House,
   pool: Pool,
   request: StartupRequest,
   address: ClientAddress,
+  limits: TimeLimits,
 ): Promise<Beginning> {
   const known = knownOf(pool);
   const asked = ownSettings(house, request, address);
-  const key = [...asked].flat().join('\0');
+  const key = [...asked, ...limits].flat().join('\0');
   const before = known.beginnings.get(key);
   if (before !== undefined) return before;
   const begun = new Map<string, string>();
@@ -45,6 +47,9 @@ export async function beginSession(
   for (const [name, value] of welcome ?? []) if (isReplayed(name)) begun.set(name.toLowerCase(), value);
   for (const [name, value] of asked) {
     begun.set(name, isCanonical(name, value) ? value : await accept(pool, known, name, value));
+  }
+  for (const [name, ms] of limits) {
+    if (!isWithin(begun.get(name), ms)) begun.set(name, await accept(pool, known, name, `${ms}ms`));
   }
   const settings = sharedSettings(known, new Settings(begun));
   const frames = [authenticationOk()];
@@ -89,6 +94,21 @@ async function accept(pool: Pool, { accepted }: Known, name: string, value: stri
   const canonical = Buffer.from(rows[0]?.[0] ?? text, 'utf8').toString('latin1');
   remember(accepted, key, canonical);
   return canonical;
+}
+
+const unitMs: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1_000],
+  ['min', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+/** @param timeout as PostgreSQL writes it: 0 is none at all */
+function isWithin(timeout: string | undefined, msMax: number): boolean {
+  const [, count = '0', unit = 'ms'] = /^(\d+)([a-z]+)?$/.exec(timeout ?? '') ?? [];
+  const ms = Number(count) * (unitMs.get(unit) ?? 0);
+  return ms > 0 && ms <= msMax;
 }
 
 function sharedSettings(known: Known, settings: Settings): Settings {

@@ -3,7 +3,7 @@
 import type { AuditTrail } from '../audit/index.js';
 import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSecret } from '../auth/index.js';
 import type { Config, PoolSettings } from '../config/index.js';
-import type { Subject } from '../policy/index.js';
+import type { Subject, TimeLimits } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { Gate } from '../relay/index.js';
 import type { Footprint } from '../session/index.js';
@@ -94,6 +94,8 @@ export interface House {
   readonly isPoliced: boolean;
   /** Judges what the client has run; undefined without a policy. */
   gateFor(connection: ClientConnection): ClientGate | undefined;
+  /** Time-outs that the session begins with, unless it asks for smaller ones. */
+  timeLimits(subject: Subject): TimeLimits;
   /**
    * Why the policy does not let a session begin, if so.
    * @param settings of the startup packet

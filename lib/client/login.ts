@@ -140,7 +140,8 @@ export async function logInClient(
     return { kind: 'replication', request, pool, server, cancelSecret };
   }
   await pool.greeted();
-  const beginning = await beginSession(house, pool, request, address);
+  const limits = house.timeLimits(subjectOf(connection, dialogue, request));
+  const beginning = await beginSession(house, pool, request, address, limits);
   progress.waitingForServer = false;
   if (peer.closed) throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
 

@@ -3,7 +3,7 @@
 import type { AnyRow } from '../admin/index.js';
 import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
 import type { PlaceLimits, PlaceNeed } from '../pool/index.js';
-import type { ClientLimits, ShutdownMode } from '../pooler/index.js';
+import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode } from '../pooler/index.js';
 import type { SentError } from './link.js';
 
 /** A pool of a worker. */
@@ -19,7 +19,9 @@ export interface PoolName {
 /** A command of the console. */
 export type Command =
   | { readonly kind: 'control'; readonly command: string; readonly argument: string | undefined }
-  | { readonly kind: 'set'; readonly key: string; readonly value: string };
+  | { readonly kind: 'set'; readonly key: string; readonly value: string }
+  | { readonly kind: 'grant'; readonly grant: Grant }
+  | { readonly kind: 'revoke'; readonly revocation: Revocation };
 
 /** How a worker begins. */
 export interface Beginning {
@@ -87,7 +89,8 @@ export type PrimaryQuestion =
   | CancelQuestion
   | RowsQuestion
   | Command
-  | { readonly kind: 'metrics' | 'readiness' | 'hazards' };
+  | { readonly kind: 'order'; readonly order: GrantOrder }
+  | { readonly kind: 'metrics' | 'readiness' | 'hazards' | 'grants' };
 
 /** By the kind of the question. What is undefined would not be sent. */
 export interface Answers {
@@ -98,6 +101,10 @@ export interface Answers {
   readonly rows: readonly AnyRow[];
   readonly control: string | null;
   readonly set: string;
+  readonly grant: null;
+  readonly revoke: null;
+  readonly order: Grant;
+  readonly grants: readonly Grant[];
   readonly metrics: readonly MetricReadings[];
   readonly readiness: Readiness;
   readonly hazards: HazardReport;

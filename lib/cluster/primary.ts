@@ -13,7 +13,13 @@ import {
   mergedText,
   workerReadings,
 } from '../http/index.js';
-import { processOfCancelPid, type ShutdownMode } from '../pooler/index.js';
+import {
+  type Grant,
+  type GrantOrder,
+  processOfCancelPid,
+  type Revocation,
+  type ShutdownMode,
+} from '../pooler/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import { ClientLedger } from './client-ledger.js';
 import { Link, receivedError } from './link.js';
@@ -166,6 +172,40 @@ export class Primary implements HttpSource {
     return tag;
   }
 
+  /** What is asked for by HTTP, as a worker has checked it. @throws PoolerError */
+  async order(order: GrantOrder): Promise<Grant> {
+    return this.#askOne({ kind: 'order', order });
+  }
+
+  /** In force in all workers, or in none. @throws PoolerError */
+  async grant(grant: Grant): Promise<void> {
+    const command = { kind: 'grant', grant } as const;
+    try {
+      await this.#inForce(command, () => this.#askAll(command, this.#informed()));
+    } catch (error) {
+      const { role, user, grantedBy } = grant;
+      await this.revoke({ role, user, revokedBy: grantedBy }).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** @throws PoolerError */
+  async revoke(revocation: Revocation): Promise<void> {
+    const command = { kind: 'revoke', revocation } as const;
+    await this.#inForce(command, () => anyOf(this.#informed().map(({ link }) => link.ask(command))));
+  }
+
+  async grants(): Promise<readonly Grant[]> {
+    return this.#askOne({ kind: 'grants' });
+  }
+
+  /** Of what all know alike. */
+  #askOne<K extends PrimaryQuestion['kind']>(question: PrimaryQuestion & { readonly kind: K }): Promise<Answers[K]> {
+    const [first] = this.#serving();
+    if (first === undefined) throw new PoolerError('no worker serves', { sqlstate: '57P03', hint: 'Try again.' });
+    return first.link.ask<K>(question, answerMsMax);
+  }
+
   /** A worker that begins meanwhile has to know of it too. */
   async #inForce<T>(command: Command, act: () => Promise<T>): Promise<T> {
     const undo = this.#standing.begin(command);
@@ -268,7 +308,7 @@ export class Primary implements HttpSource {
     question: PrimaryQuestion & { readonly kind: K },
     members: readonly Member[] = this.#serving(),
   ): Promise<Answers[K][]> {
-    const lasting = question.kind === 'control' || question.kind === 'set';
+    const lasting = question.kind === 'control' || question.kind === 'set' || question.kind === 'grant';
     const settled = await Promise.allSettled(
       members.map(({ link }) => link.ask<K>(question, lasting ? undefined : answerMsMax)),
     );
@@ -405,7 +445,10 @@ export class Primary implements HttpSource {
         } satisfies Beginning;
       case 'in-force':
         member.informed = true;
-        return { commands: this.#standing.commands, reloads: this.#reloads } satisfies InForce;
+        return {
+          commands: this.#standing.commandsAt(this.#options.clock.wallMs()),
+          reloads: this.#reloads,
+        } satisfies InForce;
       case 'admit': {
         const refusal = this.#clients.admit(index, question.database, question.user, question.limits);
         if (refusal !== undefined) throw refusal;
@@ -422,6 +465,12 @@ export class Primary implements HttpSource {
         return (await this.control(question.command, question.argument)) ?? null;
       case 'set':
         return this.set(question.key, question.value);
+      case 'grant':
+        await this.grant(question.grant);
+        return null;
+      case 'revoke':
+        await this.revoke(question.revocation);
+        return null;
       default:
         return question satisfies never;
     }
@@ -442,7 +491,11 @@ async function anyOf<T>(promises: readonly Promise<T>[]): Promise<T | undefined>
 class Standing {
   readonly #commands = new Map<string, Command>();
 
-  get commands(): readonly Command[] {
+  /** Grants whose time is over are forgotten. */
+  commandsAt(wallMs: number): readonly Command[] {
+    for (const [key, command] of this.#commands) {
+      if (command.kind === 'grant' && command.grant.untilMs <= wallMs) this.#commands.delete(key);
+    }
     return [...this.#commands.values()];
   }
 
@@ -463,7 +516,8 @@ class Standing {
 
   /** The command has been obeyed: what it ends is in force no more. */
   end(command: Command): void {
-    if (command.kind === 'set') return;
+    if (command.kind === 'revoke') this.#commands.delete(grantKey(command.revocation));
+    if (command.kind !== 'control') return;
     const { argument = '' } = command;
     if (command.command === 'resume') this.#commands.delete(`pause ${argument}`);
     else if (command.command === 'enable') this.#commands.delete(`disable ${argument}`);
@@ -476,6 +530,8 @@ class Standing {
 /** Of a command that stays in force. */
 function keyOf(command: Command): string | undefined {
   if (command.kind === 'set') return `set ${command.key}`;
+  if (command.kind === 'grant') return grantKey(command.grant);
+  if (command.kind === 'revoke') return undefined;
   const { argument = '' } = command;
   switch (command.command) {
     case 'pause':
@@ -486,4 +542,8 @@ function keyOf(command: Command): string | undefined {
     default:
       return undefined;
   }
+}
+
+function grantKey({ role, user }: Grant | Revocation): string {
+  return `grant ${JSON.stringify([role, user])}`;
 }

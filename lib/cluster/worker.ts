@@ -78,6 +78,12 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
       rows: (command) => link.ask({ kind: 'rows', command }),
       control: async (command, argument) => (await link.ask({ kind: 'control', command, argument })) ?? undefined,
       set: (key, value) => link.ask({ kind: 'set', key, value }),
+      grant: async (grant) => {
+        await link.ask({ kind: 'grant', grant });
+      },
+      revoke: async (revocation) => {
+        await link.ask({ kind: 'revoke', revocation });
+      },
     },
     begin: async (made) => {
       parts = made;
@@ -173,7 +179,13 @@ async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined)
       return console.here.rows(question.command);
     case 'control':
     case 'set':
+    case 'grant':
+    case 'revoke':
       return (await obey(question, console)) ?? null;
+    case 'order':
+      return pooler.grants.order(question.order);
+    case 'grants':
+      return pooler.grants.list();
     case 'metrics':
     case 'readiness':
     case 'hazards':
@@ -184,10 +196,19 @@ async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined)
   }
 }
 
-function obey(command: Command, console: AdminConsole): Promise<string | undefined> {
-  return command.kind === 'set'
-    ? console.here.set(command.key, command.value)
-    : console.here.control(command.command, command.argument);
+function obey(command: Command, { here }: AdminConsole): Promise<unknown> {
+  switch (command.kind) {
+    case 'set':
+      return here.set(command.key, command.value);
+    case 'control':
+      return here.control(command.command, command.argument);
+    case 'grant':
+      return here.grant(command.grant);
+    case 'revoke':
+      return here.revoke(command.revocation);
+    default:
+      return command satisfies never;
+  }
 }
 
 interface Asked {

@@ -8,6 +8,9 @@ import type { RawConfig } from './raw.js';
 import { settings } from './settings.js';
 import { sameValue } from './values.js';
 
+/** Shorter ones can be guessed. */
+const adminTokenBytesMin = 16;
+
 export interface Findings {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -17,6 +20,7 @@ export interface Findings {
 export function checkConfig(config: Config, raw: RawConfig | null): Findings {
   const checker = new Checker(config, raw);
   checker.checkListening();
+  checker.checkHttp();
   checker.checkTls();
   checker.checkAuthentication();
   checker.checkPolicy();
@@ -43,6 +47,13 @@ class Checker implements Findings {
     if (http_listen !== null && http_listen.port !== 0 && http_listen.port === listen_port) {
       const clash = listen_addr.includes(http_listen.host) || listen_addr.includes('*');
       if (clash) this.#problem('http_listen', 'the same address and port as `listen_addr` and `listen_port`');
+    }
+  }
+
+  checkHttp(): void {
+    const { http_admin_token } = this.#config.weir;
+    if (http_admin_token !== null && Buffer.byteLength(http_admin_token.reveal()) < adminTokenBytesMin) {
+      this.#problem('http_admin_token', `too short: at least ${adminTokenBytesMin} bytes`);
     }
   }
 

@@ -62,12 +62,15 @@ const roleKeys = {
   ),
   days: key(list, 'Days of the week such as `mon-fri` or `sun`.'),
   timezone: preset(text, 'UTC', 'Time zone of `hours` and `days`, such as `Europe/Berlin`.'),
-  statement_timeout: key(timeoutSeconds, '`statement_timeout` of PostgreSQL for statements of this role.'),
-  lock_timeout: key(timeoutSeconds, '`lock_timeout` of PostgreSQL for statements of this role.'),
+  statement_timeout: key(
+    timeoutSeconds,
+    "PostgreSQL's `statement_timeout` for sessions of this role: they begin with it, unless they ask for a smaller one, and may not change it. Of several roles the smallest counts, as they are at login.",
+  ),
+  lock_timeout: key(timeoutSeconds, "PostgreSQL's `lock_timeout`, in the same way."),
   granted_only: preset(
     bool,
     false,
-    'Nobody has the role but by a temporary grant, and then only where the other keys fit.',
+    'Nobody has the role but by a temporary grant, which `users`, where it is set, may be given. A grant of any other role stands for being one of its `users`. The other keys have to fit as well.',
   ),
 };
 

@@ -70,6 +70,13 @@ const listening = {
     'Host and port of the HTTP server with `/metrics`, `/healthz`, `/readyz` and `/hazards`, such as `127.0.0.1:9127` or `[::1]:9127`. Empty: no HTTP server.',
     { change: 'restart', origin: 'weir' },
   ),
+  http_admin_token: setting(
+    ['weir'],
+    secret,
+    null,
+    'Who sends it (`Authorization: Bearer ...`) may list, give and take temporary roles of the policy by `/grants`; at least 16 bytes, best given by an environment variable. Not set: there is no `/grants`. It travels as it is, so only over loopback or behind TLS.',
+    { change: 'restart', origin: 'weir' },
+  ),
 };
 
 const clients = {
@@ -671,6 +678,13 @@ const gate = {
     text,
     '',
     'TOML file with the `[policy]` that says who may run which statement; see below. Relative to the working directory, and read again at RELOAD. Empty: the `[policy]` of the weir.toml itself, and without one no policy.',
+    { origin: 'weir' },
+  ),
+  policy_grant_max: setting(
+    ['weir'],
+    { ...seconds, min: 1 },
+    7 * 86_400,
+    'Longest time, in seconds, for which GRANT ACCESS or `POST /grants` may give a user a role of the policy.',
     { origin: 'weir' },
   ),
 };

@@ -1,5 +1,5 @@
-// HTTP: /metrics for Prometheus, /healthz and /readyz for probes, /hazards for `weir report`. Only looks: never
-// changes anything, never shows a secret, a statement's literals or a stack trace, and counts nothing itself.
+// HTTP: /metrics for Prometheus, /healthz and /readyz for probes, /hazards for `weir report`; /grants for who has the token, and
+// nothing else that changes anything. Never shows a secret, a statement's literals or a stack trace, and counts nothing itself.
 
 export { type HazardReport, type HazardRow, hazardReport, mergedHazards, readHazardReport } from './hazard-report.js';
 export { type MetricReadings, mergedCounts, mergedText } from './metrics.js';

@@ -81,6 +81,11 @@ export function one(
   return new LiveMetric(type, name, help, () => [{ labels, sharedLabels: noLabels, value: value() }], aggregator);
 }
 
+/** A gauge of what is the same in each of several processes. */
+export function common(name: string, help: string, value: () => number): LiveMetric {
+  return one('gauge', name, help, value, noLabels, 'max');
+}
+
 /** A counter of the process with a series for each value of one label. */
 export function counted(
   name: string,

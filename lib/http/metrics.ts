@@ -9,6 +9,7 @@ import { rerunCauses, resetKinds } from '../relay/index.js';
 import { hazardNames, readBarriers } from '../session/index.js';
 import {
   type Aggregator,
+  common,
   counted,
   histogramSamples,
   LiveMetric,
@@ -17,6 +18,7 @@ import {
   one,
   type Sample,
 } from './metric.js';
+import { policyMetrics } from './policy-metrics.js';
 import { groupPools, type PoolGroup } from './pool-groups.js';
 import { statementMetrics } from './statement-metrics.js';
 
@@ -121,7 +123,12 @@ export class Metrics {
   }
 
   #table(): LiveMetric[] {
-    return [...this.#processMetrics(), ...statementMetrics(this.#pooler), ...this.#poolMetrics()];
+    return [
+      ...this.#processMetrics(),
+      ...statementMetrics(this.#pooler),
+      ...policyMetrics(this.#pooler),
+      ...this.#poolMetrics(),
+    ];
   }
 
   #processMetrics(): LiveMetric[] {
@@ -446,11 +453,6 @@ export class Metrics {
       }),
     );
   }
-}
-
-/** A gauge of what is the same in each of several processes. */
-function common(name: string, help: string, value: () => number): LiveMetric {
-  return one('gauge', name, help, value, noLabels, 'max');
 }
 
 function sum<T>(members: readonly T[], value: (member: T) => number): number {

@@ -19,5 +19,9 @@ export function ownSource(pooler: Pooler): OwnSource {
     readings: () => metrics.readings(),
     readiness: async () => readiness(pooler),
     hazards: async () => hazardReport(pooler),
+    grants: async () => pooler.grants.list(),
+    order: async (order) => pooler.grants.order(order),
+    grant: (grant) => pooler.grants.grant(grant),
+    revoke: async (revocation) => pooler.grants.revoke(revocation),
   };
 }

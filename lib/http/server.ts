@@ -1,15 +1,16 @@
-// The HTTP server: metrics, liveness, readiness and the hazards that occurred, and nothing else.
+// The HTTP server: metrics, liveness, readiness, the hazards that occurred, and temporary roles for who has the token.
 
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { Endpoint } from '../config/index.js';
-import { PoolerError } from '../util/index.js';
+import { PoolerError, type Secret } from '../util/index.js';
+import { addGrantRoutes, type GrantSource } from './grants.js';
 import type { HazardReport } from './hazard-report.js';
 import type { MetricFormat, MetricText } from './metrics.js';
 import type { Readiness } from './readiness.js';
 
 /** What is asked for by HTTP: of one process, or of several together. */
-export interface HttpSource {
+export interface HttpSource extends GrantSource {
   readonly log: Logger;
   metrics(format: MetricFormat): Promise<MetricText>;
   readiness(): Promise<Readiness>;
@@ -23,7 +24,7 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** No route takes a body. */
+/** But for grants, no route takes a body. */
 const bodyBytesMax = 1_024;
 const headerBytesMax = 8_192;
 /** Connections open at a time; a scraper and a few probes need a handful. */
@@ -31,9 +32,14 @@ const connectionsMax = 100;
 const requestMsMax = 10_000;
 const keepAliveMs = 30_000;
 
-/** @throws PoolerError when it cannot listen */
-export async function startHttp(source: HttpSource, endpoint: Endpoint): Promise<HttpServer> {
+/** @param adminToken opens what changes something; without it nothing does @throws PoolerError when it cannot listen */
+export async function startHttp(
+  source: HttpSource,
+  endpoint: Endpoint,
+  adminToken: Secret | null = null,
+): Promise<HttpServer> {
   const app = build(source);
+  if (adminToken !== null) addGrantRoutes(app, source, adminToken);
   try {
     await app.listen({ host: endpoint.host, port: endpoint.port });
   } catch (cause) {

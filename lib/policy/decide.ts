@@ -15,6 +15,7 @@ import { usesColumn, usesSomeColumn } from './columns.js';
 import type { RuleDefinition } from './document.js';
 import type { Masks, Ruleset } from './ruleset.js';
 import { isSystemSchema, type Relation, type Schema } from './schema.js';
+import { changesLimit } from './timeouts.js';
 import { isPlainFunction, isTelling, isUnseenAct } from './unseen.js';
 
 /** How names are read: the database, and the schemas searched, undefined where they are not known. */
@@ -40,7 +41,9 @@ export type Reason =
   /** A relation nobody knows: it may be new. */
   | 'unknown_relation'
   /** A masked table, used in a way that cannot be rewritten. */
-  | 'mask';
+  | 'mask'
+  /** A time-out that a role gives, and that is not the client's to change. */
+  | 'timeout';
 
 export interface Denial {
   readonly reason: Reason;
@@ -68,6 +71,8 @@ export interface Decision {
   readonly tables: readonly string[];
   /** Behind it names may mean other things. */
   readonly changesNames: boolean;
+  /** The session's time-outs are the server's own until weir has set them anew. */
+  readonly losesLimits: boolean;
   /** What the database has may change. */
   readonly defines: boolean;
   /** Tables it makes, as they are written. */
@@ -187,6 +192,7 @@ class Decider {
       masked: this.#masked && this.#denial === undefined,
       tables: [...this.#tables],
       changesNames: this.#changesNames,
+      losesLimits: this.#ruleset.timeLimits.size > 0 && deeds.statements.some(({ kinds }) => kinds.has('discard')),
       defines: deeds.statements.some(({ kinds }) => kinds.has('ddl') || kinds.has('select_into') || kinds.has('do')),
       makes: [...this.#makes],
       executes,
@@ -236,6 +242,7 @@ class Decider {
     // Whether it is a function that a rule denies cannot be seen.
     const isDeniedCall = act[0] === 'function_call' && this.#ruleset.deniesFunctions;
     if (isDeniedCall && !allowsByKind(found)) this.#deny('unseen', undefined, act[0] as string);
+    if (changesLimit(act, this.#ruleset.timeLimits)) this.#deny('timeout', undefined, act.at(-1) as string);
     if (!this.#ruleset.isRestricted) return;
     this.#unseenAct(act, found, act[0] as string);
     if (this.#ruleset.hashes && act.some(isShowingTexts)) {
@@ -264,6 +271,10 @@ class Decider {
 
   #relation(deed: RelationDeed, statement: StatementDeeds): void {
     this.#act = deed.act[0] as string;
+    // To update it is to SET whatever the row says.
+    if (deed.name === 'pg_settings' && deed.act[0] === 'update' && this.#ruleset.timeLimits.size > 0) {
+      this.#deny('timeout', undefined, 'pg_settings');
+    }
     const written = writtenName(deed);
     if (this.#names === undefined) {
       this.#tables.add(written);

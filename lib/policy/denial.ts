@@ -34,7 +34,16 @@ const causes: Readonly<Record<Denial['reason'], { readonly detail: string; reado
     detail: 'Some of its columns are masked for you, and used this way they cannot be.',
     hint: 'Read the table by its own name in a FROM clause.',
   },
+  timeout: {
+    detail: 'A role of yours has a time-out of its own: it is set when the session begins, and stays.',
+    hint: 'Do it in smaller steps, or ask for a role with another statement_timeout or lock_timeout.',
+  },
 };
+
+/** What decisions that no rule of the file has made are counted under. */
+export const builtinRules: readonly string[] = Object.keys(causes)
+  .filter((reason) => reason !== 'rule')
+  .map((reason) => `(${reason})`);
 
 export function denialText({ reason, rule, what }: Denial): DenialText {
   const cause = causes[reason];

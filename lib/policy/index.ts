@@ -11,7 +11,7 @@ export {
   type Names,
   type Reason,
 } from './decide.js';
-export { conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
+export { builtinRules, conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
 export type {
   MaskDefinition,
   MaskMethod,
@@ -50,4 +50,5 @@ export {
 } from './schema.js';
 export { type SqlSchemaResult, schemaOfSql } from './sql-schema.js';
 export { isSettingKind, type StatementKind, statementGroups, statementKinds } from './statement-kinds.js';
-export { rolesHoldUntil, rolesOf, type Subject } from './subject.js';
+export { mayBeGranted, rolesHoldUntil, rolesOf, type Subject } from './subject.js';
+export { type TimeLimits, timeLimitsOf } from './timeouts.js';

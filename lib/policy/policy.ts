@@ -65,16 +65,18 @@ export class Policy {
   /** Tables whose columns have to be read from the database; undefined: of all tables. */
   readonly tablesWithColumns: readonly string[] | undefined;
   readonly rates: RateLimits;
-  readonly counts: DecisionCounts = { hits: 0, misses: 0 };
+  readonly counts: DecisionCounts;
   readonly #rulesets = new Map<string, Ruleset>();
   readonly #judges = new Map<string, Judge>();
   /** Schemas and rulesets get numbers, so that a judge has a short name. */
   readonly #numbers = new WeakMap<object, number>();
   #lastNumber = 0;
 
-  constructor(document: PolicyDocument) {
+  /** @param counts go on through several policies */
+  constructor(document: PolicyDocument, counts: DecisionCounts = { hits: 0, misses: 0 }) {
     this.document = document;
     this.tablesWithColumns = tablesWithColumns(document);
+    this.counts = counts;
     this.rates = new RateLimits();
   }
 

@@ -2,6 +2,7 @@
 
 import type { MaskDefinition, PolicyDocument, RuleDefinition, Scope } from './document.js';
 import type { Relation, Schema } from './schema.js';
+import { type TimeLimits, timeLimitsOf } from './timeouts.js';
 
 /** By column; `unknown` where the columns are. */
 export type Masks = ReadonlyMap<string, MaskDefinition> | 'unknown';
@@ -23,6 +24,8 @@ export class Ruleset {
   readonly deniesFunctions: boolean;
   /** A mask is made with a key, which a plan or a dump of it would show. */
   readonly hashes: boolean;
+  /** What the roles' sessions begin with, and may not change. */
+  readonly timeLimits: TimeLimits;
 
   constructor(document: PolicyDocument, roles: readonly string[], database: string) {
     const applies = (scope: Scope): boolean =>
@@ -48,6 +51,7 @@ export class Ruleset {
       );
     this.deniesFunctions = this.rules.some(({ functions, verdict }) => functions.length > 0 && verdict === 'deny');
     this.hashes = this.masks.some(({ method }) => method.kind === 'hash');
+    this.timeLimits = timeLimitsOf(document, roles);
   }
 
   /** Nothing in it could deny, mask or note anything. */

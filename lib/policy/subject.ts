@@ -25,9 +25,16 @@ export function rolesOf(
 ): readonly string[] {
   const roles: string[] = [];
   for (const role of document.roles.values()) {
-    if ((granted.has(role.name) || !role.grantedOnly) && isMember(role, subject, wallMs)) roles.push(role.name);
+    const { user } = subject;
+    const isNamed = granted.has(role.name) ? mayBeGranted(role, user) : !role.grantedOnly && isAny(role.users, user);
+    if (isNamed && isMember(role, subject, wallMs)) roles.push(role.name);
   }
   return roles;
+}
+
+/** A grant stands for being one of a role's `users`, but where the role is only granted: there they are who may be given it. */
+export function mayBeGranted(role: RoleDefinition, user: string): boolean {
+  return !role.grantedOnly || isAny(role.users, user);
 }
 
 /** When the roles have to be looked at again: with the next minute, where the time of day counts. */
@@ -38,7 +45,6 @@ export function rolesHoldUntil(document: PolicyDocument, wallMs: number): number
 
 function isMember(role: RoleDefinition, subject: Subject, wallMs: number): boolean {
   return (
-    isAny(role.users, subject.user) &&
     isAny(role.databases, subject.database) &&
     isAny(role.applications, subject.application) &&
     (role.networks.length === 0 || role.networks.some((network) => network.matches(subject.address))) &&

@@ -54,6 +54,8 @@ export interface GateHouse {
     get(facts: StatementFacts): EstimateAnswer | undefined;
     set(facts: StatementFacts, answer: EstimateAnswer): void;
   };
+  /** A message waits for one of the above. */
+  onWait(): void;
   /** A statement has been decided on. */
   onDecision(verdict: 'allow' | 'deny' | 'observe', rule: string, facts: StatementFacts | undefined): void;
 }
@@ -149,6 +151,8 @@ export class Gatekeeper implements Gate {
 
   /** The search path may have changed unseen since the client's settings were last read back. */
   #inDoubt = false;
+  /** A statement has been sent behind which the session is without its time-outs, until it has been answered. */
+  #hasLostLimits = false;
   #ownTables: ReadonlySet<string> = new Set();
   /** A message waits: nothing else of the client is taken. */
   waiting = false;
@@ -315,6 +319,7 @@ export class Gatekeeper implements Gate {
     else this.#decided('observe', facts, denial.rule);
     this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
     if (decision.changesNames) this.#inDoubt = true;
+    if (decision.losesLimits && moment === 'run') this.#hasLostLimits = true;
     if (decision.makes.length > 0) this.#ownTables = withTables(this.#ownTables, decision.makes);
     if (decision.defines) this.#house.onDefinition();
     return ruling;
@@ -338,6 +343,7 @@ export class Gatekeeper implements Gate {
       return { text: denialText(denial), rule: ruleNameOf(decision) ?? '' };
     }
     this.#unknownSinceMs = undefined;
+    if (this.#isWithoutLimits()) return { text: limitsLostText, rule: '(timeout)' };
     for (const name of decision.executes) {
       const known = this.#preparedAs(name);
       // On a server of its own the client may have prepared it before there was this policy.
@@ -363,6 +369,12 @@ export class Gatekeeper implements Gate {
     // What is prepared only runs later, and counts then.
     if (facts.kinds.length === 1 && facts.kinds[0] === 'prepare') return undefined;
     return this.#brokenOf(decision, policy, facts, facts, moment);
+  }
+
+  #isWithoutLimits(): boolean {
+    const { server } = this.#channel;
+    this.#hasLostLimits &&= server?.quiet === false;
+    return this.#hasLostLimits;
   }
 
   /** @param explained what is put behind EXPLAIN, which is an EXECUTE of `facts` where they are not the same */
@@ -502,6 +514,7 @@ export class Gatekeeper implements Gate {
   #wait(ask: (goOn: () => void) => void): void {
     if (this.waiting) return;
     this.waiting = true;
+    this.#house.onWait();
     ask(() => {
       this.waiting = false;
       this.#goOn();
@@ -627,6 +640,13 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   }
   return true;
 }
+
+const limitsLostText: DenialText = {
+  sqlstate: '42501',
+  message: 'denied by the policy: a statement sent before DISCARD was answered',
+  detail: 'A role of yours has a time-out of its own, which is set again when DISCARD has been answered.',
+  hint: 'Wait for the answer before sending anything else.',
+};
 
 const changedText: DenialText = {
   sqlstate: '0A000',

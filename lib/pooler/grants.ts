@@ -11,7 +11,15 @@ export interface Grant {
   /** Milliseconds of the wall clock. */
   readonly untilMs: number;
   readonly reason: string;
+  /** `console:` and a user, or `http`. */
   readonly grantedBy: string;
+}
+
+export interface Revocation {
+  readonly role: string;
+  readonly user: string;
+  /** As of a grant. */
+  readonly revokedBy: string;
 }
 
 const none: ReadonlySet<string> = new Set();

@@ -1,8 +1,8 @@
 // The policy in force in one process: what it knows of databases, who has been granted what, and a gate for every client.
 
 import type { Logger } from 'pino';
-import { BoundedCounter } from '../metrics/index.js';
 import {
+  type DecisionCounts,
   decideSettings,
   denialText,
   Policy,
@@ -10,6 +10,8 @@ import {
   rolesOf,
   ruleNameOf,
   type Subject,
+  type TimeLimits,
+  timeLimitsOf,
 } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { ClientChannel } from '../relay/index.js';
@@ -19,14 +21,17 @@ import { Estimates } from './estimates.js';
 import { type GateHouse, Gatekeeper, judgeReplication } from './gate.js';
 import { Grants } from './grants.js';
 import type { Inspector } from './inspect.js';
+import { RuleTally } from './rule-tally.js';
 import { SchemaKeeper } from './schema-keeper.js';
 
-/** Verdicts with their rules that are counted apart. */
-const countedRulesMax = 1_000;
 /** Lines of the log about denials in one second; those beyond are counted only. */
 const loggedPerSecondMax = 10;
 /** Characters of a statement in the log: without its literals. */
 const loggedTextMax = 500;
+
+/** What is counted where no rule has said anything. */
+const byDefault = '(default)';
+const noLimits: TimeLimits = new Map();
 
 /** A client as its gate sees it. */
 export interface Policed {
@@ -41,8 +46,11 @@ export interface Policed {
 export class Policing {
   policy: Policy | undefined;
   readonly grants: Grants;
-  /** By verdict and rule, a space between them. */
-  readonly decisions = new BoundedCounter(countedRulesMax);
+  readonly decisions = new RuleTally();
+  /** Of the caches of all policies so far. */
+  readonly lookups: DecisionCounts = { hits: 0, misses: 0 };
+  /** Messages that had to wait for a parse or a schema. */
+  waits = 0;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #inspector: Inspector;
@@ -64,8 +72,24 @@ export class Policing {
   use(document: PolicyDocument | undefined): void {
     const isOn = document !== undefined && document.mode !== 'off';
     this.#inspector.withDeeds = isOn;
-    this.policy = isOn ? new Policy(document) : undefined;
+    this.policy = isOn ? new Policy(document, this.lookups) : undefined;
     this.#schemas.clear();
+  }
+
+  /** How old the oldest knowledge of a database is; 0 where there is none. */
+  get schemaAgeMs(): number {
+    return this.#schemas.ageMs;
+  }
+
+  /** What the session of somebody who logs in now is to begin with. */
+  timeLimits(subject: Subject): TimeLimits {
+    const document = this.policy?.document;
+    if (document?.mode !== 'enforce') return noLimits;
+    return timeLimitsOf(document, this.#rolesNow(document, subject));
+  }
+
+  #rolesNow(document: PolicyDocument, subject: Subject): readonly string[] {
+    return rolesOf(document, subject, this.grants.of(subject.user), this.#clock.wallMs());
   }
 
   /** For a client whose session begins, or goes on under a policy; undefined where there is none. */
@@ -81,7 +105,7 @@ export class Policing {
   loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined {
     const { policy } = this;
     if (policy === undefined) return undefined;
-    const roles = rolesOf(policy.document, subject, this.grants.of(subject.user), this.#clock.wallMs());
+    const roles = this.#rolesNow(policy.document, subject);
     const ruleset = policy.ruleset(roles, subject.database);
     const settingDenial = decideSettings(ruleset, settings);
     const decision = replicates ? judgeReplication(ruleset) : undefined;
@@ -134,6 +158,9 @@ export class Policing {
         get: (facts) => this.#estimates.get(pool, facts),
         set: (facts, answer) => this.#estimates.set(pool, facts, answer),
       },
+      onWait: () => {
+        this.waits++;
+      },
       onDecision: (verdict, rule, facts) => this.#count(verdict, rule, subject, facts),
     };
   }
@@ -144,7 +171,7 @@ export class Policing {
     subject: Subject,
     facts: StatementFacts | undefined,
   ): void {
-    this.decisions.add(rule === '' ? verdict : `${verdict} ${rule}`);
+    this.decisions.add(rule === '' ? byDefault : rule, verdict);
     if (verdict === 'allow') return;
     const second = Math.floor(this.#clock.now() / 1_000);
     if (second !== this.#loggedSecond) {

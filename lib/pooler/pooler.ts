@@ -37,7 +37,7 @@ import {
   type UserList,
 } from '../config/index.js';
 import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
-import type { PolicyDocument, Subject } from '../policy/index.js';
+import type { PolicyDocument, Subject, TimeLimits } from '../policy/index.js';
 import {
   idleInTransaction,
   Pool,
@@ -54,6 +54,7 @@ import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import { auditPolicy, openAudit } from './audit.js';
 import { ClientCounts, type ClientLimits, tooMany } from './client-limits.js';
+import { GrantDesk } from './grant-desk.js';
 import { type HazardFinding, HazardLog } from './hazard-log.js';
 import { type HazardPolicies, Inspector } from './inspect.js';
 
@@ -118,6 +119,7 @@ export class Pooler implements House, PoolEvents {
   readonly #reread: () => Loaded;
   readonly #inspector: Inspector;
   readonly policing: Policing;
+  readonly grants = new GrantDesk(this);
   /** Undefined where no directory is configured. */
   readonly trail: AuditTrail | undefined;
   readonly #statementPrefix: string | undefined;
@@ -254,6 +256,10 @@ export class Pooler implements House, PoolEvents {
 
   get audit(): AuditTrail | undefined {
     return this.trail?.isOn === true ? this.trail : undefined;
+  }
+
+  get grantMsMax(): number {
+    return this.#config.weir.policy_grant_max * 1_000;
   }
 
   get closing(): PoolerError | undefined {
@@ -434,6 +440,10 @@ export class Pooler implements House, PoolEvents {
       goOn: () => connection.goOnHeld(),
       inspect: (bytes, start, end) => this.inspect(bytes, start, end, connection),
     });
+  }
+
+  timeLimits(subject: Subject): TimeLimits {
+    return this.policing.timeLimits(subject);
   }
 
   loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined {

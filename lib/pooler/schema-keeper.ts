@@ -62,6 +62,13 @@ export class SchemaKeeper {
     return kept.schema;
   }
 
+  /** How long ago the oldest of what is known was asked for. */
+  get ageMs(): number {
+    const kept = [...this.#pools.values()].flatMap((pools) => [...pools].map((pool) => this.#of(pool)));
+    const asked = kept.filter(({ schema }) => schema !== undefined).map(({ askedMs }) => askedMs);
+    return asked.length === 0 ? 0 : this.#clock.now() - Math.min(...asked);
+  }
+
   /** Why there is none. */
   errorOf(pool: Pool): PoolerError | undefined {
     return this.#of(pool).error;

@@ -167,6 +167,10 @@ export function actsOf(node: string, body: Node): readonly Act[] | undefined {
       return copyActs(body);
     case 'VariableSetStmt':
       return [settingAct(body)];
+    case 'AlterRoleSetStmt':
+    case 'AlterDatabaseSetStmt':
+    case 'AlterSystemStmt':
+      return [[...(plain.get(node) ?? []), ...laterSetting(body)]];
     case 'TransactionStmt':
       return [/SAVEPOINT|RELEASE|ROLLBACK_TO/.test(textAt(body, 'kind')) ? ['savepoint'] : ['transaction']];
     case 'CreateTableAsStmt':
@@ -259,6 +263,12 @@ function settingAct(body: Node): Act {
 /** @param name in small letters. @param value undefined where it is not known */
 export function setAct(name: string, value: string | undefined): Act {
   return ['set', `set_${name}`, ...(isShowingLog(name, value) ? [showsLog] : [])];
+}
+
+/** What sessions to come will begin with. */
+function laterSetting(body: Node): Act {
+  const set = nodeAt(body, 'setstmt');
+  return set === undefined ? [] : settingAct(set).filter((kind) => kind.startsWith('set_'));
 }
 
 function definedKind(objectType: string): string {

@@ -54,6 +54,9 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ['dns_zones', 'zonename serial count', 'sqi'],
   // Weir's own.
   ['audit', 'segment mode on_full records durable dropped refused queue_bytes lag_us failure', 'sssqqqqqqs'],
+  ['policy', 'mode default unknown source roles rules masks grants clients cache_hits cache_misses', 'ssssiiiiiqq'],
+  ['rules', 'rule verdict allowed denied observed', 'ssqqq'],
+  ['grants', 'role user until seconds_left reason granted_by', 'sssqss'],
   ['pins', 'client_id user database application_name server_id reasons age idle', 'isssisqq'],
   ['hazards', 'user database application_name hazard count transaction_mode example', 'ssssqss'],
   [

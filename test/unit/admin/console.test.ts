@@ -90,6 +90,33 @@ void t.test('SET takes a key and a value with = or TO', async (t) => {
     t.same(parseCommand(text), { kind: 'invalid' }, text);
 });
 
+void t.test('GRANT and REVOKE have all their words', async (t) => {
+  const what = { role: 'on_call', user: "bob's" };
+  t.same(parseCommand(`grant ACCESS on_call TO "bob's" FOR '1 hour' REASON 'it''s broken';`), {
+    kind: 'grant',
+    ...what,
+    duration: '1 hour',
+    reason: "it's broken",
+  });
+  t.same(parseCommand(`Revoke access on_call From "bob's"`), { kind: 'revoke', ...what });
+  for (const text of [
+    'GRANT',
+    'GRANT select ON t TO bob',
+    "GRANT ACCESS r TO bob FOR '1 hour'",
+    "GRANT ACCESS r TO bob FOR 1 hour REASON 'x'",
+    "GRANT ACCESS r TO bob FOR '1 hour' REASON 'x' 'y'",
+    "GRANT ACCESS r = bob FOR '1 hour' REASON 'x'",
+    `GRANT ACCESS r "TO" bob FOR '1 hour' REASON 'x'`,
+    'REVOKE ACCESS r',
+    'REVOKE ACCESS r TO bob',
+    'REVOKE ACCESS r FROM bob now',
+  ]) {
+    t.same(parseCommand(text), { kind: 'invalid' }, text);
+  }
+  t.same(parseCommand(`GRANT ACCESS "" TO bob FOR '1 h' REASON 'x'`), { kind: 'bad-arguments' });
+  t.same(parseCommand(`REVOKE ACCESS r FROM ${'x'.repeat(nameBytesMax + 1)}`), { kind: 'bad-arguments' });
+});
+
 void t.test('a long command is read in time proportional to its length', async (t) => {
   const started = performance.now();
   for (const text of ['"'.repeat(16_001), `${'"" '.repeat(5_000)}"`, `x ${"'".repeat(16_001)}`, ' '.repeat(16_000)]) {

@@ -273,6 +273,9 @@ t.test('contradictions between settings are found, with the line of the setting 
     '3 databases.a.user',
   ]);
   t.same(complaints(`[weir]\n${users}\nhttp_listen = "127.0.0.1:6432"`).problems, ['3 weir.http_listen']);
+  const withToken = (length: number) => complaints(`[weir]\n${users}\nhttp_admin_token = "${'x'.repeat(length)}"`);
+  t.same(withToken(15).problems, ['3 weir.http_admin_token']);
+  t.same(withToken(16).problems, []);
   for (const name of ['pgbouncer', 'weir']) {
     t.same(complaints(`[weir]\n${users}\n[databases.${name}]`).problems, [`3 databases.${name}`]);
     t.same(complaints(`[databases]\n${name} = host=x`, 'p.ini').problems, [`2 databases.${name}`]);
