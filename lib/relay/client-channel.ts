@@ -898,10 +898,10 @@ export class ClientChannel extends FrameStream {
   #estimate(estimation: Estimation): Verdict | undefined {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
-    // What is owed may change the transaction the plan is asked in.
-    if (server.complete && server.owedCount > 0) return Verdict.Stop;
-    const query = server.settled ? estimation.query(server.version) : undefined;
-    if (server.status === TransactionStatus.Failed || (server.settled && query === undefined)) {
+    // What the client is owed may change the transaction the plan is asked in; what weir itself has asked does not.
+    if (server.complete && server.owesClient) return Verdict.Stop;
+    const query = server.complete ? estimation.query(server.version) : undefined;
+    if (server.status === TransactionStatus.Failed || (server.complete && query === undefined)) {
       this.#ruling = forwarded;
       return undefined;
     }

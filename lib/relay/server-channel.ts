@@ -312,6 +312,12 @@ export class ServerChannel extends FrameStream {
     return this.status === TransactionStatus.InTransaction;
   }
 
+  /** Whether something is owed that is not weir's own. */
+  get owesClient(): boolean {
+    for (let i = 0; i < this.#owed.length; i++) if (this.#owed.at(i)?.silent === false) return true;
+    return false;
+  }
+
   /** Whether all that was sent will be answered: what is owed ends with a ReadyForQuery. */
   get complete(): boolean {
     return !this.#batchOpen && !this.#ignoring;
@@ -539,7 +545,7 @@ export class ServerChannel extends FrameStream {
 
   /** Asks for the plan of a statement, which is not run; a transaction the client is in survives an error. */
   askForPlan(query: string, answered: (json: string | undefined) => void): void {
-    const guarded = !this.quiet;
+    const guarded = this.status !== TransactionStatus.Idle;
     if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_plan'), () => {});
     let json: string | undefined;
     const end = (): void => answered(json);

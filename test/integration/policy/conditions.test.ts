@@ -1,8 +1,7 @@
 // Rules that decide anew with each run: rates, costs, transactions; and requirements that the text itself meets or not.
 
 import t, { type Test } from 'tap';
-import type { RawClient, Reply } from '../../support/raw-client.js';
-import { say } from '../../support/raw-client.js';
+import { RawClient, type Reply, say } from '../../support/raw-client.js';
 import { connectAs, server, startPoliced } from './rig.js';
 
 t.teardown(() => server.stop());
@@ -60,6 +59,21 @@ max_cost = 1000`,
     t.equal(came(await bob.query('execute dear')), tooMuch);
   },
 );
+
+void t.test('a plan is asked for behind settings that the server has to be brought to first', async (t) => {
+  const policy = `[policy]\ndefault = "allow"\n[[policy.rules]]\nname = "few"\nstatements = ["select"]\nmax_rows = 5000`;
+  const weir = await startPoliced(t, policy, { weir: { default_pool_size: 1 } });
+  for (const application_name of ['one', 'other']) {
+    const client = await RawClient.connect(weir, { user: 'bob', parameters: { application_name } });
+    t.teardown(() => client.vanish());
+    t.equal(came(await client.query(`select id from orders where id = ${application_name.length}`)), 'SELECT 1');
+    t.equal(
+      came(await client.execute(`select total, '${application_name}' from orders where id = $1`, ['1'])),
+      'SELECT 1',
+    );
+    t.equal(came(await client.query('select * from generate_series(1, 9000)')), tooMuch);
+  }
+});
 
 void t.test('several statements in one Query are never put behind EXPLAIN', async (t) => {
   const bob = await connectUnder(t, `[[policy.rules]]\nname = "cheap"\nstatements = ["select"]\nmax_cost = 1`);
