@@ -1,7 +1,8 @@
 // The rules and masks that apply to whoever has certain roles in a certain database, in their order.
 
 import type { MaskDefinition, PolicyDocument, RuleDefinition, Scope } from './document.js';
-import type { Relation, Schema } from './schema.js';
+import type { Pattern } from './pattern.js';
+import { isSystemSchema, type Relation, type Schema } from './schema.js';
 import { type TimeLimits, timeLimitsOf } from './timeouts.js';
 
 /** By column; `unknown` where the columns are. */
@@ -80,7 +81,10 @@ export class Ruleset {
 
   /** Whether some of the relation's columns are masked, whatever they are. */
   isMasked(relation: Relation): boolean {
-    return this.masks.some((mask) => mask.columns.some((pattern) => pattern.matches([relation.schema, relation.name])));
+    const { schema, name } = relation;
+    // A star is for the schemas people make: PostgreSQL's own have columns called as theirs.
+    const isMeant = (pattern: Pattern): boolean => !isSystemSchema(schema) || pattern.exactPart(0) !== undefined;
+    return this.masks.some(({ columns }) => columns.some((it) => it.matches([schema, name]) && isMeant(it)));
   }
 
   /** Whether some rule denies something of the relation, or a mask hides it. */

@@ -64,6 +64,19 @@ const sequences: readonly (readonly string[])[] = [
 ];
 
 for (const mode of ['transaction', 'session'] as const) {
+  void t.test('masks with a star for the schema leave the catalogs alone, which tools read', async (t) => {
+    const policy = `[policy]\ndefault = "allow"\n[[policy.masks]]\ncolumns = ["*.*.email", "*.*.*name"]\nwith = "null"`;
+    const weir = await startPoliced(t, policy);
+    const bob = await connectAs(t, weir, 'bob');
+    const described = `SELECT c.relname, a.attname FROM pg_catalog.pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'other' AND c.relname = 'people' AND a.attnum > 0`;
+    t.same((await bob.query(described)).rows, [
+      ['people', 'id'],
+      ['people', 'email'],
+    ]);
+    t.same((await bob.query('select name, email from people where id = 1')).rows, [[null, null]]);
+  });
+
   void t.test(`nothing planted, pool_mode ${mode}`, async (t) => {
     const weir = await startPoliced(t, analystPolicy, { weir: { pool_mode: mode } });
     for (const steps of sequences) {
