@@ -19,14 +19,14 @@ export function segmentName(epoch: number, process: number, number: number): Seg
 }
 
 /** Undefined for a file that is no segment. */
-export function parseSegmentName(name: string): SegmentName | undefined {
+function parseSegmentName(name: string): SegmentName | undefined {
   const match = pattern.exec(name);
   if (match === null) return undefined;
   return { name, epoch: Number(match[1]), process: Number(match[2]), number: Number(match[3]) };
 }
 
 /** Process by process, in each in the order they were written. */
-export function inOrder(a: SegmentName, b: SegmentName): number {
+function inOrder(a: SegmentName, b: SegmentName): number {
   return a.process - b.process || a.epoch - b.epoch || a.number - b.number;
 }
 

@@ -51,7 +51,7 @@ export class TextPattern {
 }
 
 /** PostgreSQL cuts longer names. */
-const nameBytesMax = 63;
+export const nameBytesMax = 63;
 
 /** The parts of a name, quoted or not, with the dot before each but the first. */
 const part = /(\.?)(?:"((?:[^"]|"")*)"|([\w$*\u0080-\uffff]*))/y;

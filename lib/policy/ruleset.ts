@@ -55,11 +55,6 @@ export class Ruleset {
     this.timeLimits = timeLimitsOf(document, roles);
   }
 
-  /** Nothing in it could deny, mask or note anything. */
-  get isIdle(): boolean {
-    return this.rules.length === 0 && this.masks.length === 0 && this.document.default === 'allow';
-  }
-
   /** The mask of each column of the relation that has one, the first of the file; undefined where none has. */
   masksOf(relation: Relation, schema: Schema): Masks | undefined {
     // A partition's columns are those of its table, and read with it.

@@ -1,5 +1,6 @@
 // What a database has, as far as a policy must know it: relations, what views are made of, functions, operators, the search path.
 
+import { nameBytesMax } from './pattern.js';
 import { unseenFamilies, unseenFunctions } from './unseen.js';
 
 /**
@@ -292,9 +293,6 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   }
   return value;
 }
-
-/** PostgreSQL cuts longer names. */
-const nameBytesMax = 63;
 
 /**
  * The schemas a `search_path` names, in order; undefined where it cannot be told, as where names may be folded or cut.

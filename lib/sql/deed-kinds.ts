@@ -236,7 +236,7 @@ function copyActs(body: Node): Act[] {
 export const showsLog = 'client_min_messages_log';
 
 /** Whether the setting, given this value, lets the client see what PostgreSQL logs; undefined: any value. */
-export function isShowingLog(setting: string, value: string | undefined): boolean {
+function isShowingLog(setting: string, value: string | undefined): boolean {
   return setting === 'client_min_messages' && !/^(notice|warning|error)$/i.test(value ?? '');
 }
 
