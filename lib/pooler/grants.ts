@@ -38,7 +38,8 @@ export class Grants {
 
   /** Roles the user has been granted; the same object until that changes. */
   of(user: string): ReadonlySet<string> {
-    if (this.#size === 0) return none;
+    // Asked with each statement: whoever has none must not pay for those of others.
+    if (!this.#byUser.has(user)) return none;
     const known = this.#answers.get(user);
     const now = this.#clock.wallMs();
     if (known !== undefined && now < known.untilMs) return known.roles;
