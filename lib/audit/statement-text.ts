@@ -87,6 +87,8 @@ function wholeCharacters(bytes: Buffer, start: number, end: number, bytesMax: nu
 
 /** Bytes at the end of a text in which a tag is looked for. */
 const tagBytesMax = 1024;
+/** Names are looked for only where one begins: else a long word would be tried from each of its letters. */
+const tags = /(?<![^\s=,'])([^\s=,']+)='((?:[^'\\]|\\.)*)'/g;
 const star = 0x2a;
 const slash = 0x2f;
 const semicolon = 0x3b;
@@ -102,7 +104,7 @@ export function commentTag(bytes: Buffer, start: number, end: number, name: stri
   const text = bytes.toString('latin1', from, last - 1);
   const opened = text.lastIndexOf('/*');
   if (opened < 0) return undefined;
-  for (const [, key, value] of text.slice(opened + 2).matchAll(/([^\s=,']+)='((?:[^'\\]|\\.)*)'/g))
+  for (const [, key, value] of text.slice(opened + 2).matchAll(tags))
     if (key !== undefined && value !== undefined && decoded(key) === name) return decoded(value.replaceAll("\\'", "'"));
   return undefined;
 }
