@@ -14,6 +14,12 @@ interface Splice {
   readonly text: string;
 }
 
+/** Who sees a text, and what its names mean. */
+interface Reader {
+  readonly ruleset: Ruleset;
+  readonly names: Names | undefined;
+}
+
 /**
  * @param deeds of this text's own parse
  * @returns undefined where some table in it cannot be replaced
@@ -25,14 +31,12 @@ export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Na
   for (const statement of deeds.statements) {
     const replaced: RelationDeed[] = [];
     for (const deed of statement.relations) {
-      if (!deed.replaceable || deed.name === null) continue;
-      const relation = sole(names.schema.candidates(deed.schema, deed.name, names.path));
-      const masks = relation === undefined ? undefined : ruleset.masksOf(relation, names.schema);
-      if (relation === undefined || masks === undefined) continue;
+      const table = maskedTable(deed, { ruleset, names });
+      if (table === undefined) continue;
       const span = tokens.relation(deed.location);
-      if (span === undefined || masks === 'unknown' || relation.columns === undefined) return undefined;
-      const query = maskedQuery(relation, relation.columns, masks, span.only, ruleset.document.maskKey);
-      const named = deed.alias === null ? `(${query}) AS ${quoted(deed.name)}` : `(${query})`;
+      if (span === undefined || table === 'unknown') return undefined;
+      const query = maskedQuery(table, span.only, ruleset.document.maskKey);
+      const named = deed.alias === null ? `(${query}) AS ${quoted(table.relation.name)}` : `(${query})`;
       splices.set(span.start, {
         start: span.start,
         end: span.end,
@@ -53,24 +57,34 @@ export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Na
   return spliced(text, [...splices.values()]);
 }
 
-/** Who sees a text, and what its names mean. */
-interface Reader {
-  readonly ruleset: Ruleset;
-  readonly names: Names | undefined;
-}
-
 /** Whether the tables of a text that are masked are replaced by the same for both. */
 export function isMaskedAlike(deeds: Deeds, left: Reader, right: Reader): boolean {
   const relations = deeds.statements.flatMap((statement) => statement.relations);
   return relations.every((deed) => replacement(deed, left) === replacement(deed, right));
 }
 
-function replacement(deed: RelationDeed, { ruleset, names }: Reader): string | undefined {
+function replacement(deed: RelationDeed, reader: Reader): string | undefined {
+  const table = maskedTable(deed, reader);
+  if (table === undefined || table === 'unknown') return undefined;
+  return maskedQuery(table, false, reader.ruleset.document.maskKey);
+}
+
+interface MaskedTable {
+  readonly relation: Relation;
+  readonly columns: readonly Column[];
+  readonly masks: ReadonlyMap<string, MaskDefinition>;
+}
+
+/** What a sub-select has to take the place of; undefined where nothing is masked, `unknown` where nobody knows with what. */
+function maskedTable(deed: RelationDeed, { ruleset, names }: Reader): MaskedTable | 'unknown' | undefined {
   if (!deed.replaceable || deed.name === null || names === undefined) return undefined;
-  const relation = sole(names.schema.candidates(deed.schema, deed.name, names.path));
-  const masks = relation === undefined ? undefined : ruleset.masksOf(relation, names.schema);
-  if (relation?.columns === undefined || masks === undefined || masks === 'unknown') return undefined;
-  return maskedQuery(relation, relation.columns, masks, false, ruleset.document.maskKey);
+  const candidates = names.schema.candidates(deed.schema, deed.name, names.path);
+  const [relation] = candidates;
+  if (relation === undefined || candidates.length > 1) return undefined;
+  const masks = ruleset.masksOf(relation, names.schema);
+  if (masks === undefined) return undefined;
+  const { columns } = relation;
+  return masks === 'unknown' || columns === undefined ? 'unknown' : { relation, columns, masks };
 }
 
 function spliced(text: Buffer, splices: Splice[]): Buffer {
@@ -84,21 +98,11 @@ function spliced(text: Buffer, splices: Splice[]): Buffer {
   return Buffer.concat(pieces);
 }
 
-function sole(candidates: readonly Relation[]): Relation | undefined {
-  return candidates.length === 1 ? candidates[0] : undefined;
-}
-
 function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-function maskedQuery(
-  relation: Relation,
-  columns: readonly Column[],
-  masks: ReadonlyMap<string, MaskDefinition>,
-  only: boolean,
-  key: Secret | undefined,
-): string {
+function maskedQuery({ relation, columns, masks }: MaskedTable, only: boolean, key: Secret | undefined): string {
   const shown = columns.map((column) => {
     const mask = masks.get(column.name);
     if (mask === undefined) return quoted(column.name);
