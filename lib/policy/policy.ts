@@ -7,7 +7,7 @@ import { RateLimits } from './rates.js';
 import { Ruleset, tablesWithColumns } from './ruleset.js';
 import { type Schema, schemasOf } from './schema.js';
 
-/** Combinations of roles, database, schema and search path whose decisions are kept. */
+/** Combinations of roles and database, and for one schema of those with search paths, whose decisions are kept. */
 const judgesMax = 1_000;
 /** Tables of its own that a session's names are looked up in. */
 const ownTablesMax = 1_000;
@@ -67,9 +67,12 @@ export class Policy {
   readonly rates: RateLimits;
   readonly counts: DecisionCounts;
   readonly #rulesets = new Map<string, Ruleset>();
-  readonly #judges = new Map<string, Judge>();
-  /** Schemas and rulesets get numbers, so that a judge has a short name. */
-  readonly #numbers = new WeakMap<object, number>();
+  /** By schema: those of one that has been read anew go with it. */
+  readonly #judges = new WeakMap<Schema, Map<string, Judge>>();
+  /** Those that need no schema. */
+  readonly #plainJudges = new Map<string, Judge>();
+  /** Rulesets get numbers, so that a judge has a short name. */
+  readonly #numbers = new WeakMap<Ruleset, number>();
   #lastNumber = 0;
 
   /** @param counts go on through several policies */
@@ -93,31 +96,35 @@ export class Policy {
 
   judge(context: Context): Judge {
     const { ruleset, schema } = context;
-    if (!ruleset.needsSchema || schema === undefined) return this.#shared(ruleset, undefined, '', undefined);
-    const path = pathOf(context, schema);
-    if (context.ownTables.size > 0) {
-      return new Judge(ruleset, { schema, path, ownTables: context.ownTables }, this.counts);
+    if (!ruleset.needsSchema || schema === undefined) return this.#shared(this.#plainJudges, ruleset, undefined);
+    const { ownTables } = context;
+    const names: Names = { schema, path: pathOf(context, schema), ownTables };
+    if (ownTables.size > 0) return new Judge(ruleset, names, this.counts);
+    let judges = this.#judges.get(schema);
+    if (judges === undefined) {
+      judges = new Map();
+      this.#judges.set(schema, judges);
     }
-    return this.#shared(ruleset, schema, path === undefined ? '?' : path.join('\0'), path);
+    return this.#shared(judges, ruleset, names);
   }
 
-  #shared(ruleset: Ruleset, schema: Schema | undefined, key: string, path: readonly string[] | undefined): Judge {
-    const name = `${this.#numberOf(ruleset)} ${schema === undefined ? 0 : this.#numberOf(schema)} ${key}`;
-    let judge = this.#judges.get(name);
+  #shared(judges: Map<string, Judge>, ruleset: Ruleset, names: Names | undefined): Judge {
+    // No schema of whatever name makes a path like one that is not known.
+    const name = `${this.#numberOf(ruleset)} ${JSON.stringify(names?.path)}`;
+    let judge = judges.get(name);
     if (judge === undefined) {
-      const names = schema === undefined ? undefined : { schema, path, ownTables: none };
       judge = new Judge(ruleset, names, this.counts);
-      forgetOldest(this.#judges);
-      this.#judges.set(name, judge);
+      forgetOldest(judges);
+      judges.set(name, judge);
     }
     return judge;
   }
 
-  #numberOf(thing: object): number {
-    let number = this.#numbers.get(thing);
+  #numberOf(ruleset: Ruleset): number {
+    let number = this.#numbers.get(ruleset);
     if (number === undefined) {
       number = ++this.#lastNumber;
-      this.#numbers.set(thing, number);
+      this.#numbers.set(ruleset, number);
     }
     return number;
   }
@@ -127,8 +134,6 @@ export class Policy {
     return this.rates.take(rule, user, nowMs);
   }
 }
-
-const none: ReadonlySet<string> = new Set();
 
 function pathOf({ searchPath, role, inDoubt }: Context, schema: Schema): readonly string[] | undefined {
   if (inDoubt) return undefined;
