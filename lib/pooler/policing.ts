@@ -12,6 +12,7 @@ import {
   type Subject,
   type TimeLimits,
   timeLimitsOf,
+  type Verdict,
 } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { ClientChannel } from '../relay/index.js';
@@ -68,7 +69,7 @@ export class Policing {
     this.grants = new Grants(clock);
   }
 
-  /** Puts a policy in force, or none. One that has not changed keeps what it has counted. */
+  /** Puts a policy in force, or none: what was decided, known of databases and left of rates is forgotten. */
   use(document: PolicyDocument | undefined): void {
     const isOn = document !== undefined && document.mode !== 'off';
     this.#inspector.withDeeds = isOn;
@@ -141,7 +142,7 @@ export class Policing {
       },
       isSchemaNewer: (ms) => schemas.isNewer(pool, ms),
       awaitSchema: (callback) => schemas.wait(pool, tables(), callback),
-      onDefinition: () => schemas.changed(subject.database, tables()),
+      onDefinition: () => schemas.changed(subject.database, tables),
       ownFacts(bytes, start, end) {
         const { values } = channel.settings;
         return inspector.ownFacts(
@@ -165,12 +166,7 @@ export class Policing {
     };
   }
 
-  #count(
-    verdict: 'allow' | 'deny' | 'observe',
-    rule: string,
-    subject: Subject,
-    facts: StatementFacts | undefined,
-  ): void {
+  #count(verdict: Verdict, rule: string, subject: Subject, facts: StatementFacts | undefined): void {
     this.decisions.add(rule === '' ? byDefault : rule, verdict);
     if (verdict === 'allow') return;
     const second = Math.floor(this.#clock.now() / 1_000);

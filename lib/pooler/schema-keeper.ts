@@ -42,6 +42,8 @@ export class SchemaKeeper {
   readonly #kept = new WeakMap<Pool, Kept>();
   /** Of each database, those that have been read. */
   readonly #pools = new Map<string, Set<Pool>>();
+  /** Databases that are read again soon, by when: `twice` where they have changed once more since that was decided. */
+  readonly #due = new Map<string, 'once' | 'twice'>();
   readonly #clock: Clock;
   readonly #log: Logger;
 
@@ -86,18 +88,34 @@ export class SchemaKeeper {
     this.#read(pool, kept, tables);
   }
 
-  /** A statement that may change what the database has is sent. */
-  changed(database: string, tables: readonly string[] | undefined): void {
-    for (const delay of changeDelaysMs) {
-      setTimeout(() => {
-        for (const pool of this.#pools.get(database) ?? []) this.#read(pool, this.#of(pool), tables);
-      }, delay).unref();
+  /**
+   * A statement that may change what the database has is sent. A thousand of them have it read as often as a few.
+   * @param tables whose columns are wanted by then
+   */
+  changed(database: string, tables: () => readonly string[] | undefined): void {
+    for (const delayMs of changeDelaysMs) this.#readIn(delayMs, database, tables);
+  }
+
+  #readIn(delayMs: number, database: string, tables: () => readonly string[] | undefined): void {
+    const name = `${delayMs} ${database}`;
+    if (this.#due.has(name)) {
+      this.#due.set(name, 'twice');
+      return;
     }
+    this.#due.set(name, 'once');
+    setTimeout(() => {
+      const isLast = this.#due.get(name) === 'once';
+      this.#due.delete(name);
+      for (const pool of this.#pools.get(database) ?? []) this.#read(pool, this.#of(pool), tables());
+      if (!isLast) this.#readIn(delayMs, database, tables);
+    }, delayMs).unref();
   }
 
   /** The pool is gone. */
   forget(pool: Pool): void {
-    this.#pools.get(pool.database)?.delete(pool);
+    const pools = this.#pools.get(pool.database);
+    pools?.delete(pool);
+    if (pools?.size === 0) this.#pools.delete(pool.database);
   }
 
   /** Everything is read anew: other columns are wanted. */
