@@ -3,8 +3,8 @@
 import type { RelationDeed, StatementDeeds } from '../sql/index.js';
 import type { Relation } from './schema.js';
 
-export function usesColumn(deed: RelationDeed, statement: StatementDeeds, column: string): boolean {
-  if (usesAll(deed, statement)) return true;
+export function usesColumn(deed: RelationDeed, statement: StatementDeeds, relation: Relation, column: string): boolean {
+  if (usesAll(deed, statement, relation)) return true;
   if (statement.columnNames.has(column)) return true;
   // `email(people)` is people.email.
   if (statement.functions.some(({ name }) => name === column)) return true;
@@ -23,24 +23,26 @@ export function usesSomeColumn(
   test: (column: string) => boolean,
 ): boolean {
   if (relation.columns !== undefined) {
-    return relation.columns.some(({ name }) => test(name) && usesColumn(deed, statement, name));
+    return relation.columns.some(({ name }) => test(name) && usesColumn(deed, statement, relation, name));
   }
-  if (usesAll(deed, statement)) return true;
+  if (usesAll(deed, statement, relation)) return true;
   const named = [
     ...statement.columnNames,
     ...statement.functions.map(({ name }) => name),
     ...statement.columns.map(({ parts }) => parts.at(-1) ?? ''),
   ];
-  return named.some((name) => test(name) && usesColumn(deed, statement, name));
+  return named.some((name) => test(name) && usesColumn(deed, statement, relation, name));
 }
 
 /** All columns, by a star, by the row as a whole, or under other names. */
-function usesAll(deed: RelationDeed, statement: StatementDeeds): boolean {
+function usesAll(deed: RelationDeed, statement: StatementDeeds, { columns }: Relation): boolean {
   if (deed.allColumns || deed.renamesColumns || statement.anyColumn) return true;
   return statement.columns.some(({ parts }) => {
     const last = parts.at(-1);
-    if (last !== '*') return last === calledAs(deed);
     const owner = parts.at(-2);
+    // What is no column of it is a function that is given the row: `people.to_jsonb`.
+    const isCall = owner === calledAs(deed) && columns?.every(({ name }) => name !== last) === true;
+    if (last !== '*') return last === calledAs(deed) || isCall;
     return owner === undefined || mayMean(owner, deed, statement);
   });
 }

@@ -16,7 +16,7 @@ import type { RuleDefinition } from './document.js';
 import type { Masks, Ruleset } from './ruleset.js';
 import { isSystemSchema, type Relation, type Schema } from './schema.js';
 import { changesLimit } from './timeouts.js';
-import { isPlainFunction, isTelling, isUnseenAct } from './unseen.js';
+import { isPlainFunction, isTelling, isUnseenAct, isUnseenFunction } from './unseen.js';
 
 /** How names are read: the database, and the schemas searched, undefined where they are not known. */
 export interface Names {
@@ -216,7 +216,10 @@ class Decider {
     for (const act of statement.acts) this.#bare(act, statement);
     for (const relation of statement.relations) this.#relation(relation, statement);
     for (const called of statement.functions) this.#function(called, statement);
-    if (this.#ruleset.isRestricted) for (const operator of statement.operators) this.#operator(operator);
+    if (this.#ruleset.isRestricted) {
+      for (const operator of statement.operators) this.#operator(operator);
+      for (const name of statement.attributes) this.#attribute(name);
+    }
     // What a prepared statement does is looked at where it is known.
     if (statement.executes.length > 0) this.#path = undefined;
     const opens = [...statement.kinds].some((kind) => changesNames.has(kind));
@@ -418,7 +421,7 @@ class Decider {
       } else this.#deny('mask', undefined, nameOf(relation));
       return;
     }
-    if (masks === 'unknown' || [...masks.keys()].some((column) => usesColumn(deed, statement, column))) {
+    if (masks === 'unknown' || [...masks.keys()].some((column) => usesColumn(deed, statement, relation, column))) {
       this.#deny('mask', undefined, nameOf(relation));
     }
   }
@@ -463,6 +466,12 @@ class Decider {
     const own = this.#names?.schema.functionSchemas(name);
     if (own === undefined || own.size === 0) return true;
     return this.#path !== undefined && !this.#path.some((at) => own.has(at));
+  }
+
+  /** `x.f` is f(x) where x has no such column. */
+  #attribute(name: string): void {
+    const isOwn = (this.#names?.schema.functionSchemas(name).size ?? 0) > 0;
+    if (isOwn || isUnseenFunction(name)) this.#deny('unseen', undefined, `${name}()`);
   }
 
   #operator({ schema, name }: FunctionDeed): void {

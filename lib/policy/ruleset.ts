@@ -104,10 +104,10 @@ function namesRelations(rule: RuleDefinition): boolean {
   return rule.tables.length > 0 || rule.columns.length > 0;
 }
 
-/** Tables named by rules and masks whose columns have to be known; undefined where some are named by patterns: all. */
+/** Tables of which rules and masks name columns, which have to be known; undefined where some are named by patterns: all. */
 export function tablesWithColumns(document: PolicyDocument): string[] | undefined {
   const names = new Set<string>();
-  for (const pattern of document.masks.flatMap(({ columns }) => columns)) {
+  for (const pattern of [...document.masks, ...document.rules].flatMap(({ columns }) => columns)) {
     const name = pattern.exactPart(1);
     if (name === undefined) return undefined;
     names.add(name);

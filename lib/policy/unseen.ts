@@ -68,6 +68,11 @@ export function isPlainFunction(name: string): boolean {
   return isCatalogFunction(name) && !functions.has(name) && !families.test(name);
 }
 
+/** Whether one of pg_catalog has this name, and shows what others keep. */
+export function isUnseenFunction(name: string): boolean {
+  return isCatalogFunction(name) && !isPlainFunction(name);
+}
+
 /** Whether the relation holds what others' statements and tables hold, or passwords. */
 export function isTelling(schema: string, name: string): boolean {
   return schema === 'pg_toast' || relations.has(name);

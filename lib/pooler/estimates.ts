@@ -13,32 +13,35 @@ export interface Estimate {
   readonly rows: number;
 }
 
-/** `none`: the server has no plan to show for it, because it fails, or has none. */
-export type EstimateAnswer = Estimate | 'none';
+interface Kept {
+  readonly estimate: Estimate;
+  /** What names mean hangs on it. */
+  readonly context: string;
+  readonly atMs: number;
+}
 
 export class Estimates {
   readonly #clock: Clock;
-  readonly #known = new WeakMap<
-    Pool,
-    WeakMap<StatementFacts, { readonly answer: EstimateAnswer; readonly atMs: number }>
-  >();
+  readonly #known = new WeakMap<Pool, WeakMap<StatementFacts, Kept>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  get(pool: Pool, facts: StatementFacts): EstimateAnswer | undefined {
+  /** @param context the settings by which the statement is read: with others it is another statement */
+  get(pool: Pool, facts: StatementFacts, context: string): Estimate | undefined {
     const known = this.#known.get(pool)?.get(facts);
-    return known !== undefined && this.#clock.now() - known.atMs < holdsMs ? known.answer : undefined;
+    const holds = known !== undefined && known.context === context && this.#clock.now() - known.atMs < holdsMs;
+    return holds ? known.estimate : undefined;
   }
 
-  set(pool: Pool, facts: StatementFacts, answer: EstimateAnswer): void {
+  set(pool: Pool, facts: StatementFacts, context: string, estimate: Estimate): void {
     let ofPool = this.#known.get(pool);
     if (ofPool === undefined) {
       ofPool = new WeakMap();
       this.#known.set(pool, ofPool);
     }
-    ofPool.set(facts, { answer, atMs: this.#clock.now() });
+    ofPool.set(facts, { estimate, context, atMs: this.#clock.now() });
   }
 }
 
@@ -75,11 +78,19 @@ export function explainQuery(text: string, parameterCount: number, version: numb
   return version >= 160_000 ? `EXPLAIN (FORMAT JSON, GENERIC_PLAN) ${text}` : undefined;
 }
 
-/** @param json as EXPLAIN (FORMAT JSON) answers */
-export function readEstimate(json: string): EstimateAnswer {
-  const answer: unknown = JSON.parse(json);
-  const [first] = Array.isArray(answer) ? (answer as readonly unknown[]) : [];
-  const plan = (first as { readonly Plan?: Readonly<Record<string, unknown>> } | undefined)?.Plan;
+/** @param json as EXPLAIN (FORMAT JSON) answers. @returns undefined where it is something else */
+export function readEstimate(json: string): Estimate | undefined {
+  const plan = planOf(json);
   const [cost, rows] = [plan?.['Total Cost'], plan?.['Plan Rows']];
-  return typeof cost === 'number' && typeof rows === 'number' ? { cost, rows } : 'none';
+  return typeof cost === 'number' && typeof rows === 'number' ? { cost, rows } : undefined;
+}
+
+function planOf(json: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const answer: unknown = JSON.parse(json);
+    const [first] = Array.isArray(answer) ? (answer as readonly unknown[]) : [];
+    return (first as { readonly Plan?: Readonly<Record<string, unknown>> } | undefined)?.Plan;
+  } catch {
+    return undefined;
+  }
 }

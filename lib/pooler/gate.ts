@@ -25,7 +25,7 @@ import { Effect, type Footprint, type Settings, type Statement } from '../sessio
 import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
 import { type ErrorFields, TransactionStatus } from '../wire/index.js';
-import { type EstimateAnswer, explainQuery, isExplainable, readEstimate } from './estimates.js';
+import { type Estimate, explainQuery, isExplainable, readEstimate } from './estimates.js';
 
 /** What a gate needs of the process. */
 export interface GateHouse {
@@ -51,8 +51,8 @@ export interface GateHouse {
   /** Calls back when a text that was pending may be known. */
   afterParse(callback: () => void): void;
   readonly estimates: {
-    get(facts: StatementFacts): EstimateAnswer | undefined;
-    set(facts: StatementFacts, answer: EstimateAnswer): void;
+    get(facts: StatementFacts): Estimate | undefined;
+    set(facts: StatementFacts, estimate: Estimate): void;
   };
   /** A message waits for one of the above. */
   onWait(): void;
@@ -106,6 +106,7 @@ function bareDeeds(kind: string): StatementDeeds {
     columns: [],
     columnNames: new Set(),
     anyColumn: false,
+    attributes: new Set(),
     executes: [],
     hasWhere: true,
     hasLimit: false,
@@ -159,6 +160,8 @@ export class Gatekeeper implements Gate {
   /** When a relation was met that is not known. */
   #unknownSinceMs: number | undefined;
 
+  /** Statements of the message at hand for which no plan could be had. */
+  readonly #withoutPlan = new Set<StatementFacts>();
   /** What was judged last. */
   #last: Prepared | undefined;
   readonly #prepared = new Map<string, readonly Prepared[]>();
@@ -230,7 +233,12 @@ export class Gatekeeper implements Gate {
       for (const { facts, maskedBy } of found) {
         const alike = (judge: Judge): Ruling => (isStillMasked(facts, maskedBy, judge) ? forward : changed);
         ruling = this.#decide(facts, moment, text, alike, maskedBy !== undefined);
-        if (ruling.kind !== 'forward') break;
+        if (ruling.kind !== 'forward') return ruling;
+      }
+      this.#last = found[0];
+      if (moment === 'run') {
+        for (const { kind, name: made } of statement?.footprint.statements ?? [])
+          if (kind === 'prepare') this.onPrepared(undefined, made);
       }
       return ruling;
     }
@@ -302,6 +310,7 @@ export class Gatekeeper implements Gate {
     if (denial !== undefined && 'facts' in denial) {
       return { kind: 'estimate', estimation: this.#estimation(denial, facts, text) };
     }
+    this.#withoutPlan.clear();
     if (denial !== undefined && policy.document.mode === 'enforce') {
       this.#decided('deny', facts, denial.rule);
       return denied(denial.text);
@@ -344,10 +353,17 @@ export class Gatekeeper implements Gate {
     }
     this.#unknownSinceMs = undefined;
     if (this.#isWithoutLimits()) return { text: limitsLostText, rule: '(timeout)' };
+    if (decision.executes.length > 0 && decision.explains && decision.masked && judge.ruleset.hashes) {
+      return {
+        text: denialText({ reason: 'mask', rule: undefined, what: 'the plan of what it prepares' }),
+        rule: '(mask)',
+      };
+    }
     for (const name of decision.executes) {
       const known = this.#preparedAs(name);
       // On a server of its own the client may have prepared it before there was this policy.
-      if (known.length === 0 && this.#channel.transparent && !facts.kinds.includes('prepare')) {
+      const mayHide = this.#channel.transparent || judge.ruleset.isRestricted;
+      if (known.length === 0 && mayHide && !facts.kinds.includes('prepare')) {
         const what = `the prepared statement ${name}`;
         return { text: denialText({ reason: 'unknown', rule: undefined, what }), rule: '(unknown)' };
       }
@@ -377,6 +393,10 @@ export class Gatekeeper implements Gate {
     return this.#hasLostLimits;
   }
 
+  #isEstimateMissing(facts: StatementFacts): boolean {
+    return !this.#withoutPlan.has(facts) && this.#house.estimates.get(facts) === undefined;
+  }
+
   /** @param explained what is put behind EXPLAIN, which is an EXECUTE of `facts` where they are not the same */
   #brokenOf(
     decision: Decision,
@@ -388,8 +408,7 @@ export class Gatekeeper implements Gate {
     for (const { rule, kind } of decision.conditions) {
       // A plan is asked for before a batch begins; all else counts when the statement runs.
       if (moment !== 'run' && kind !== 'cost') continue;
-      const isKnown = kind !== 'cost' || !isExplainable(explained) || this.#house.estimates.get(facts) !== undefined;
-      if (!isKnown) return { rule, facts };
+      if (kind === 'cost' && isExplainable(explained) && this.#isEstimateMissing(facts)) return { rule, facts };
       const text = this.#broken({ rule, kind }, policy, facts, explained);
       if (text === undefined) continue;
       if (rule.verdict === 'observe') this.#decided('observe', facts, rule.name);
@@ -439,7 +458,7 @@ export class Gatekeeper implements Gate {
     if (!isExplainable(explained)) return conditionText(rule, 'what it costs cannot be estimated', tooMuch);
     const estimate = this.#house.estimates.get(facts);
     // A statement that has no plan fails by itself.
-    if (estimate === undefined || estimate === 'none') return undefined;
+    if (estimate === undefined) return undefined;
     const { cost, rows } = estimate;
     if (rule.maxCost !== undefined && cost > rule.maxCost) {
       return conditionText(rule, `the planner estimates a cost of ${cost}, over ${rule.maxCost}`, tooMuch);
@@ -455,8 +474,14 @@ export class Gatekeeper implements Gate {
     return {
       unasked: denied(conditionText(rule, 'what it costs cannot be asked in the middle of a batch', tooMuch)),
       query: (version) => (text === '' ? undefined : explainQuery(text, facts.parameterCount, version)),
+      without: () => {
+        this.#withoutPlan.add(estimated);
+      },
       answered: (json) => {
-        this.#house.estimates.set(estimated, json === undefined ? 'none' : readEstimate(json));
+        const estimate = json === undefined ? undefined : readEstimate(json);
+        // That a plan could not be made says something of this moment alone.
+        if (estimate === undefined) this.#withoutPlan.add(estimated);
+        else this.#house.estimates.set(estimated, estimate);
         queueMicrotask(this.#goOn);
       },
     };

@@ -156,8 +156,8 @@ export class Policing {
       inspect,
       afterParse: (callback) => inspector.afterParse(callback),
       estimates: {
-        get: (facts) => this.#estimates.get(pool, facts),
-        set: (facts, answer) => this.#estimates.set(pool, facts, answer),
+        get: (facts) => this.#estimates.get(pool, facts, channel.settings.parseKey),
+        set: (facts, estimate) => this.#estimates.set(pool, facts, channel.settings.parseKey, estimate),
       },
       onWait: () => {
         this.waits++;

@@ -791,6 +791,7 @@ export class ClientChannel extends FrameStream {
     const refused = this.transparent ? undefined : unread.refused;
     if (this.#ignored) return this.#overlook();
     const ruling = this.gate?.judgeUnread('a function call by its number');
+    if (ruling?.kind === 'wait') return Verdict.Stop;
     const admission = this.#auditor?.functionCall();
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
@@ -902,7 +903,7 @@ export class ClientChannel extends FrameStream {
     if (server.complete && server.owesClient) return Verdict.Stop;
     const query = server.complete ? estimation.query(server.version) : undefined;
     if (server.status === TransactionStatus.Failed || (server.complete && query === undefined)) {
-      this.#ruling = forwarded;
+      estimation.without();
       return undefined;
     }
     if (query === undefined) {
@@ -963,7 +964,7 @@ export class ClientChannel extends FrameStream {
       this.#begin(server);
       return this.#refuseQuery(server, unrecorded);
     }
-    this.#auditor?.sent(this.#decisionOn(footprint) === undefined ? undefined : refusedState);
+    this.#auditor?.sent(footprint.refused === undefined || this.transparent ? undefined : refusedState);
     if (this.transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
@@ -1505,7 +1506,6 @@ const unrecorded: ErrorFields = {
 /** Of statements that the configuration forbids. */
 const refusedState = '0A000';
 
-const forwarded: Ruling = { kind: 'forward' };
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
 

@@ -138,6 +138,8 @@ export interface Estimation {
   query(version: number): string | undefined;
   /** In the middle of a batch no server can be asked. */
   readonly unasked: Ruling;
+  /** There is no plan to be had: the message is judged without. */
+  without(): void;
   /** @param json the plan, bytes as a latin1 string; undefined where there is none. */
   answered(json: string | undefined): void;
 }

@@ -46,6 +46,8 @@ export interface StatementDeeds {
   /** Operators that are named with a schema other than pg_catalog, or have names that none of PostgreSQL's has. */
   readonly operators: readonly FunctionDeed[];
   readonly columns: readonly ColumnDeed[];
+  /** Names behind a dot, which may be calls as well: `people.email` and `email(people)` are one. */
+  readonly attributes: ReadonlySet<string>;
   /** Names of columns that stand without a relation: in USING, SET, an index. */
   readonly columnNames: ReadonlySet<string>;
   /** A NATURAL JOIN, a join with an alias, a whole row of no relation, or new names for OLD and NEW: any column may be meant. */

@@ -67,6 +67,7 @@ class StatementWalk {
   readonly #operators = new Map<string, FunctionDeed>();
   readonly #columns: ColumnDeed[] = [];
   readonly #columnNames = new Set<string>();
+  readonly #attributes = new Set<string>();
   readonly #executes: string[] = [];
   #anyColumn = false;
   #hasWhere = true;
@@ -92,6 +93,7 @@ class StatementWalk {
       operators: [...this.#operators.values()],
       columns: this.#columns,
       columnNames: this.#columnNames,
+      attributes: this.#attributes,
       anyColumn: this.#anyColumn,
       executes: this.#executes,
       hasWhere: this.#hasWhere,
@@ -161,7 +163,10 @@ class StatementWalk {
       case 'A_Indirection':
         for (const part of listAt(body, 'indirection')) {
           if (isNode(part) && 'A_Star' in part) this.#anyColumn = true;
-          for (const name of nameParts([part])) this.#columnNames.add(name);
+          for (const name of nameParts([part])) {
+            this.#columnNames.add(name);
+            this.#attributes.add(name);
+          }
         }
         this.#fields(body);
         return;
@@ -455,6 +460,8 @@ class StatementWalk {
       isNode(field) && 'A_Star' in field ? '*' : nameParts([field]).join(''),
     );
     const location = typeof reference['location'] === 'number' ? reference['location'] : -1;
+    const last = parts.at(-1);
+    if (parts.length > 1 && last !== undefined && last !== '*') this.#attributes.add(last);
     this.#columns.push({ parts, location });
   }
 
