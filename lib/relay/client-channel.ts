@@ -357,7 +357,8 @@ export class ClientChannel extends FrameStream {
     let text: Buffer | undefined;
     for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
       const next = frameEnd(bytes, at, end);
-      if (bytes[at] === Frontend.Parse) text = bytes.subarray(at + headerBytes + 1, next);
+      // A copy: the auditor keeps it for as long as the portal may be run.
+      if (bytes[at] === Frontend.Parse) text = Buffer.from(bytes.subarray(at + headerBytes + 1, next));
       const parts = bytes[at] === Frontend.Bind ? readBind(bytes, at, next) : undefined;
       if (parts === undefined) continue;
       text ??= this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.body;
