@@ -116,13 +116,13 @@ const maskKeys = {
   columns: required(list, 'Patterns `schema.table.column` of what is masked.'),
   with: required(
     oneOf(['null', 'constant', 'hash', 'partial', 'email', 'number', 'date', 'sql']),
-    '`null`; one `constant`; a `hash` with `mask_key`, equal for equal values; `partial` text; an `email` that keeps its first letter and its domain; a `number` rounded down; a `date` cut to its unit; an expression in `sql`.',
+    '`null`; one `constant`; a `hash` with `mask_key`, equal for equal values; `partial` text; an `email` that keeps its first letter and its domain, and nothing where it is not one address alone; a `number` rounded towards zero; a `date` cut to its unit, by UTC where it has a time zone; an expression in `sql`.',
   ),
   value: key(text, 'With `constant`: the text every value becomes.'),
   keep_first: preset(int(0, 1_000), 0, 'With `partial`: characters kept at the beginning.'),
   keep_last: preset(int(0, 1_000), 0, 'With `partial`: characters kept at the end.'),
   fill: preset({ ...text, bytesMax: 64 }, '***', 'With `partial`: text in place of all between, whatever its length.'),
-  step: key(int(1, 1_000_000_000), 'With `number`: values are rounded down to a multiple of it.'),
+  step: key(int(1, 1_000_000_000), 'With `number`: values are rounded towards zero to a multiple of it.'),
   unit: key(oneOf(['year', 'quarter', 'month', 'week', 'day', 'hour']), 'With `date`: what is kept.'),
   sql: key(text, 'With `sql`: an SQL expression in which `{column}` stands for the column.'),
 };

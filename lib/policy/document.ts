@@ -92,7 +92,7 @@ export type MaskMethod =
   | { readonly kind: 'constant'; readonly value: string }
   /** Characters; `fill` stands for all between, whatever its length. */
   | { readonly kind: 'partial'; readonly keepFirst: number; readonly keepLast: number; readonly fill: string }
-  /** Rounded down to a multiple of `step`. */
+  /** Rounded towards zero to a multiple of `step`. */
   | { readonly kind: 'number'; readonly step: number }
   | { readonly kind: 'date'; readonly unit: 'year' | 'quarter' | 'month' | 'week' | 'day' | 'hour' }
   /** `{column}` in `expression` stands for the column. */

@@ -121,9 +121,11 @@ function columnKey(key: Secret, relation: Relation, column: Column): string {
   return createHmac('sha256', key.reveal()).update(path).digest('hex');
 }
 
-const texts = /^(text|character varying|character|bpchar|name|"char")/;
-const numbers = /^(smallint|integer|bigint|numeric|real|double precision)/;
-const dates = /^(date$|timestamp)/;
+// Of no array.
+const texts = /^(text|character varying|character|bpchar|name|"char")(\(\d+\))?$/;
+const numbers = /^(smallint|integer|bigint|numeric|real|double precision)(\([-\d,]+\))?$/;
+const dates = /^(date|timestamp(\(\d\))? without time zone)$/;
+const instants = /^timestamp(\(\d\))? with time zone$/;
 
 /** Every name in it is qualified: the client's search path has no say. A type a mask is not made for becomes null. */
 function maskedValue(column: Column, method: MaskMethod, key: string): string {
@@ -150,19 +152,26 @@ function maskedValue(column: Column, method: MaskMethod, key: string): string {
       if (!texts.test(type)) return nothing(type);
       const first = `pg_catalog.left(${asText}, 1)`;
       const domain = `pg_catalog.split_part(${asText}, '@', 2)`;
-      const isOne = `pg_catalog.strpos(${asText}, '@') OPERATOR(pg_catalog.>) 1`;
+      // A list of addresses, or one with words around it, has more behind the first @ than a domain.
+      const isOne = `${asText} OPERATOR(pg_catalog.~) '^[^@]+@[[:alnum:].-]+$'`;
       const whole = joined(joined(first, literal('***@')), domain);
       return `CAST(CASE WHEN ${name} IS NULL THEN NULL WHEN ${isOne} THEN ${whole} ELSE '***' END AS ${type})`;
     }
     case 'number': {
       if (!numbers.test(type)) return nothing(type);
       const step = `CAST(${literal(String(method.step))} AS pg_catalog.numeric)`;
-      const steps = `pg_catalog.floor(CAST(${name} AS pg_catalog.numeric) OPERATOR(pg_catalog./) ${step})`;
+      // Towards zero: what is further away may be out of the type's range.
+      const steps = `pg_catalog.trunc(CAST(${name} AS pg_catalog.numeric) OPERATOR(pg_catalog./) ${step})`;
       return `CAST(${steps} OPERATOR(pg_catalog.*) ${step} AS ${type})`;
     }
-    case 'date':
+    case 'date': {
+      const cut = (time: string): string => `pg_catalog.date_trunc(${literal(method.unit)}, ${time})`;
+      // By the session's TimeZone it would be cut at any moment the client likes, which finds out the rest.
+      const inUtc = (time: string): string => `pg_catalog.timezone('UTC', ${time})`;
+      if (instants.test(type)) return `CAST(${inUtc(cut(inUtc(name)))} AS ${type})`;
       if (!dates.test(type)) return nothing(type);
-      return `CAST(pg_catalog.date_trunc(${literal(method.unit)}, ${name}) AS ${type})`;
+      return `CAST(${cut(`CAST(${name} AS pg_catalog.timestamp)`)} AS ${type})`;
+    }
     case 'sql':
       return `CAST((${method.expression.replaceAll('{column}', () => name)}) AS ${type})`;
     default:
