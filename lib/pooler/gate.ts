@@ -497,10 +497,11 @@ export class Gatekeeper implements Gate {
     this.decision = { verdict, rule: '(unknown)' };
     this.#house.onDecision(verdict, '(unknown)', facts);
     this.#last = undefined;
+    if (verdict === 'deny') {
+      return denied(denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' }));
+    }
     this.#inDoubt = true;
-    if (verdict !== 'deny') return forward;
-    const text = denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' });
-    return denied(text);
+    return forward;
   }
 
   /** The text with its masked tables replaced. */

@@ -119,6 +119,13 @@ void t.test('a masked statement stays prepared when other tables come', async (t
   await alice.query('drop table newcomers');
 });
 
+void t.test('a mistake that is refused leaves what names mean as it was', async (t) => {
+  const weir = await startPoliced(t, analystPolicy, { weir: { pool_mode: 'session' } });
+  const bob = await connectAs(t, weir, 'bob');
+  t.equal((await bob.query('selct email from people')).errors[0]?.['C'], denied);
+  t.strictSame((await bob.query('select email from people where id = 1')).rows, [[null]]);
+});
+
 const conditions = `
 [policy]
 default = "allow"
