@@ -24,7 +24,7 @@ import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/i
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
 import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
-import { type ErrorFields, TransactionStatus } from '../wire/index.js';
+import { type ErrorFields, type ServerErrorFields, TransactionStatus } from '../wire/index.js';
 import { type Estimate, explainQuery, isExplainable, readEstimate } from './estimates.js';
 
 /** What a gate needs of the process. */
@@ -160,8 +160,8 @@ export class Gatekeeper implements Gate {
   /** When a relation was met that is not known. */
   #unknownSinceMs: number | undefined;
 
-  /** Statements of the message at hand for which no plan could be had. */
-  readonly #withoutPlan = new Set<StatementFacts>();
+  /** Statements of the message at hand for which no plan could be had, with the error that came instead. */
+  readonly #withoutPlan = new Map<StatementFacts, ServerErrorFields | undefined>();
   /** What was judged last. */
   #last: Prepared | undefined;
   readonly #prepared = new Map<string, readonly Prepared[]>();
@@ -307,16 +307,15 @@ export class Gatekeeper implements Gate {
     if (moment === 'ahead') return isPlainPass(decision) && !wasMasked ? this.#note(decision, facts, moment) : wait;
     const denial = this.#denialOf(decision, judge, policy, facts, moment);
     if (denial === 'wait') return wait;
-    if (denial !== undefined && 'facts' in denial) {
-      return { kind: 'estimate', estimation: this.#estimation(denial, facts, text) };
-    }
-    this.#withoutPlan.clear();
-    if (denial !== undefined && policy.document.mode === 'enforce') {
+    const wanted = denial !== undefined && 'facts' in denial ? denial : undefined;
+    if (wanted === undefined) this.#withoutPlan.clear();
+    const enforces = policy.document.mode === 'enforce';
+    if (denial !== undefined && 'text' in denial && enforces) {
       this.#decided('deny', facts, denial.rule);
       return denied(denial.text);
     }
     let ruling = forward;
-    if (denial === undefined && (decision.masked || wasMasked) && policy.document.mode === 'enforce') {
+    if ((denial === undefined || wanted !== undefined) && (decision.masked || wasMasked) && enforces) {
       ruling = masked(judge);
       if (ruling.kind === 'wait') return ruling;
       if (ruling.kind === 'deny') {
@@ -324,8 +323,13 @@ export class Gatekeeper implements Gate {
         return ruling;
       }
     }
+    if (wanted !== undefined) {
+      // The plan of what the server would be sent: that of the client's text tells of values that are masked.
+      const sent = ruling.kind === 'rewrite' ? { bytes: ruling.text, start: 0, end: ruling.text.length } : text;
+      return { kind: 'estimate', estimation: this.#estimation(wanted, facts, sent) };
+    }
     if (denial === undefined) this.#note(decision, facts, moment);
-    else this.#decided('observe', facts, denial.rule);
+    else if ('text' in denial) this.#decided('observe', facts, denial.rule);
     this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
     if (decision.changesNames) this.#inDoubt = true;
     if (decision.losesLimits && moment === 'run') this.#hasLostLimits = true;
@@ -457,8 +461,8 @@ export class Gatekeeper implements Gate {
   #tooCostly(rule: RuleDefinition, facts: StatementFacts, explained: StatementFacts): DenialText | undefined {
     if (!isExplainable(explained)) return conditionText(rule, 'what it costs cannot be estimated', tooMuch);
     const estimate = this.#house.estimates.get(facts);
-    // A statement that has no plan fails by itself.
-    if (estimate === undefined) return undefined;
+    // What EXPLAIN fails by need not be the statement's own: a cancel request, types that only Parse has told.
+    if (estimate === undefined) return withoutPlanText(this.#withoutPlan.get(facts));
     const { cost, rows } = estimate;
     if (rule.maxCost !== undefined && cost > rule.maxCost) {
       return conditionText(rule, `the planner estimates a cost of ${cost}, over ${rule.maxCost}`, tooMuch);
@@ -475,12 +479,12 @@ export class Gatekeeper implements Gate {
       unasked: denied(conditionText(rule, 'what it costs cannot be asked in the middle of a batch', tooMuch)),
       query: (version) => (text === '' ? undefined : explainQuery(text, facts.parameterCount, version)),
       without: () => {
-        this.#withoutPlan.add(estimated);
+        this.#withoutPlan.set(estimated, undefined);
       },
-      answered: (json) => {
-        const estimate = json === undefined ? undefined : readEstimate(json);
+      answered: (answer) => {
+        const estimate = typeof answer === 'string' ? readEstimate(answer) : undefined;
         // That a plan could not be made says something of this moment alone.
-        if (estimate === undefined) this.#withoutPlan.add(estimated);
+        if (estimate === undefined) this.#withoutPlan.set(estimated, typeof answer === 'string' ? undefined : answer);
         else this.#house.estimates.set(estimated, estimate);
         queueMicrotask(this.#goOn);
       },
@@ -673,6 +677,13 @@ const limitsLostText: DenialText = {
   detail: 'A role of yours has a time-out of its own, which is set again when DISCARD has been answered.',
   hint: 'Wait for the answer before sending anything else.',
 };
+
+/** The server's error as it is. */
+function withoutPlanText(error: ServerErrorFields | undefined): DenialText | undefined {
+  if (error === undefined) return undefined;
+  const { sqlstate, message, detail = 'PostgreSQL has made no plan of it.', hint = 'See the message.' } = error;
+  return { sqlstate, message, detail, hint };
+}
 
 const changedText: DenialText = {
   sqlstate: '0A000',

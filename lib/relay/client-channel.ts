@@ -913,9 +913,9 @@ export class ClientChannel extends FrameStream {
     }
     this.emitBefore();
     this.#asksForPlan = true;
-    server.askForPlan(query, (json) => {
+    server.askForPlan(query, (answer) => {
       this.#asksForPlan = false;
-      estimation.answered(json);
+      estimation.answered(answer);
     });
     return Verdict.Stop;
   }

@@ -140,8 +140,8 @@ export interface Estimation {
   readonly unasked: Ruling;
   /** There is no plan to be had: the message is judged without. */
   without(): void;
-  /** @param json the plan, bytes as a latin1 string; undefined where there is none. */
-  answered(json: string | undefined): void;
+  /** @param answer the plan as JSON, bytes as a latin1 string, or why there is none. */
+  answered(answer: string | ServerErrorFields): void;
 }
 
 /** At which point a statement is judged: looked at before it is fed, about to be prepared, about to run. */

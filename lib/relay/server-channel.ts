@@ -544,13 +544,13 @@ export class ServerChannel extends FrameStream {
   }
 
   /** Asks for the plan of a statement, which is not run; a transaction the client is in survives an error. */
-  askForPlan(query: string, answered: (json: string | undefined) => void): void {
+  askForPlan(query: string, answered: (answer: string | ServerErrorFields) => void): void {
     const guarded = this.status !== TransactionStatus.Idle;
     if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_plan'), () => {});
-    let json: string | undefined;
-    const end = (): void => answered(json);
+    let answer: string | ServerErrorFields = '[]';
+    const end = (): void => answered(answer);
     this.ask(queryMessage(query), (error, rows) => {
-      json = error === undefined ? rows.map(([line]) => line ?? '').join('\n') : undefined;
+      answer = error ?? rows.map(([line]) => line ?? '').join('\n');
       if (!guarded) end();
     });
     if (guarded) this.ask(ownQueryMessage('ROLLBACK TO SAVEPOINT weir_plan;RELEASE SAVEPOINT weir_plan'), end);

@@ -184,3 +184,41 @@ hint = "BEGIN first."`,
   t.equal(came(await bob.query(`begin; ${update}; commit`)), 'COMMIT');
   t.equal(came(await bob.query(update)), denied);
 });
+
+void t.test('an estimate tells nothing of what is masked', async (t) => {
+  const alice = await connectAs(t, server, 'alice');
+  await alice.query('create table wages as select i as id, i % 2 * 1000 as wage from generate_series(1, 1000) i');
+  await alice.query('analyze wages');
+  const weir = await startPoliced(
+    t,
+    '[policy]\ndefault = "allow"\n[[policy.masks]]\ncolumns = ["public.wages.wage"]\nwith = "null"\n[[policy.rules]]\nname = "few"\nmax_rows = 100\n',
+  );
+  const bob = await connectAs(t, weir, 'bob');
+  t.strictSame((await bob.query('select id from wages where wage = 1000')).errors, []);
+  t.strictSame((await bob.execute('select id from wages where wage < 1000')).errors, []);
+});
+
+void t.test('a plan that is not had lets nothing pass', async (t) => {
+  const weir = await startPoliced(
+    t,
+    '[policy]\ndefault = "allow"\n[[policy.rules]]\nname = "cheap"\nstatements = ["select"]\nmax_cost = 1000\n',
+  );
+  const bob = await connectAs(t, weir, 'bob');
+  const dear = 'from orders a, orders b, orders c, orders d';
+  // Only Parse tells what the parameters are.
+  bob.write(say.parse({ text: `select count(*), $1 + $1 ${dear}`, name: 'typed', types: [23] }), say.sync());
+  t.equal((await bob.reply()).errors[0]?.['C'], '42725');
+  bob.write(say.bind({ statement: 'typed', values: ['1'] }), say.execute({}), say.sync());
+  t.strictSame((await bob.reply()).rows, []);
+  const alice = await connectAs(t, server, 'alice');
+  await alice.query('begin');
+  await alice.query('lock table orders in access exclusive mode');
+  const isBlocked = `select count(*) from pg_stat_activity where usename = 'bob' and wait_event_type = 'Lock'`;
+  const watcher = await connectAs(t, server, 'alice');
+  bob.write(say.query(`select count(*) ${dear}`));
+  while ((await watcher.value(isBlocked)) === '0') await new Promise(setImmediate);
+  await bob.cancel(weir);
+  const cancelled = await bob.reply();
+  await alice.query('rollback');
+  t.strictSame([cancelled.rows, cancelled.errors[0]?.['C']], [[], '57014']);
+});
