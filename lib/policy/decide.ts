@@ -81,6 +81,8 @@ export interface Decision {
   readonly executes: readonly string[];
   /** It may show their plans. */
   readonly explains: boolean;
+  /** It goes as it is, whatever the session and the time, and changes nothing that decisions hang on. */
+  readonly passes: boolean;
 }
 
 /** What was found about one deed; a deed may be allowed by a rule and denied for another reason. */
@@ -184,7 +186,7 @@ class Decider {
       executes.push(...statement.executes);
     }
     if (deeds.unknown && this.#ruleset.document.unknown === 'deny') this.#deny('unknown', undefined, 'statement');
-    return {
+    const decision = {
       denial: this.#denial,
       allowedBy: this.#allowedBy,
       observed: [...this.#observed],
@@ -198,6 +200,7 @@ class Decider {
       executes,
       explains: deeds.statements.some(({ kinds }) => kinds.has('explain')),
     };
+    return { ...decision, passes: passes(decision) };
   }
 
   #deny(reason: Reason, rule: RuleDefinition | undefined, what: string): void {
@@ -541,6 +544,12 @@ export function decideSettings(ruleset: Ruleset, settings: Iterable<readonly [st
     if (ruleset.hashes && act.some(isShowingTexts)) return { reason: 'mask', rule: undefined, what: act[0] as string };
   }
   return undefined;
+}
+
+function passes(decision: Omit<Decision, 'passes'>): boolean {
+  const { denial, masked, conditions, executes, makes, changesNames, losesLimits, defines } = decision;
+  const asks = denial !== undefined || masked || conditions.length > 0 || executes.length > 0;
+  return !asks && !changesNames && !losesLimits && !defines && makes.length === 0;
 }
 
 const allowed: Found = { rule: undefined, verdict: 'allow' };

@@ -148,7 +148,9 @@ export class Gatekeeper implements Gate {
   #ruleset: Ruleset | undefined;
   #schema: Schema | undefined;
   #settings: Settings | undefined;
-  #judge: Judge | undefined;
+  #judgedInDoubt = false;
+  #judgedTables: ReadonlySet<string> | undefined;
+  #judgeInForce: Judge | undefined;
 
   /** The search path may have changed unseen since the client's settings were last read back. */
   #inDoubt = false;
@@ -196,13 +198,32 @@ export class Gatekeeper implements Gate {
     if (facts === undefined || !facts.known || !this.#isReadAlike(facts, bytes, start, end)) {
       return this.#unknown(facts, moment);
     }
-    const text = { bytes, start, end };
-    const ruling = this.#decide(facts, moment, text, (judge) => this.#rewritten(judge, bytes, start, end));
-    if (moment === 'run' && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
+    const ruling = this.#pass(facts, moment) ?? this.#judge(facts, bytes, start, end, moment);
+    if (moment === 'run' && !footprint.isInert && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
       if (this.#runsAlone(facts)) this.#forget(footprint);
-      for (const { kind, name } of footprint.statements) if (kind === 'prepare') this.onPrepared(undefined, name);
+      this.#onPrepares(footprint);
     }
     return ruling;
+  }
+
+  #judge(facts: StatementFacts, bytes: Buffer, start: number, end: number, moment: Moment): Ruling {
+    return this.#decide(facts, moment, { bytes, start, end }, (judge) => this.#rewritten(judge, bytes, start, end));
+  }
+
+  /** The way of most statements. @returns undefined where more has to be looked at */
+  #pass(facts: StatementFacts, moment: Moment): Ruling | undefined {
+    const { policy } = this.#house;
+    const decision = policy === undefined ? undefined : this.#judgeNow(policy)?.decide(facts);
+    if (decision?.passes !== true || this.#isWithoutLimits()) return undefined;
+    this.#unknownSinceMs = undefined;
+    this.#withoutPlan.clear();
+    if (moment !== 'ahead') this.#last = { facts, maskedBy: undefined };
+    return this.#note(decision, facts, moment);
+  }
+
+  /** PREPAREs are about to run: what they prepare is what was judged last. */
+  #onPrepares({ statements }: Footprint): void {
+    for (const { kind, name } of statements) if (kind === 'prepare') this.onPrepared(undefined, name);
   }
 
   /** Whether it is the only statement of its text, and nothing before it can keep it from being run. */
@@ -232,14 +253,12 @@ export class Gatekeeper implements Gate {
       let ruling = forward;
       for (const { facts, maskedBy } of found) {
         const alike = (judge: Judge): Ruling => (isStillMasked(facts, maskedBy, judge) ? forward : changed);
-        ruling = this.#decide(facts, moment, text, alike, maskedBy !== undefined);
+        const passed = maskedBy === undefined ? this.#pass(facts, moment) : undefined;
+        ruling = passed ?? this.#decide(facts, moment, text, alike, maskedBy !== undefined);
         if (ruling.kind !== 'forward') return ruling;
       }
       this.#last = found[0];
-      if (moment === 'run') {
-        for (const { kind, name: made } of statement?.footprint.statements ?? [])
-          if (kind === 'prepare') this.onPrepared(undefined, made);
-      }
+      if (moment === 'run' && statement !== undefined) this.#onPrepares(statement.footprint);
       return ruling;
     }
     // Of any other name weir says itself that there is none.
@@ -304,7 +323,7 @@ export class Gatekeeper implements Gate {
     const judge = this.#judgeNow(policy);
     if (judge === undefined) return this.#awaitSchema(moment);
     const decision = judge.decide(facts);
-    if (moment === 'ahead') return isPlainPass(decision) && !wasMasked ? this.#note(decision, facts, moment) : wait;
+    if (moment === 'ahead') return wait;
     const denial = this.#denialOf(decision, judge, policy, facts, moment);
     if (denial === 'wait') return wait;
     const wanted = denial !== undefined && 'facts' in denial ? denial : undefined;
@@ -579,7 +598,7 @@ export class Gatekeeper implements Gate {
     }
     this.#policy = policy;
     this.#grants = grants;
-    this.#judge = undefined;
+    this.#judgeInForce = undefined;
     this.#ruleset = undefined;
     if (policy === undefined) return undefined;
     const wallMs = clock.wallMs();
@@ -596,19 +615,24 @@ export class Gatekeeper implements Gate {
     const channel = this.#channel;
     if (this.#inDoubt && channel.server === undefined && !this.#channel.transparent) {
       this.#inDoubt = false;
-      this.#judge = undefined;
+      this.#judgeInForce = undefined;
     }
     const schema = ruleset.needsSchema ? this.#house.schema() : undefined;
     if (ruleset.needsSchema && schema === undefined) return undefined;
     const { settings } = channel;
-    if (this.#judge !== undefined && schema === this.#schema && settings === this.#settings && !this.#isChanged) {
-      return this.#judge;
+    if (
+      this.#judgeInForce !== undefined &&
+      schema === this.#schema &&
+      settings === this.#settings &&
+      !this.#isChanged
+    ) {
+      return this.#judgeInForce;
     }
     this.#schema = schema;
     this.#settings = settings;
     this.#judgedInDoubt = this.#inDoubt;
     this.#judgedTables = this.#ownTables;
-    this.#judge = policy.judge({
+    this.#judgeInForce = policy.judge({
       ruleset,
       schema,
       searchPath: unicode(settings.values.get('search_path')),
@@ -616,11 +640,8 @@ export class Gatekeeper implements Gate {
       inDoubt: this.#inDoubt || settings.shadowsCatalog,
       ownTables: this.#ownTables,
     });
-    return this.#judge;
+    return this.#judgeInForce;
   }
-
-  #judgedInDoubt = false;
-  #judgedTables: ReadonlySet<string> | undefined;
 
   get #isChanged(): boolean {
     return this.#inDoubt !== this.#judgedInDoubt || this.#ownTables !== this.#judgedTables;
@@ -649,17 +670,6 @@ function withMeaning(known: readonly Prepared[], added: Prepared): readonly Prep
     facts === UNKNOWN || (facts === added.facts && maskedBy === added.maskedBy);
   if (known.some(isKnown)) return known;
   return known.length < meaningsMax ? [...known, added] : [{ facts: UNKNOWN, maskedBy: undefined }];
-}
-
-/** Whether it passes as it is, whatever the session and the time. */
-function isPlainPass(decision: Decision): boolean {
-  return (
-    decision.denial === undefined &&
-    !decision.masked &&
-    decision.conditions.length === 0 &&
-    decision.executes.length === 0 &&
-    !decision.changesNames
-  );
 }
 
 /** Whether a text is read alike in all encodings, and whatever standard_conforming_strings says. */
