@@ -58,34 +58,28 @@ async function factsOf({ seen }: StatementTools, text: TextOf): Promise<Statemen
 }
 
 function hit(name: string, text: TextOf): Exercise<StatementTools> {
-  return {
-    name: `policy/hit/${name}`,
-    prepare: async (tools) => {
-      const facts = await factsOf(tools, text);
-      const judge = judgeOf(policyInForce());
-      return {
-        run: (calls) => {
-          let allowed = 0;
-          for (let i = 0; i < calls; i++) if (judge.decide(facts).denial === undefined) allowed++;
-          return allowed;
-        },
-        expected: (calls) => calls,
-      };
-    },
-  };
+  return decision(`policy/hit/${name}`, text, (facts) => facts);
 }
 
+/** Other facts each time, of the same deeds. */
 function miss(name: string, text: TextOf): Exercise<StatementTools> {
+  return decision(`policy/miss/${name}`, text, (facts) => ({ ...facts }));
+}
+
+function decision(
+  name: string,
+  text: TextOf,
+  next: (facts: StatementFacts) => StatementFacts,
+): Exercise<StatementTools> {
   return {
-    name: `policy/miss/${name}`,
+    name,
     prepare: async (tools) => {
       const facts = await factsOf(tools, text);
       const judge = judgeOf(policyInForce());
       return {
         run: (calls) => {
           let allowed = 0;
-          // Other facts each time, of the same deeds.
-          for (let i = 0; i < calls; i++) if (judge.decide({ ...facts }).denial === undefined) allowed++;
+          for (let i = 0; i < calls; i++) if (judge.decide(next(facts)).denial === undefined) allowed++;
           return allowed;
         },
         expected: (calls) => calls,

@@ -110,7 +110,7 @@ export function decide(deeds: Deeds, ruleset: Ruleset, names: Names | undefined,
 }
 
 /** Allowed unless a rule that names no relation and no function speaks of them: they read and change nothing of the database's. */
-const harmlessActs = new Set([
+export const harmlessActs: ReadonlySet<string> = new Set([
   'select',
   'show',
   'explain',
@@ -353,7 +353,7 @@ class Decider {
         relation.isOpaque ||
         isTelling(relation.schema, relation.name) ||
         // PostgreSQL's own views are listed themselves.
-        (!isSystem(relation) &&
+        (!isSystemSchema(relation.schema) &&
           schema.allBases(relation, 'read').some((base) => base.isOpaque || isTelling(base.schema, base.name)));
       if (!named && tells) this.#deny('unseen', undefined, nameOf(relation));
       if (!named && deed.act.includes('ddl') && this.#ruleset.guards(relation)) {
@@ -568,10 +568,6 @@ function canMask(masks: Masks, { kinds }: StatementDeeds): boolean {
 
 function writtenName({ schema, name }: RelationDeed): string {
   return `${schema === null || schema === 'pg_temp' ? '' : `${schema}.`}${name ?? '*'}`;
-}
-
-function isSystem({ schema }: Relation): boolean {
-  return schema === 'pg_catalog' || schema === 'information_schema';
 }
 
 function nameOf({ schema, name }: Relation): string {

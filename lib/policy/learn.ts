@@ -1,6 +1,7 @@
 // Gathers what statements do, user by user, and writes the policy that allows just that.
 
 import type { Act, FunctionDeed, RelationDeed, StatementDeeds } from '../sql/index.js';
+import { harmlessActs } from './decide.js';
 import type { RehearsedNames } from './rehearsal.js';
 import { isSettingKind, statementKinds } from './statement-kinds.js';
 import { isPlainFunction } from './unseen.js';
@@ -17,25 +18,6 @@ interface Seen {
   readonly made: Set<string>;
 }
 
-/** Kinds that need no rule where they are done to no table. */
-const ofItself = new Set([
-  'select',
-  'select_for_update',
-  'show',
-  'explain',
-  'explain_analyze',
-  'transaction',
-  'savepoint',
-  'declare',
-  'fetch',
-  'close',
-  'prepare',
-  'execute',
-  'deallocate',
-  'set_transaction',
-  'copy_to',
-  'call',
-]);
 const knownKinds = new Set<string>(statementKinds);
 
 export class Learner {
@@ -67,7 +49,7 @@ export class Learner {
   #statement(seen: Seen, { acts, relations, functions }: StatementDeeds): void {
     for (const act of acts) {
       const kind = kindOf(act);
-      if (!ofItself.has(kind)) seen.kinds.add(kind);
+      if (!harmlessActs.has(kind)) seen.kinds.add(kind);
     }
     for (const deed of relations) {
       const isMade = /^(create_table|create_table_as|select_into)$/.test(deed.act[0] ?? '');

@@ -22,7 +22,7 @@ import {
 } from '../policy/index.js';
 import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
-import { type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
+import { isPlainText, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
 import { type ErrorFields, type ServerErrorFields, TransactionStatus } from '../wire/index.js';
 import { type Estimate, explainQuery, isExplainable, readEstimate } from './estimates.js';
@@ -303,11 +303,11 @@ export class Gatekeeper implements Gate {
   #isReadAlike(facts: StatementFacts, bytes: Buffer, start: number, end: number): boolean {
     const encoding = this.#channel.settings.values.get('client_encoding');
     if (encoding !== undefined && encoding !== 'UTF8' && facts.shape !== undefined) {
-      if (!isPlain(facts.shape.text, 0, facts.shape.text.length)) return false;
+      if (!isPlainText(facts.shape.text, 0, facts.shape.text.length)) return false;
     }
     // Code whose effects are not known yet may have changed how strings are read.
     const pending = this.#channel.server?.ladder.pending ?? Effect.None;
-    return (pending & Effect.Unknown) === 0 || isPlain(bytes, start, end);
+    return (pending & Effect.Unknown) === 0 || isPlainText(bytes, start, end);
   }
 
   /** @param masked asked where masks have to do with it: now, or when it was prepared (`wasMasked`) */
@@ -670,15 +670,6 @@ function withMeaning(known: readonly Prepared[], added: Prepared): readonly Prep
     facts === UNKNOWN || (facts === added.facts && maskedBy === added.maskedBy);
   if (known.some(isKnown)) return known;
   return known.length < meaningsMax ? [...known, added] : [{ facts: UNKNOWN, maskedBy: undefined }];
-}
-
-/** Whether a text is read alike in all encodings, and whatever standard_conforming_strings says. */
-function isPlain(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) {
-    const byte = bytes[at] as number;
-    if (byte >= 0x80 || byte === 0x5c) return false;
-  }
-  return true;
 }
 
 const limitsLostText: DenialText = {

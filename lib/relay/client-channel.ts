@@ -16,6 +16,7 @@ import {
   unseen,
   withEffects,
 } from '../session/index.js';
+import { isPlainText } from '../sql/index.js';
 import {
   Action,
   bindCompleteMessage,
@@ -625,7 +626,7 @@ export class ClientChannel extends FrameStream {
   #inspect(bytes: Buffer, start: number, end: number): Footprint {
     // What the statements before do to the reading of it is not known yet.
     const pending = this.server?.ladder.pending ?? Effect.None;
-    const unread = (pending & Effect.Lexical) !== 0 && !isPlain(bytes, start, end);
+    const unread = (pending & Effect.Lexical) !== 0 && !isPlainText(bytes, start, end);
     const footprint = unread ? this.#host.unread : this.#host.inspect(bytes, start, end);
     if ((footprint.effects & Effect.Unknown) === 0 || footprint.refused !== undefined) return footprint;
     const text = bytes.toString('latin1', start, end); // cold: statements whose effects are not known
@@ -1445,15 +1446,6 @@ function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
   const first = bytes[start] as number;
   if (first > 0x20 && first !== 0x44 && first !== 0x64) return false;
   return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
-}
-
-/** Whether a text is read alike in all encodings, and whatever standard_conforming_strings says. */
-function isPlain(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) {
-    const byte = bytes[at] as number;
-    if (byte >= 0x80 || byte === 0x5c) return false;
-  }
-  return true;
 }
 
 /** Whether a text that nobody understands may be about prepared statements. */

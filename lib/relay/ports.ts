@@ -1,6 +1,6 @@
 // The two sides of the relay as the relay sees them: a port to write to, and listeners for what only upper layers can decide.
 
-import type { Admission, Decision } from '../audit/index.js';
+import type { ClientAuditor, Decision } from '../audit/index.js';
 import { TimeHistogram } from '../metrics/index.js';
 import {
   type ChannelUse,
@@ -12,7 +12,6 @@ import {
   readBarriers,
   type Statement,
 } from '../session/index.js';
-import type { StatementFacts } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { ServerChannel } from './server-channel.js';
 import { type RerunCause, rerunCauses, type SharedRead } from './shared-read.js';
@@ -79,48 +78,25 @@ export const plainSession: SessionHost = {
  * Records what a client runs: see `lib/audit`. Each message that runs SQL is asked about, as often as it is shown; once it is
  * `sent`, one of `ended` and `skipped` says what came of it, in the order they were sent.
  */
-export interface Auditor {
-  /** Bytes of answers that have gone to the client. */
-  bytesSent: number;
-  /** Whether a message of the client is held back. */
-  readonly waiting: boolean;
-  query(
-    bytes: Buffer,
-    start: number,
-    end: number,
-    total: number,
-    facts: StatementFacts | undefined,
-    decision: Decision | undefined,
-  ): Admission;
-  parse(name: string, bytes: Buffer, start: number, end: number, facts: StatementFacts | undefined): void;
-  bind(
-    portal: string,
-    text: Buffer | undefined,
-    facts: StatementFacts | undefined,
-    bytes: Buffer,
-    from: number,
-    end: number,
-  ): void;
-  bindPrepared(portal: string, name: string, bytes: Buffer, from: number, end: number): void;
-  execute(portal: string, decision: Decision | undefined): Admission;
-  functionCall(): Admission;
-  sent(sqlstate: string | undefined): void;
-  unsent(sqlstate: string | undefined): void;
-  takeBack(): void;
-  alone(
-    bytes: Buffer,
-    start: number,
-    end: number,
-    facts: StatementFacts | undefined,
-    sqlstate: string | undefined,
-    decision: Decision | undefined,
-  ): void;
-  completed(bytes: Buffer, start: number, end: number): void;
-  failed(sqlstate: string): void;
-  ended(server: string): void;
-  skipped(server: string): void;
-  ready(idle: boolean): void;
-}
+export type Auditor = Pick<
+  ClientAuditor,
+  | 'alone'
+  | 'bind'
+  | 'bindPrepared'
+  | 'bytesSent'
+  | 'completed'
+  | 'ended'
+  | 'execute'
+  | 'failed'
+  | 'functionCall'
+  | 'parse'
+  | 'query'
+  | 'ready'
+  | 'sent'
+  | 'skipped'
+  | 'takeBack'
+  | 'unsent'
+>;
 
 /** What the policy says to a message. */
 export type Ruling =

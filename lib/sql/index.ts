@@ -4,7 +4,7 @@
 export { anySetting, setAct, showsLog } from './deed-kinds.js';
 export type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 export type { DefinedColumn, Definition, QualifiedName } from './definitions.js';
-export { isSafeEncoding } from './encodings.js';
+export { isPlainText, isSafeEncoding } from './encodings.js';
 export type {
   KnownFacts,
   ParsedFacts,
