@@ -1016,12 +1016,15 @@ export class ClientChannel extends FrameStream {
     if (parts === undefined) return this.#violation('bad packet', 'Parse cannot be read');
     if (this.#ignored) return Verdict.Drop;
     const { queryStart, queryEnd } = parts;
-    const ruling = this.#judgeParse(bytes, parts);
+    const { gate } = this;
+    // Without a gate it need not be read where one of the pool has prepared the same before.
+    const judged = gate === undefined ? undefined : this.#inspect(bytes, queryStart, queryEnd);
+    const ruling = judged && (this.#ruling ?? gate?.judge(judged, bytes, queryStart, queryEnd, 'parse'));
     if (ruling?.kind === 'wait') return Verdict.Stop;
     if (ruling?.kind === 'estimate') return this.#estimate(ruling.estimation) ?? this.#onParse(bytes, start, end);
     this.#ruling = ruling;
-    if (ruling?.kind === 'deny') {
-      return this.#denyBatch(ruling.error, this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd);
+    if (judged !== undefined && ruling?.kind === 'deny') {
+      return this.#denyBatch(ruling.error, judged, bytes, queryStart, queryEnd);
     }
     const masked = ruling?.kind === 'rewrite' ? ruling.text : undefined;
     if (this.server === undefined && masked === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
@@ -1032,20 +1035,20 @@ export class ClientChannel extends FrameStream {
     const body = masked === undefined ? own : Buffer.concat([masked, bytes.subarray(queryEnd, end)]); // cold: masked tables
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.transparent) {
-      const found = this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
+      const found = judged ?? this.#host.inspect(bytes, queryStart, queryEnd);
       if (found.hazards.length > 0) this.#session.onHazards(found);
       this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
-      this.gate?.onPrepared(undefined, name);
+      gate?.onPrepared(undefined, name);
       server.owe(owedParse);
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
-    const footprint = this.#inspect(bytes, parts.queryStart, parts.queryEnd);
+    const footprint = judged ?? this.#inspect(bytes, queryStart, queryEnd);
     if (footprint.refused !== undefined) {
       this.#begin(server);
       this.#session.onHazards(footprint);
       const decision = this.#decisionOn(footprint);
-      this.#auditor?.alone(bytes, parts.queryStart, parts.queryEnd, footprint.facts, refusedState, decision);
+      this.#auditor?.alone(bytes, queryStart, queryEnd, footprint.facts, refusedState, decision);
       return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
@@ -1107,12 +1110,6 @@ export class ClientChannel extends FrameStream {
     const undo = { kind: 'client-parse', name, statement, batch: server.batch } as const;
     server.sendParse(statement, owedWithUndo(Expect.Parsed, undo));
     return Verdict.Drop;
-  }
-
-  #judgeParse(bytes: Buffer, { queryStart, queryEnd }: ParseParts): Ruling | undefined {
-    const { gate } = this;
-    if (gate === undefined) return undefined;
-    return this.#ruling ?? gate.judge(this.#inspect(bytes, queryStart, queryEnd), bytes, queryStart, queryEnd, 'parse');
   }
 
   /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
