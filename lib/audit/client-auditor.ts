@@ -45,6 +45,8 @@ interface Portal {
   readonly facts: StatementFacts;
   /** JSON; undefined where none are recorded. */
   readonly parameters: Buffer | undefined;
+  /** What the policy said when it was bound. */
+  readonly decision: Decision | undefined;
 }
 
 /** Texts a client has prepared by its own names, where weir does not keep them anyway. */
@@ -55,7 +57,7 @@ interface Prepared {
 
 const noBytes: Buffer = Buffer.alloc(0);
 const noHead = new JsonLine(0);
-const unknownPortal: Portal = { text: undefined, facts: UNKNOWN, parameters: undefined };
+const unknownPortal: Portal = { text: undefined, facts: UNKNOWN, parameters: undefined, decision: undefined };
 /** Of what is not recorded: it keeps the place of the answer. */
 const silent: OpenRecord = {
   head: noHead,
@@ -146,9 +148,16 @@ export class ClientAuditor implements AuditWaiter {
   }
 
   /** A Bind of a statement that `parse` was told. @param from behind the statement's name */
-  bindPrepared(portal: string, name: string, bytes: Buffer, from: number, end: number): void {
+  bindPrepared(
+    portal: string,
+    name: string,
+    bytes: Buffer,
+    from: number,
+    end: number,
+    decision: Decision | undefined,
+  ): void {
     const prepared = this.#prepared.get(name);
-    this.bind(portal, prepared?.text, prepared?.facts, bytes, from, end);
+    this.bind(portal, prepared?.text, prepared?.facts, bytes, from, end, decision);
   }
 
   /** @param text of the statement that is bound; what follows a zero is not looked at @param from behind its name */
@@ -159,24 +168,26 @@ export class ClientAuditor implements AuditWaiter {
     bytes: Buffer,
     from: number,
     end: number,
+    decision: Decision | undefined,
   ): void {
     // Fed once more, it is what the pending record already tells.
     if (this.#pending !== undefined) return;
-    const made = { text, facts: facts ?? UNKNOWN, parameters: this.#parametersOf(bytes, from, end) };
+    const made = { text, facts: facts ?? UNKNOWN, parameters: this.#parametersOf(bytes, from, end), decision };
     if (portal === '') this.#unnamed = made;
     else if (this.#portals.size < namesMax || this.#portals.has(portal)) this.#portals.set(portal, made);
   }
 
-  execute(portal: string, decision: Decision | undefined): Admission {
-    const { text, facts, parameters } = portal === '' ? this.#unnamed : (this.#portals.get(portal) ?? unknownPortal);
+  execute(portal: string): Admission {
+    const bound = portal === '' ? this.#unnamed : (this.#portals.get(portal) ?? unknownPortal);
+    const { text, facts, parameters, decision } = bound;
     const bytes = text ?? noBytes;
     const zero = bytes.indexOf(0);
     const end = zero < 0 ? bytes.length : zero;
     return this.#ask(',"protocol":"extended"', bytes, 0, end, end, facts, parameters, decision);
   }
 
-  functionCall(): Admission {
-    return this.#ask(',"protocol":"function"', noBytes, 0, 0, 0, UNKNOWN, undefined, undefined);
+  functionCall(decision: Decision | undefined): Admission {
+    return this.#ask(',"protocol":"function"', noBytes, 0, 0, 0, UNKNOWN, undefined, decision);
   }
 
   /**

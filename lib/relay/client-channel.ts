@@ -363,9 +363,9 @@ export class ClientChannel extends FrameStream {
       const parts = bytes[at] === Frontend.Bind ? readBind(bytes, at, next) : undefined;
       if (parts === undefined) continue;
       text ??= this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.body;
-      auditor.bind('', text, footprint.facts, bytes, parts.statementEnd + 1, next);
+      auditor.bind('', text, footprint.facts, bytes, parts.statementEnd + 1, next, this.gate?.decision);
     }
-    return auditor.execute('', this.gate?.decision);
+    return auditor.execute('');
   }
 
   #auditQuery(
@@ -768,7 +768,7 @@ export class ClientChannel extends FrameStream {
     if (auditor === undefined) return this.#forward(owedExecute);
     if (this.server?.ignoring === true) return this.#overlook();
     const portalStart = start + headerBytes;
-    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)), this.gate?.decision);
+    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)));
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
@@ -794,7 +794,7 @@ export class ClientChannel extends FrameStream {
     if (this.#ignored) return this.#overlook();
     const ruling = this.gate?.judgeUnread('a function call by its number');
     if (ruling?.kind === 'wait') return Verdict.Stop;
-    const admission = this.#auditor?.functionCall();
+    const admission = this.#auditor?.functionCall(this.#decisionOn(unread));
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
@@ -1209,6 +1209,7 @@ export class ClientChannel extends FrameStream {
         bytes,
         parts.statementEnd + 1,
         end,
+        this.gate?.decision,
       );
       const verdict = this.#forward(owedBind);
       if (verdict === Verdict.Keep && this.server !== undefined) this.server.traffic.binds++;
@@ -1222,7 +1223,8 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     if (this.#auditor !== undefined) {
       const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
-      this.#auditor.bind(portal, known?.body, known?.footprint.facts, bytes, statementEnd + 1, end);
+      const { body, footprint } = known ?? {};
+      this.#auditor.bind(portal, body, footprint?.facts, bytes, statementEnd + 1, end, this.gate?.decision);
     }
     server.traffic.binds++;
     if (known !== undefined && !known.footprint.isInert) this.#readyForParse(server, known.footprint);

@@ -5,14 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import t from 'tap';
 import { eventually } from '../../support/index.js';
-import { clientsByWorker, server, start } from './rig.js';
+import { connectToBoth, server, start } from './rig.js';
 
 t.test(
   'many clients over few servers: each gets its own answers, and the size of the pool holds over all workers',
   async (t) => {
     const weir = await start(t, { default_pool_size: 3, max_client_conn: 100 });
-    const clients = await Promise.all(Array.from({ length: 30 }, () => weir.connect()));
-    t.ok(Math.min(...(await clientsByWorker(weir))) > 0, 'all workers have clients');
+    const clients = (await connectToBoth(weir, 30, 3)).flat();
     let going = true;
     let most = 0;
     let overSinceMs = Number.POSITIVE_INFINITY;
@@ -49,9 +48,9 @@ t.test(
     );
     going = false;
     await watch;
-    t.same([wrong, answers], [0, 1_800]);
+    t.same([wrong, answers], [0, 60 * clients.length]);
     t.ok(most > 0 && overMs < 1_000, `at most ${most} servers, more than 3 for ${Math.round(overMs)} ms`);
-    t.equal(await weir.metric('weir_queries_total{database="postgres",user="app"}'), 1_800 + 2 * 6 * 30);
+    t.equal(await weir.metric('weir_queries_total{database="postgres",user="app"}'), (60 + 2 * 6) * clients.length);
   },
 );
 
@@ -80,16 +79,7 @@ t.test('servers go to the worker whose clients wait, also where all are in use',
 
 t.test('clients of a worker whose servers are all in long transactions get one of another worker', async (t) => {
   const weir = await start(t, { default_pool_size: 2, query_wait_timeout: 4, defer_begin: false });
-  const clients = await Promise.all(
-    Array.from({ length: 12 }, (_, i) => weir.connect({ application_name: `client ${i}` })),
-  );
-  const byWorker: pg.Client[][] = [[], []];
-  for (const { id, application_name } of await weir.console('show clients')) {
-    const client = clients[Number(/^client (\d+)$/.exec(application_name ?? '')?.[1])];
-    if (client !== undefined) byWorker[(Number(id) - 1) % 2]?.push(client);
-  }
-  const [[holder, ...waiting] = [], busy = []] = byWorker;
-  t.ok(waiting.length > 0 && busy.length > 2, 'both workers have clients');
+  const [[holder, ...waiting], busy] = await connectToBoth(weir, 12, 3);
   await holder?.query('begin; select 1');
   let going = true;
   const load = busy.map(async (client) => {

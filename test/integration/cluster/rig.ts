@@ -55,12 +55,26 @@ export async function start(
   };
 }
 
-/** Ids of clients by the worker that serves them. */
-export async function clientsByWorker(weir: Cluster, count = 2): Promise<number[]> {
-  const perWorker = new Array<number>(count).fill(0);
-  for (const { id } of await weir.console('show clients')) {
-    const index = (Number(id) - 1) % count;
-    perWorker[index] = (perWorker[index] ?? 0) + 1;
+/**
+ * Clients by the worker that serves them. Which it is, the kernel decides, as it likes: more are connected until each of two
+ * workers has `atLeast`.
+ */
+export async function connectToBoth(
+  weir: Cluster,
+  first: number,
+  atLeast: number,
+): Promise<[pg.Client[], pg.Client[]]> {
+  const clients: pg.Client[] = [];
+  for (;;) {
+    const before = clients.length;
+    const names = Array.from({ length: before === 0 ? first : 10 }, (_, i) => `client ${before + i}`);
+    clients.push(...(await Promise.all(names.map((application_name) => weir.connect({ application_name })))));
+    const byWorker: [pg.Client[], pg.Client[]] = [[], []];
+    for (const { id, application_name } of await weir.console('show clients')) {
+      const client = clients[Number(/^client (\d+)$/.exec(application_name ?? '')?.[1])];
+      if (client !== undefined) byWorker[Number(id) % 2 === 1 ? 0 : 1].push(client);
+    }
+    if (Math.min(byWorker[0].length, byWorker[1].length) >= atLeast) return byWorker;
+    if (clients.length >= 80) throw new Error(`one worker takes them all: ${byWorker.map(({ length }) => length)}`);
   }
-  return perWorker;
 }

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { eventually, temporaryDirectory } from '../../support/index.js';
+import { say } from '../../support/raw-client.js';
 import type { TestWeir } from '../../support/weir.js';
 import { connectAs, server, startPoliced } from './rig.js';
 
@@ -12,9 +13,10 @@ t.teardown(() => server.stop());
 async function startAudited(
   t: Test,
   more: Record<string, unknown> = {},
+  policy?: string,
 ): Promise<{ weir: TestWeir; seen: () => Promise<unknown[]> }> {
   const directory = temporaryDirectory(t);
-  const weir = await startPoliced(t, undefined, {
+  const weir = await startPoliced(t, policy, {
     weir: { audit_dir: directory, audit_flush_interval: 0.005, ...more },
   });
   const seen = async (): Promise<unknown[]> => {
@@ -84,3 +86,47 @@ verdict = "deny"`;
     .flatMap(({ sql }) => (sql === undefined ? [] : [sql]));
   t.same(texts, ['select id from orders limit 1', 'select * from secrets']);
 });
+
+/** FunctionCall of pg_sleep(0). */
+const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
+
+for (const audit_mode of ['after', 'before'] as const) {
+  void t.test(`${audit_mode}: a function call that is denied is recorded as denied`, async (t) => {
+    const { weir, seen } = await startAudited(t, { audit_mode, audit_statements: ['denied'] });
+    const bob = await connectAs(t, weir, 'bob');
+    bob.write(sleepByNumber);
+    t.equal((await bob.reply()).errors[0]?.['C'], '42501');
+    // In `before`, the SQLSTATE is in the record of its end.
+    t.match(await seen(), [['', 'deny', '(unseen)', audit_mode === 'after' ? '42501' : undefined]]);
+  });
+
+  void t.test(`${audit_mode}: each of several portals stands with what was decided of it`, async (t) => {
+    const policy = `[policy]
+default = "allow"
+[[policy.rules]]
+name = "orders"
+tables = ["public.orders"]
+verdict = "allow"
+[[policy.rules]]
+name = "people"
+tables = ["public.people"]
+verdict = "observe"`;
+    const { weir, seen } = await startAudited(t, { audit_mode }, policy);
+    const bob = await connectAs(t, weir, 'bob');
+    const texts = { orders: 'select id from orders limit 1', people: 'select id from people limit 1' };
+    bob.write(
+      ...Object.entries(texts).map(([name, text]) => say.parse({ name, text })),
+      ...Object.keys(texts).map((name) => say.bind({ portal: `p_${name}`, statement: name })),
+      ...Object.keys(texts).map((name) => say.execute({ portal: `p_${name}` })),
+      say.sync(),
+    );
+    t.same((await bob.reply()).errors, []);
+    t.same(
+      (await seen()).map((record) => (record as unknown[]).slice(0, 3)),
+      [
+        [texts.orders, 'allow', 'orders'],
+        [texts.people, 'observe', 'people'],
+      ],
+    );
+  });
+}
