@@ -858,7 +858,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   /** Cancels what runs or waits; resolves when the request has reached the server. */
   async cancel(): Promise<void> {
     const state = this.#state;
-    if (state.kind === 'active') {
+    if ((state.kind === 'idle' || state.kind === 'active') && this.#gate?.waiting === true) {
+      this.#gate.stopWaiting();
+      state.session.channel.denyHeld(cancelled('The statement was waiting for what the policy needs to know.'));
+      this.#goOn(state.session);
+    } else if (state.kind === 'active') {
       const { server } = state;
       // A cancel that meets weir's own statement would take the client's session with it.
       for (let tries = 0; tries < ownWaitsMax && server.channel.busyItself; tries++) {
@@ -878,34 +882,18 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       this.#state = { kind: 'idle', session };
       this.#auditor?.failed('57014');
       this.#auditor?.ended(server.channel.place);
-      this.peer.writeOwned(
-        errorResponse({
-          severity: 'ERROR',
-          sqlstate: '57014',
-          message: 'canceling statement due to user request',
-        }),
-      );
+      this.peer.writeOwned(errorResponse(cancelled(undefined)));
       this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
       this.#goOn(session);
     } else if (state.kind === 'idle' && this.#auditor?.waiting === true) {
       const { session } = state;
-      session.channel.cancelBatch({
-        severity: 'ERROR',
-        sqlstate: '57014',
-        message: 'canceling statement due to user request',
-        detail: 'The statement was waiting for the audit trail.',
-      });
+      session.channel.cancelBatch(cancelled('The statement was waiting for the audit trail.'));
       this.#feedHeld(session);
     } else if (state.kind === 'waiting') {
       const { session } = state;
       session.pool.leaveQueue(state.ticket);
       this.#state = { kind: 'idle', session };
-      session.channel.cancelBatch({
-        severity: 'ERROR',
-        sqlstate: '57014',
-        message: 'canceling statement due to user request',
-        detail: 'The statement was waiting for a server.',
-      });
+      session.channel.cancelBatch(cancelled('The statement was waiting for a server.'));
       this.#feedHeld(session);
     }
   }
@@ -995,6 +983,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 }
 
 /** Names and texts as the relay has them. */
+/** @param detail what the statement waited for */
+function cancelled(detail: string | undefined): ErrorFields {
+  return { severity: 'ERROR', sqlstate: '57014', message: 'canceling statement due to user request', detail };
+}
+
 function latin1(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }

@@ -24,6 +24,8 @@ export interface ClientAddress {
 export interface ClientGate extends Gate {
   /** A message waits: the client is fed again when it may go on. */
   readonly waiting: boolean;
+  /** It does not wait any more: its client has cancelled it. */
+  stopWaiting(): void;
 }
 
 export interface LoginRecord {

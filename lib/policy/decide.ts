@@ -73,6 +73,8 @@ export interface Decision {
   readonly changesNames: boolean;
   /** The session's time-outs are the server's own until weir has set them anew. */
   readonly losesLimits: boolean;
+  /** The transaction it is run in may end with it. */
+  readonly ends: boolean;
   /** What the database has may change. */
   readonly defines: boolean;
   /** Tables it makes, as they are written. */
@@ -195,6 +197,7 @@ class Decider {
       tables: [...this.#tables],
       changesNames: this.#changesNames,
       losesLimits: this.#ruleset.timeLimits.size > 0 && deeds.statements.some(({ kinds }) => kinds.has('discard')),
+      ends: deeds.statements.some(({ kinds }) => kinds.has('transaction')),
       defines: deeds.statements.some(({ kinds }) => kinds.has('ddl') || kinds.has('select_into') || kinds.has('do')),
       makes: [...this.#makes],
       executes,

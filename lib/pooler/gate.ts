@@ -156,9 +156,11 @@ export class Gatekeeper implements Gate {
   #inDoubt = false;
   /** A statement has been sent behind which the session is without its time-outs, until it has been answered. */
   #hasLostLimits = false;
+  /** What has become of the client's transaction since its server last told, as far as statements not yet answered show. */
+  #turn: 'begun' | 'ended' | undefined;
   #ownTables: ReadonlySet<string> = new Set();
-  /** A message waits: nothing else of the client is taken. */
-  waiting = false;
+  /** What a message waits for: nothing else of the client is taken. */
+  #awaited: object | undefined;
   /** When a relation was met that is not known. */
   #unknownSinceMs: number | undefined;
 
@@ -462,8 +464,9 @@ export class Gatekeeper implements Gate {
   ): DenialText | undefined {
     switch (kind) {
       case 'transaction': {
-        const { server } = this.#channel;
-        if (this.#channel.inDeferredTransaction || server?.inTransaction === true) return undefined;
+        this.#followTransaction();
+        const isIn = this.#channel.server?.inTransaction === true;
+        if (this.#turn === 'begun' || (isIn && this.#turn === undefined)) return undefined;
         return conditionText(rule, 'it may only run inside a transaction');
       }
       case 'rate': {
@@ -546,11 +549,20 @@ export class Gatekeeper implements Gate {
   #note(decision: Decision, facts: StatementFacts, moment: Moment): Ruling {
     const rule = ruleNameOf(decision);
     this.decision = { verdict: 'allow', rule };
+    this.#followTransaction();
     if (moment === 'run') {
+      if (decision.ends) this.#turn = 'ended';
       this.#house.onDecision('allow', rule ?? '', facts);
       for (const { name } of decision.observed) this.#decided('observe', facts, name);
     }
     return forward;
+  }
+
+  #followTransaction(): void {
+    const { server } = this.#channel;
+    // Weir sends the BEGIN that it has answered in the batch of what is judged now.
+    if (this.#channel.inDeferredTransaction) this.#turn = 'begun';
+    else if (this.#turn !== undefined && server?.settled !== false) this.#turn = undefined;
   }
 
   #decided(verdict: 'deny' | 'observe', facts: StatementFacts, rule: string): void {
@@ -562,12 +574,23 @@ export class Gatekeeper implements Gate {
 
   #wait(ask: (goOn: () => void) => void): void {
     if (this.waiting) return;
-    this.waiting = true;
+    const awaited = {};
+    this.#awaited = awaited;
     this.#house.onWait();
     ask(() => {
-      this.waiting = false;
+      if (this.#awaited !== awaited) return;
+      this.#awaited = undefined;
       this.#goOn();
     });
+  }
+
+  get waiting(): boolean {
+    return this.#awaited !== undefined;
+  }
+
+  /** The message does not wait any more. */
+  stopWaiting(): void {
+    this.#awaited = undefined;
   }
 
   #awaitSchema(moment: Moment): Ruling {

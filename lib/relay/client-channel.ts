@@ -236,6 +236,11 @@ export class ClientChannel extends FrameStream {
     this.toClient.writeOwned(errorResponse(error));
   }
 
+  /** The message the stream stopped at waited for what the policy says: this is what it says. */
+  denyHeld(error: ErrorFields): void {
+    this.#ruling = { kind: 'deny', error };
+  }
+
   /** Of the bytes, if they are one whole batch of one statement; nothing of them is taken. */
   lookAhead(bytes: Buffer, start: number, end: number): Footprint | undefined {
     if (this.transparent || this.#terminated || this.#cancelled || this.midMessage || this.settings.shadowsCatalog) {
@@ -792,7 +797,7 @@ export class ClientChannel extends FrameStream {
     const { unread } = this.#host;
     const refused = this.transparent ? undefined : unread.refused;
     if (this.#ignored) return this.#overlook();
-    const ruling = this.gate?.judgeUnread('a function call by its number');
+    const ruling = this.#ruling ?? this.gate?.judgeUnread('a function call by its number');
     if (ruling?.kind === 'wait') return Verdict.Stop;
     const admission = this.#auditor?.functionCall(this.#decisionOn(unread));
     if (admission === 'wait') return Verdict.Stop;

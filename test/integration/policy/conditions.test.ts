@@ -222,3 +222,21 @@ void t.test('a plan that is not had lets nothing pass', async (t) => {
   await alice.query('rollback');
   t.strictSame([cancelled.rows, cancelled.errors[0]?.['C']], [[], '57014']);
 });
+
+void t.test('what waits for the schema can be cancelled', async (t) => {
+  const holder = await connectAs(t, server, 'alice');
+  await holder.query('begin');
+  await holder.query('lock table pg_catalog.pg_inherits in access exclusive mode');
+  const weir = await startPoliced(t);
+  const bob = await connectAs(t, weir, 'bob');
+  bob.write(say.query('select id from orders where id = 1'));
+  const isBlocked = `select count(*) from pg_locks where relation = 'pg_catalog.pg_inherits'::regclass and not granted`;
+  while ((await holder.value(isBlocked)) === '0') await new Promise(setImmediate);
+  await bob.cancel(weir);
+  const cancelled = await bob.reply();
+  t.match(cancelled.errors, [{ C: '57014', D: /was waiting for what the policy/ }]);
+  t.equal(cancelled.status, 'I');
+  bob.write(say.query('select id from orders where id = 2'));
+  await holder.query('rollback');
+  t.strictSame((await bob.reply()).rows, [['2']]);
+});

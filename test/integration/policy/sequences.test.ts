@@ -1,7 +1,7 @@
 // What statements and settings before do to one that follows: names that change their meaning, prepared statements, conditions.
 
 import t, { type Test } from 'tap';
-import { RawClient, type Reply } from '../../support/raw-client.js';
+import { extended, RawClient, type Reply, say } from '../../support/raw-client.js';
 import type { TestWeir } from '../../support/weir.js';
 import { analystPolicy, connectAs, planted, server, startPoliced } from './rig.js';
 
@@ -158,6 +158,10 @@ verdict = "deny"
 /** FunctionCall of pg_sleep(0). */
 const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
 
+function batchOf(sql: string): Buffer[] {
+  return [...extended(sql), say.sync()];
+}
+
 void t.test('conditions and kinds are not got round', async (t) => {
   const weir = await startPoliced(t, conditions);
   const attempts = [
@@ -173,6 +177,35 @@ void t.test('conditions and kinds are not got round', async (t) => {
   const bob = await connectAs(t, weir, 'bob');
   bob.write(sleepByNumber);
   t.equal((await bob.reply()).errors[0]?.['C'], denied, 'a call by its number');
+  // In a pipeline: what is known of the transaction is what the server last said.
+  for (const batches of [
+    [[say.query('commit')], [say.query('insert into orders values (7004)')]],
+    [[say.query('commit; select 1')], batchOf('insert into orders values (7005)')],
+    [batchOf('rollback'), [say.query('insert into orders values (7006)')]],
+    [[...extended('commit'), ...batchOf('insert into orders values (7007)')]],
+  ]) {
+    await bob.query('begin');
+    await bob.query('select 1');
+    bob.write(...batches.flat());
+    const codes: (string | undefined)[] = [];
+    for (const _ of batches) codes.push((await bob.reply()).errors[0]?.['C']);
+    t.equal(codes.at(-1), denied);
+    await bob.query('rollback');
+  }
+  await bob.query('begin');
+  bob.write(...batchOf('insert into orders values (7008)'), ...batchOf('insert into orders values (7009)'));
+  t.strictSame([(await bob.reply()).errors, (await bob.reply()).errors], [[], []], 'inserts in a transaction');
+  await bob.query('rollback');
+  await bob.query('begin');
+  bob.write(
+    say.parse({ name: 'asked', text: 'insert into orders values (7010)' }),
+    say.describe({ type: 'S', name: 'asked' }),
+    say.flush(),
+  );
+  await bob.until('n');
+  bob.write(say.bind({ statement: 'asked' }), say.execute(), say.sync());
+  t.strictSame((await bob.reply()).errors, [], 'prepared first');
+  await bob.query('rollback');
   const kept = ['begin; insert into orders values (7004); rollback', 'select id from orders order by id limit 1'];
   for (const sql of kept) t.strictSame((await runAll(t, weir, [sql])).errors, [], sql);
 });
