@@ -122,7 +122,8 @@ export class Guard {
         return;
       case 'exited':
         this.#program = undefined;
-        program.exit({ code: message.code ?? undefined, signal: message.signal ?? undefined });
+        // Its last words are in the pipe, and read in this same turn of the loop.
+        setImmediate(() => program.exit({ code: message.code ?? undefined, signal: message.signal ?? undefined }));
         return;
       default:
         message satisfies never;
