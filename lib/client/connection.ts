@@ -1,10 +1,9 @@
 // One client from its first byte to its last: login, then a session on leased servers, or the console.
 
 import { timingSafeEqual } from 'node:crypto';
-import type net from 'node:net';
 import { type AuditTrail, ClientAuditor } from '../audit/index.js';
 import type { GlobalSettings, PoolSettings } from '../config/index.js';
-import { FrameInbox, Peer, type PeerHandler } from '../net/index.js';
+import { type Accepted, FrameInbox, Peer, type PeerHandler } from '../net/index.js';
 import type { Subject } from '../policy/index.js';
 import type { Party, Pool, PoolReader, PoolTicket } from '../pool/index.js';
 import {
@@ -161,7 +160,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   /** Why its socket is not read now; bits of `Pause`. */
   #paused = 0;
 
-  constructor(house: House, socket: net.Socket, address: ClientAddress) {
+  constructor(house: House, accepted: Accepted, address: ClientAddress) {
     this.id = house.nextId();
     this.#house = house;
     this.address = address;
@@ -169,7 +168,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.connectedWallMs = house.clock.wallMs();
     this.requestedWallMs = this.connectedWallMs;
     this.activeMs = this.connectedMs;
-    this.peer = Peer.accept(socket, this);
+    this.peer = Peer.accept(accepted, this);
     const { weir } = house.config;
     this.peer.setKeepAlive({ enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle });
     const dialogue = new Dialogue(this.peer, () => this.#close('client unexpected eof'));
@@ -658,7 +657,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   }
 
   onTerminate(): void {
-    this.#close('client close request', 'finish');
+    this.#close('client close request', 'finish', undefined, 'leave');
   }
 
   onViolation(error: ErrorFields): void {
@@ -898,8 +897,17 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
-  /** @param running what becomes of what the client's server still runs @param sqlstate what the client is told */
-  #close(reason: string, running: 'cancel' | 'finish' = 'cancel', sqlstate?: string): void {
+  /**
+   * @param running what becomes of what the client's server still runs
+   * @param sqlstate what the client is told
+   * @param how `leave` where the client has said goodbye
+   */
+  #close(
+    reason: string,
+    running: 'cancel' | 'finish' = 'cancel',
+    sqlstate?: string,
+    how: 'end' | 'leave' = 'end',
+  ): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
@@ -922,7 +930,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (this.admitted !== undefined) this.#house.dismiss(this.admitted.database, this.admitted.user);
-    this.peer.end();
+    this.peer[how]();
     this.#house.gone(this, reason);
   }
 
@@ -953,7 +961,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
           break;
         }
         case Frontend.Terminate:
-          this.#close('client close request');
+          this.#close('client close request', 'cancel', undefined, 'leave');
           return;
         case Frontend.Sync:
           this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));
@@ -982,12 +990,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   }
 }
 
-/** Names and texts as the relay has them. */
 /** @param detail what the statement waited for */
 function cancelled(detail: string | undefined): ErrorFields {
   return { severity: 'ERROR', sqlstate: '57014', message: 'canceling statement due to user request', detail };
 }
 
+/** Names and texts as the relay has them. */
 function latin1(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }

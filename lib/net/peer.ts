@@ -3,6 +3,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { assert } from '../util/index.js';
+import type { Accepted } from './accepted.js';
 import { allocate, flushSoon } from './outbox.js';
 
 export interface PeerHandler {
@@ -32,11 +33,6 @@ const fullReadsPerTurnMax = 1;
 /** All plain sockets read into this one buffer: handlers copy what they keep. */
 const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
 
-/** The handle below a socket. Undocumented: only this file knows of it, and falls back to 'data' events without it. */
-interface WithHandle {
-  _handle: { reading?: boolean } | null;
-}
-
 export class Peer {
   #socket: net.Socket;
   #handler: PeerHandler;
@@ -58,31 +54,15 @@ export class Peer {
     this.#handler = handler;
   }
 
-  /** Takes over a connection accepted with `pauseOnConnect`. */
-  static accept(accepted: net.Socket, handler: PeerHandler): Peer {
-    const handle = (accepted as unknown as WithHandle)._handle;
-    if (handle === null || handle === undefined) {
-      const peer = new Peer(accepted, handler);
-      accepted.on('data', (bytes: Buffer) => peer.#receive(bytes, bytes.length));
-      peer.#listen(accepted);
-      accepted.resume();
-      return peer;
-    }
-    (accepted as unknown as WithHandle)._handle = null;
+  /** Takes over a connection that was accepted. */
+  static accept(accepted: Accepted, handler: PeerHandler): Peer {
     let peer: Peer | undefined;
-    const socket = new net.Socket({
-      handle,
-      onread: {
-        buffer: readBuffer,
-        callback: (length: number, buffer: Uint8Array): boolean => {
-          return peer === undefined || peer.#receive(buffer as Buffer, length);
-        },
-      },
-      // Typed without `handle` and `onread`, both of which the constructor takes.
-    } as net.SocketConstructorOpts);
+    const receive = (length: number, buffer: Uint8Array): boolean => {
+      return peer === undefined || peer.#receive(buffer as Buffer, length);
+    };
+    const socket = accepted.open(readBuffer, receive);
     peer = new Peer(socket, handler);
     peer.#listen(socket);
-    socket.resume();
     return peer;
   }
 
@@ -241,6 +221,19 @@ export class Peer {
     this.#socket.end();
     this.#socket.resume();
     setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+  }
+
+  /** The peer has said goodbye and listens no more: closes at once, unless something waits to be written. */
+  leave(): void {
+    this.flush();
+    if (this.#closed || this.#ending) return;
+    // Over TLS there are words about the end.
+    if (this.tlsSocket !== undefined || this.unwrittenBytes > 0) {
+      this.end();
+      return;
+    }
+    this.#ending = true;
+    this.#socket.destroy();
   }
 
   destroy(): void {

@@ -4,16 +4,17 @@ import { chmodSync, chownSync, readFileSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import type { ClientAddress } from '../client/index.js';
 import type { GlobalSettings } from '../config/index.js';
+import { type Accepted, acceptFrom } from '../net/index.js';
 import { PoolerError } from '../util/index.js';
 
-export type OnAccept = (socket: net.Socket, address: ClientAddress) => void;
+export type OnAccept = (accepted: Accepted, address: ClientAddress) => void;
 
 export interface Listening {
   /** Where clients can connect, for the log. */
   readonly places: readonly string[];
   /** The TCP port in use. */
   readonly port: number | undefined;
-  /** Stops accepting; `unix` too, or only TCP. Resolves when whoever came in that way has left. */
+  /** Stops accepting; `unix` too, or only TCP. */
   close(which: 'tcp' | 'all'): Promise<void>;
 }
 
@@ -111,11 +112,7 @@ export async function startListening(weir: GlobalSettings, shared: boolean, onAc
   };
   try {
     for (const address of weir.listen_addr) {
-      const server = net.createServer({ pauseOnConnect: true }, (socket) => {
-        // A client that is gone already has no address.
-        if (socket.remoteAddress === undefined) socket.destroy();
-        else onAccept(socket, { ip: socket.remoteAddress, port: socket.remotePort ?? 0, unix: false });
-      });
+      const server = net.createServer({ pauseOnConnect: true });
       const host = address === '*' ? '::' : address;
       tcp.push(server);
       const wanted = port ?? weir.listen_port;
@@ -126,17 +123,21 @@ export async function startListening(weir: GlobalSettings, shared: boolean, onAc
         if (address !== '*') throw error;
         await listen(server, { host: '0.0.0.0', port: wanted, backlog: weir.listen_backlog }, `0.0.0.0:${wanted}`);
       }
+      acceptFrom(server, (accepted) => {
+        const { address } = accepted;
+        if (address === undefined) accepted.destroy();
+        else onAccept(accepted, { ...address, unix: false });
+      });
       const bound = server.address() as net.AddressInfo;
       port ??= bound.port;
       places.push(bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`);
     }
     if (weir.unix_socket_dir !== '') {
-      unix = net.createServer({ pauseOnConnect: true }, (socket) =>
-        onAccept(socket, { ip: 'unix', port: 0, unix: true }),
-      );
+      unix = net.createServer({ pauseOnConnect: true });
       const path = unixPath(weir, port ?? weir.listen_port);
       if (!shared) await clearUnix(path);
       places.push(await listenUnix(weir, path, unix));
+      acceptFrom(unix, (accepted) => onAccept(accepted, { ip: 'unix', port: 0, unix: true }));
     }
   } catch (error) {
     closeAll();

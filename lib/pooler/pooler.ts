@@ -221,14 +221,14 @@ export class Pooler implements House, PoolEvents {
 
   /** Starts to serve. @throws PoolerError when it cannot listen */
   async start(): Promise<Listening> {
-    this.#listening = await startListening(this.#config.weir, this.#siblings !== undefined, (socket, address) => {
+    this.#listening = await startListening(this.#config.weir, this.#siblings !== undefined, (accepted, address) => {
       if (this.#pendingLogins >= Math.max(1, this.shareOf(this.#config.weir.max_pending_logins))) {
         this.loginFailures.add('too many logins under way');
-        socket.destroy();
+        accepted.destroy();
         return;
       }
       this.#pendingLogins++;
-      this.#clients.add(new ClientConnection(this, socket, address));
+      this.#clients.add(new ClientConnection(this, accepted, address));
     });
     this.#timer = setInterval(() => this.#sweep(), sweepMs);
     this.#makeForcedPools();

@@ -2,7 +2,15 @@
 
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { FrameInbox, loginFrameBytesMax, Peer, type PeerHandler, pressureBytes } from '../../../lib/net/index.js';
+import {
+  Accepted,
+  acceptFrom,
+  FrameInbox,
+  loginFrameBytesMax,
+  Peer,
+  type PeerHandler,
+  pressureBytes,
+} from '../../../lib/net/index.js';
 import { frame } from '../../support/recording-stream.js';
 
 // FrameInbox
@@ -113,18 +121,27 @@ interface Pair {
   readonly other: net.Socket;
 }
 
-/** A peer that was accepted or has dialled, and a plain socket at its other end. */
-async function pair(t: Test, side: 'accepts' | 'dials'): Promise<Pair> {
-  const server = net.createServer({ pauseOnConnect: side === 'accepts', allowHalfOpen: side === 'dials' });
+/** How a peer comes to be; in the second way where Node.js has not what the first needs. */
+const sides = ['accepts', 'accepts a socket', 'dials'] as const;
+
+/** A peer, and a plain socket at its other end. */
+async function pair(t: Test, side: (typeof sides)[number]): Promise<Pair> {
+  const server = net.createServer({ pauseOnConnect: side !== 'dials', allowHalfOpen: side === 'dials' });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as net.AddressInfo;
   const diary = new Diary();
-  const accepted = new Promise<net.Socket>((resolve) => server.once('connection', resolve));
   let made: Pair;
-  if (side === 'accepts') {
+  if (side !== 'dials') {
+    const incoming = new Promise<Accepted>((resolve) => {
+      if (side === 'accepts') acceptFrom(server, resolve);
+      else server.once('connection', (socket) => resolve(new Accepted(socket)));
+    });
     const other = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    made = { peer: Peer.accept(await accepted, diary), diary, other };
+    const accepted = await incoming;
+    t.same(accepted.address, { ip: '127.0.0.1', port: other.localPort });
+    made = { peer: Peer.accept(accepted, diary), diary, other };
   } else {
+    const accepted = new Promise<net.Socket>((resolve) => server.once('connection', resolve));
     const peer = await new Promise<Peer>((resolve) => {
       const dialled: Peer = Peer.connect({ port, host: '127.0.0.1' }, diary, () => resolve(dialled));
     });
@@ -153,7 +170,7 @@ function collect(socket: net.Socket): () => Buffer {
   return () => Buffer.concat(chunks);
 }
 
-for (const side of ['accepts', 'dials'] as const) {
+for (const side of sides) {
   t.test(`a peer that ${side} hears what is said and knows where it is`, async (t) => {
     const { peer, diary, other } = await pair(t, side);
     other.write('hello ');
@@ -229,6 +246,42 @@ for (const side of ['accepts', 'dials'] as const) {
   });
 }
 
+t.test('a peer leaves at once, with all it has said', async (t) => {
+  for (const side of sides) {
+    const { peer, diary, other } = await pair(t, side);
+    const heard = collect(other);
+    const ended = new Promise((resolve) => other.once('end', resolve));
+    peer.writeOwned(Buffer.from('goodbye'));
+    peer.leave();
+    peer.writeOwned(Buffer.from('too late'));
+    await diary.closed;
+    await ended;
+    t.same([heard().toString(), diary.closes], ['goodbye', [undefined]], side);
+  }
+  const { peer, diary, other } = await pair(t, 'accepts');
+  other.pause();
+  const long = Buffer.alloc(8 * 1024 * 1024, 'x');
+  peer.writeOwned(long);
+  peer.leave();
+  const heard = collect(other);
+  other.resume();
+  await diary.closed;
+  await until(() => heard().length === long.length);
+  t.ok(heard().equals(long), 'what the kernel does not take at once is written first');
+});
+
+t.test('an accepted connection nobody wants is closed', async (t) => {
+  const server = net.createServer({ pauseOnConnect: true });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  acceptFrom(server, (accepted) => accepted.destroy());
+  const { port } = server.address() as net.AddressInfo;
+  const other = net.connect({ port, host: '127.0.0.1' }).resume();
+  other.on('error', () => {});
+  await new Promise((resolve) => other.once('close', resolve));
+  t.equal(other.bytesRead, 0);
+});
+
 t.test('who does not read puts pressure on, and relieves it when it has read all', async (t) => {
   const { peer, diary, other } = await pair(t, 'accepts');
   other.pause();
@@ -261,7 +314,9 @@ t.test('a paused peer is not read, and goes on where it was', async (t) => {
 });
 
 t.test('peers share one buffer to read into, and none hears another', async (t) => {
-  const pairs = await Promise.all(Array.from({ length: 20 }, (_, i) => pair(t, i % 2 === 0 ? 'accepts' : 'dials')));
+  const pairs = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => pair(t, sides[i % sides.length] as (typeof sides)[number])),
+  );
   const rounds = 30;
   for (let round = 0; round < rounds; round++)
     for (const [i, { other }] of pairs.entries()) other.write(Buffer.alloc(1_000 + i, i + 1));
