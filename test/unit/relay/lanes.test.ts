@@ -2,23 +2,7 @@
 
 import { serialize } from 'pg-protocol/dist/index.js';
 import t from 'tap';
-import {
-  ClientChannel,
-  type ClientHost,
-  newTraffic,
-  ServerChannel,
-  type ServerHost,
-  SharedRead,
-} from '../../../lib/relay/index.js';
-import {
-  ClientStatements,
-  type Footprint,
-  footprint,
-  ReadShape,
-  ServerStatements,
-  Settings,
-  StatementRegistry,
-} from '../../../lib/session/index.js';
+import { footprint } from '../../../lib/session/index.js';
 import {
   bindCompleteMessage,
   commandComplete,
@@ -29,9 +13,8 @@ import {
   rowDescription,
   TransactionStatus,
 } from '../../../lib/wire/index.js';
-import { FakeClock } from '../../support/fake-clock.js';
-import { backendTexts, frontendTexts } from '../../support/message-texts.js';
-import { Pipe, rigLimits } from '../../support/relay-rig.js';
+import { Lane, type Reader } from '../../support/lane-rig.js';
+import { frontendTexts } from '../../support/message-texts.js';
 
 const { query, parse, bind, execute, sync } = serialize;
 const idle = readyForQuery(TransactionStatus.Idle);
@@ -44,122 +27,6 @@ const rows = (...texts: string[]): Buffer =>
     idle,
   ]);
 const refusal = (sqlstate: string): Buffer => errorResponse({ severity: 'ERROR', sqlstate, message: 'no' });
-const settings = new Settings(new Map([['client_encoding', 'UTF8']]));
-
-/** One server and readers that share it. */
-class Lane implements ServerHost {
-  readonly toServer = new Pipe();
-  readonly registry = new StatementRegistry('weir_');
-  readonly traffic = newTraffic();
-  readonly shape = new ReadShape();
-  readonly server: ServerChannel;
-  readonly diary: string[] = [];
-  readonly runs: [number, number][] = [];
-
-  constructor() {
-    this.server = new ServerChannel({
-      ...{ toServer: this.toServer, host: this, clock: new FakeClock(), traffic: this.traffic, settings },
-      statements: new ServerStatements(this.registry, 10),
-    });
-    this.server.beginSharing(settings.with('default_transaction_read_only', 'on'), this.traffic);
-    this.answer(commandComplete('SET'), idle);
-    this.toServer.takeLog();
-  }
-
-  reader(name: string): Reader {
-    return new Reader(name, this);
-  }
-
-  answer(...frames: Buffer[]): void {
-    const bytes = Buffer.concat(frames);
-    this.server.receive(bytes, 0, bytes.length);
-    // The buffer is the socket's again.
-    bytes.fill(0xff);
-  }
-
-  onReadRun(_shape: ReadShape, ms: number, bytes: number): void {
-    this.runs.push([ms, bytes]);
-  }
-
-  onReadEnd(read: SharedRead): void {
-    if (read.rerun !== undefined) read.reader.onReadReturned(read);
-    else if (!read.dropped) read.reader.onReadDone();
-  }
-
-  onBatchEnd(): void {
-    this.diary.push('a batch ended that was none of a reader');
-  }
-
-  onSharedChanged(): void {
-    this.diary.push('changed');
-  }
-
-  onError(): void {}
-  onFatal(): void {
-    this.diary.push('fatal');
-  }
-  onLeak(): void {}
-  onDoubt(reason: string): void {
-    this.diary.push(`doubt: ${reason}`);
-  }
-}
-
-class Reader implements ClientHost {
-  readonly name: string;
-  readonly channel: ClientChannel;
-  readonly received = new Pipe();
-  readonly #lane: Lane;
-  read: SharedRead | undefined;
-
-  constructor(name: string, lane: Lane) {
-    this.name = name;
-    this.#lane = lane;
-    this.channel = new ClientChannel({
-      ...{ toClient: this.received, host: this, limits: rigLimits, registry: lane.registry, traffic: lane.traffic },
-      ...{ statements: new ClientStatements(lane.registry), settings, transparent: false },
-    });
-  }
-
-  /** Sends one batch on the lane. */
-  ask(...frames: Buffer[]): SharedRead {
-    const bytes = Buffer.concat(frames);
-    t.equal(this.channel.lookAhead(bytes, 0, bytes.length)?.read, this.#lane.shape, 'it is one whole read');
-    const read = new SharedRead(this, bytes, this.#lane.shape, 0);
-    this.#lane.server.share(read);
-    this.channel.server = this.#lane.server;
-    t.equal(this.channel.feed(bytes, 0, bytes.length), bytes.length);
-    this.channel.server = undefined;
-    this.read = read;
-    return read;
-  }
-
-  said(): string[] {
-    return backendTexts(this.received.takeLog());
-  }
-
-  inspect(): Footprint {
-    return footprint({ read: this.#lane.shape });
-  }
-
-  readonly unread = footprint({});
-
-  onReadDone(): void {
-    this.#lane.diary.push(`${this.name} done`);
-  }
-  onReadReturned(read: SharedRead): void {
-    this.#lane.diary.push(`${this.name} again: ${String(read.rerun)}`);
-  }
-  onReadLost(): void {
-    this.#lane.diary.push(`${this.name} lost`);
-  }
-  lease(): undefined {
-    return undefined;
-  }
-  onTerminate(): void {}
-  onViolation(): void {
-    this.#lane.diary.push(`${this.name} violates`);
-  }
-}
 
 t.test('replies go to whoever asked, wherever they are cut', async (t) => {
   const batch = [parse({ text: 'select 2' }), bind(), execute(), sync()];
