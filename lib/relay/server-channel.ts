@@ -403,7 +403,11 @@ export class ServerChannel extends FrameStream {
     const taken: SharedRead[] = [];
     for (let i = from === 'first' ? 0 : 1; i < this.#reads.length; i++) {
       const read = this.#reads.at(i) as SharedRead;
-      if (read.dropped) continue;
+      // What has come of an answer that is none went to nobody, and the rest of it is not waited for.
+      if (read.rerun !== undefined) {
+        read.rerun = undefined;
+        read.started = false;
+      } else if (read.dropped) continue;
       taken.push(read);
       this.dropRead(read);
     }

@@ -264,7 +264,9 @@ function world(number: number, tally: Tally): string[] {
     if (server.reads > depthMax) problems.push(`${server.reads} reads on one server`);
   }
   // All is answered in the end; who was handed back asks until it is.
-  for (let round = 0; round < 1_000 && askers.some(({ word }) => word !== undefined); round++) {
+  const isOpen = (): boolean =>
+    askers.some(({ word }) => word !== undefined) || peers.some(({ lane }) => lane.server.reads > 0);
+  for (let round = 0; round < 1_000 && isOpen(); round++) {
     for (const peer of peers) {
       peer.hear();
       peer.speak(1_000_000);

@@ -120,6 +120,15 @@ t.test('whoever has nothing of an answer can be served elsewhere when the server
   t.same(lane.server.takeReads('first'), [first, second]);
   t.same([first.started, second.started], [false, false]);
 
+  for (const sqlstate of ['25006', '57014']) {
+    const lane = new Lane();
+    const read = lane.reader('a').ask(query('select 1'));
+    lane.server.cancelSent = true;
+    lane.answer(refusal(sqlstate));
+    t.same(lane.server.takeReads('first'), [read], `between the error ${sqlstate} and the end of its batch`);
+    t.same([read.started, read.rerun], [false, undefined]);
+  }
+
   const other = new Lane();
   const c = other.reader('c');
   const begun = c.ask(query('select 1'));
