@@ -657,7 +657,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   }
 
   onTerminate(): void {
-    this.#close('client close request', 'finish', undefined, 'leave');
+    this.peer.leave();
+    this.#close('client close request', 'finish');
   }
 
   onViolation(error: ErrorFields): void {
@@ -897,17 +898,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     }
   }
 
-  /**
-   * @param running what becomes of what the client's server still runs
-   * @param sqlstate what the client is told
-   * @param how `leave` where the client has said goodbye
-   */
-  #close(
-    reason: string,
-    running: 'cancel' | 'finish' = 'cancel',
-    sqlstate?: string,
-    how: 'end' | 'leave' = 'end',
-  ): void {
+  /** @param running what becomes of what the client's server still runs @param sqlstate what the client is told */
+  #close(reason: string, running: 'cancel' | 'finish' = 'cancel', sqlstate?: string): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
@@ -930,7 +922,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (this.admitted !== undefined) this.#house.dismiss(this.admitted.database, this.admitted.user);
-    this.peer[how]();
+    this.peer.end();
     this.#house.gone(this, reason);
   }
 
@@ -961,7 +953,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
           break;
         }
         case Frontend.Terminate:
-          this.#close('client close request', 'cancel', undefined, 'leave');
+          this.peer.leave();
+          this.#close('client close request');
           return;
         case Frontend.Sync:
           this.peer.writeOwned(readyForQuery(TransactionStatus.Idle));

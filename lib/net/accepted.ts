@@ -6,7 +6,7 @@ import net from 'node:net';
 /** What is below a socket. */
 interface Handle {
   /** Not of a Unix socket. @returns an error's number */
-  getpeername?: (address: { address?: string; port?: number }) => number;
+  getpeername?: (known: { address?: string | undefined; port?: number | undefined }) => number;
   readStart: () => number;
   close: () => void;
 }
@@ -31,11 +31,12 @@ export class Accepted {
 
   /** Where it comes from; undefined for a Unix socket, and for one that is gone already. */
   get address(): { readonly ip: string; readonly port: number } | undefined {
-    const known: { address?: string; port?: number } = {};
-    if (this.#socket !== undefined) {
-      known.address = this.#socket.remoteAddress as string;
-      known.port = this.#socket.remotePort as number;
-    } else if (this.#handle?.getpeername?.(known) !== 0) return undefined;
+    const { remoteAddress, remotePort } = this.#socket ?? {};
+    const known: { address?: string | undefined; port?: number | undefined } = {
+      address: remoteAddress,
+      port: remotePort,
+    };
+    if (this.#handle !== undefined && this.#handle.getpeername?.(known) !== 0) return undefined;
     return known.address === undefined ? undefined : { ip: known.address, port: known.port ?? 0 };
   }
 

@@ -3,7 +3,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { assert } from '../util/index.js';
-import type { Accepted } from './accepted.js';
+import type { Accepted, Receive } from './accepted.js';
 import { allocate, flushSoon } from './outbox.js';
 
 export interface PeerHandler {
@@ -56,14 +56,7 @@ export class Peer {
 
   /** Takes over a connection that was accepted. */
   static accept(accepted: Accepted, handler: PeerHandler): Peer {
-    let peer: Peer | undefined;
-    const receive = (length: number, buffer: Uint8Array): boolean => {
-      return peer === undefined || peer.#receive(buffer as Buffer, length);
-    };
-    const socket = accepted.open(readBuffer, receive);
-    peer = new Peer(socket, handler);
-    peer.#listen(socket);
-    return peer;
+    return Peer.#over((receive) => accepted.open(readBuffer, receive), handler);
   }
 
   /** Dials a TCP address or Unix socket. `onConnect` is called when the connection is there. */
@@ -72,19 +65,14 @@ export class Peer {
     handler: PeerHandler,
     onConnect: () => void,
   ): Peer {
+    return Peer.#over((callback) => {
+      return net.connect({ ...address, onread: { buffer: readBuffer, callback } }, onConnect);
+    }, handler);
+  }
+
+  static #over(open: (receive: Receive) => net.Socket, handler: PeerHandler): Peer {
     let peer: Peer | undefined;
-    const socket = net.connect(
-      {
-        ...address,
-        onread: {
-          buffer: readBuffer,
-          callback: (length: number, buffer: Uint8Array): boolean => {
-            return peer === undefined || peer.#receive(buffer as Buffer, length);
-          },
-        },
-      },
-      onConnect,
-    );
+    const socket = open((length, buffer) => peer === undefined || peer.#receive(buffer as Buffer, length));
     peer = new Peer(socket, handler);
     peer.#listen(socket);
     return peer;

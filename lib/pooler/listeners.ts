@@ -124,9 +124,9 @@ export async function startListening(weir: GlobalSettings, shared: boolean, onAc
         await listen(server, { host: '0.0.0.0', port: wanted, backlog: weir.listen_backlog }, `0.0.0.0:${wanted}`);
       }
       acceptFrom(server, (accepted) => {
-        const { address } = accepted;
-        if (address === undefined) accepted.destroy();
-        else onAccept(accepted, { ...address, unix: false });
+        const from = accepted.address;
+        if (from === undefined) accepted.destroy();
+        else onAccept(accepted, { ...from, unix: false });
       });
       const bound = server.address() as net.AddressInfo;
       port ??= bound.port;
