@@ -4,18 +4,10 @@
 import { serialize } from 'pg-protocol';
 import t from 'tap';
 import { footprint } from '../../lib/session/index.js';
-import {
-  bindCompleteMessage,
-  commandComplete,
-  dataRow,
-  errorResponse,
-  parseCompleteMessage,
-  readyForQuery,
-  rowDescription,
-  TransactionStatus,
-} from '../../lib/wire/index.js';
 import { Lane, Reader } from '../support/lane-rig.js';
 import { backendTexts, wholeFramesEnd } from '../support/message-texts.js';
+import { ModelServer } from '../support/model-server.js';
+import { Random } from '../support/random.js';
 
 const seed = Number(process.env['SEED'] ?? 1);
 const steps = Number(process.env['STEPS'] ?? 1_000_000);
@@ -25,52 +17,24 @@ const lanesCount = 3;
 const readersCount = 14;
 const depthMax = 8;
 
-/** xorshift32: small, seeded, good enough to choose with. */
-function random(from: number): (below: number) => number {
-  let state = from | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
-const idle = readyForQuery(TransactionStatus.Idle);
-const description = rowDescription([{ name: 'c', typeOid: 25, typeSize: -1 }]);
-
-/** PostgreSQL, as far as reads go: answers each message, in order, with the word that was asked for. */
+/** A server that several share, with what it was asked and has to say on its way. */
 class Peer {
   readonly lane: Lane;
-  readonly #draw: (below: number) => number;
-  readonly #names = new Map<string, string>();
-  #asked = Buffer.alloc(0);
-  /** What it will say. */
-  #answers = Buffer.alloc(0);
-  /** An error makes it skip what comes before the next Sync. */
-  #skips = false;
-  #bound = '';
-  /** Words that came, in order. */
-  readonly words: string[] = [];
+  readonly #model = new ModelServer((bytes) => {
+    this.#answers = Buffer.concat([this.#answers, bytes]);
+  });
+  #answers: Buffer = Buffer.alloc(0);
 
-  constructor(of: Lane | undefined, draw: (below: number) => number) {
+  constructor(of?: Lane) {
     this.lane = new Lane(of);
-    this.#draw = draw;
   }
 
   get silent(): boolean {
     return this.#answers.length === 0;
   }
 
-  /** Reads what has been sent to it. */
   hear(): void {
-    this.#asked = Buffer.concat([this.#asked, this.lane.toServer.takeLog()]);
-    while (this.#asked.length >= 5) {
-      const end = 1 + this.#asked.readInt32BE(1);
-      if (this.#asked.length < end) return;
-      this.#obey(this.#asked.toString('latin1', 0, 1), this.#asked.subarray(5, end));
-      this.#asked = this.#asked.subarray(end);
-    }
+    this.#model.feed(this.lane.toServer.takeLog());
   }
 
   /** Says some of it. */
@@ -79,55 +43,12 @@ class Peer {
     this.#answers = this.#answers.subarray(bytes.length);
     if (bytes.length > 0) this.lane.answer(bytes);
   }
-
-  #say(...frames: Buffer[]): void {
-    this.#answers = Buffer.concat([this.#answers, ...frames]);
-  }
-
-  #obey(tag: string, body: Buffer): void {
-    if (tag === 'S') {
-      this.#skips = false;
-      this.#say(idle);
-    } else if (this.#skips) return;
-    else if (tag === 'Q') {
-      this.#run(body.toString('latin1', 0, body.length - 1), true);
-      this.#skips = false;
-      this.#say(idle);
-    } else if (tag === 'P') {
-      const [name = '', text = ''] = body.toString('latin1').split('\0');
-      this.#names.set(name, text);
-      this.#say(parseCompleteMessage);
-    } else if (tag === 'B') {
-      const [, name = ''] = body.toString('latin1').split('\0');
-      const word = /r\d+q\d+/.exec(body.toString('latin1'))?.[0];
-      this.#bound = `${this.#names.get(name) ?? '?'} ${word ?? ''}`;
-      this.#say(bindCompleteMessage);
-    } else if (tag === 'D') this.#say(description);
-    else if (tag === 'E') this.#run(this.#bound, false);
-  }
-
-  #run(text: string, simple: boolean): void {
-    const word = /r\d+q\d+/.exec(text)?.[0] ?? text;
-    this.words.push(word);
-    const kind = this.#draw(24);
-    const rowsCount = kind < 2 ? 0 : 1 + this.#draw(3);
-    if (simple && kind !== 1) this.#say(description);
-    for (let i = 0; kind > 1 && i < rowsCount; i++) this.#say(dataRow([word]));
-    if (kind <= 2) {
-      // What it says it could not do, before its rows or in the middle of them.
-      const sqlstate = ['22012', '25006', '57014'][this.#draw(3)] as string;
-      if (sqlstate === '57014') this.lane.server.cancelSent = this.#draw(2) === 0;
-      this.#say(errorResponse({ severity: 'ERROR', sqlstate, message: word }));
-      this.#skips = true;
-    } else this.#say(commandComplete(`SELECT ${rowsCount}`));
-  }
 }
 
 class Asker extends Reader {
   #number = 0;
   /** What it waits for. */
   word: string | undefined;
-  #frames: Buffer[] = [];
   /** It has to be asked once more. */
   again = false;
   answered = 0;
@@ -137,25 +58,27 @@ class Asker extends Reader {
 
   constructor(name: string, lane: Lane) {
     super(name, lane);
-    const statement = lane.registry.hold(Buffer.from('select $1\0\0\0'), () => footprint({ read: lane.shape }));
+    const statement = lane.registry.hold(Buffer.from('echo $1\0\0\0'), () => footprint({ read: lane.shape }));
     this.channel.statements.set('p', statement);
   }
 
-  /** Asks for a new word, or for the one it could not have. */
-  askOn(lane: Lane, draw: (below: number) => number): void {
+  /** Asks for a new word, or for the one it could not have: that is answered then, as on a server of its own. */
+  askOn(lane: Lane, random: Random): void {
     this.lane = lane;
-    if (this.word === undefined) {
-      this.word = `${this.name}q${this.#number++}`;
-      const { query, parse, bind, execute, describe, sync } = serialize;
-      const asked: Buffer[][] = [
-        [query(`select '${this.word}'`)],
-        [parse({ text: `select '${this.word}'` }), bind(), describe({ type: 'P' }), execute(), sync()],
-        [bind({ statement: 'p', values: [this.word] }), execute(), sync()],
-      ];
-      this.#frames = asked[draw(asked.length)] as Buffer[];
-    }
+    const fails = this.word === undefined && random.oneIn(5);
+    this.word ??= `${this.name}q${this.#number++}`;
+    const sqlstate = random.pick(['22012', '25006', '57014']);
+    if (fails && sqlstate === '57014') lane.server.cancelSent = random.oneIn(2);
+    const rows = random.below(fails ? 2 : 4);
+    const text = `rows ${rows} ${this.word}${fails ? ` then ${sqlstate}` : ''}`;
+    const { query, parse, bind, execute, describe, sync } = serialize;
+    const asked = [
+      [query(text)],
+      [parse({ text }), bind(), describe({ type: 'P' }), execute(), sync()],
+      [bind({ statement: 'p', values: [this.word] }), execute(), sync()],
+    ];
     this.again = false;
-    this.ask(...this.#frames);
+    this.ask(...random.pick(asked));
   }
 
   /** Looks at what has come: nothing but its own word, ended by one ReadyForQuery when it is done. */
@@ -188,11 +111,6 @@ class Asker extends Reader {
   }
 
   override onReadReturned(): void {
-    this.hand();
-  }
-
-  /** Its read is handed back. */
-  hand(): void {
     this.again = true;
     this.returned++;
     this.#judge(false);
@@ -200,11 +118,6 @@ class Asker extends Reader {
   }
 
   override onReadLost(): void {
-    this.loseIt();
-  }
-
-  /** A part of the answer has come, and no more will. */
-  loseIt(): void {
     this.#judge(false);
     this.lost++;
     this.#over();
@@ -219,13 +132,12 @@ interface Tally {
 }
 
 function world(number: number, tally: Tally): string[] {
-  const draw = random(Math.imul(seed, 1_000_003) + number * 7919 + 17);
-  const first = new Peer(undefined, draw);
-  const peers = [first, ...Array.from({ length: lanesCount - 1 }, () => new Peer(first.lane, draw))];
+  const random = new Random(seed * 1_000_003 + number);
+  const first = new Peer();
+  const peers = [first, ...Array.from({ length: lanesCount - 1 }, () => new Peer(first.lane))];
   const problems: string[] = [];
   let named = 0;
   const askers = Array.from({ length: readersCount }, () => new Asker(`r${named++}`, first.lane));
-  const some = <T>(list: readonly T[]): T => list[draw(list.length)] as T;
 
   const count = (asker: Asker): void => {
     problems.push(...asker.problems);
@@ -236,31 +148,31 @@ function world(number: number, tally: Tally): string[] {
   const lose = (peer: Peer): void => {
     const head = peer.lane.server.firstRead;
     const begun = head?.started && !head.dropped ? head : undefined;
-    for (const read of peer.lane.server.takeReads('first')) if (read !== begun) (read.reader as Asker).hand();
-    if (begun !== undefined) (begun.reader as Asker).loseIt();
-    peers[peers.indexOf(peer)] = new Peer(first.lane, draw);
+    for (const read of peer.lane.server.takeReads('first')) if (read !== begun) (read.reader as Asker).onReadReturned();
+    if (begun !== undefined) (begun.reader as Asker).onReadLost();
+    peers[peers.indexOf(peer)] = new Peer(first.lane);
   };
 
   for (let step = 0; step < worldSteps; step++) {
-    const peer = some(peers);
+    const peer = random.pick(peers);
     const { server } = peer.lane;
-    const what = draw(100);
+    const what = random.below(100);
     if (what < 45) {
-      const asker = some(askers);
-      if (asker.read === undefined && server.reads < depthMax) asker.askOn(peer.lane, draw);
+      const asker = random.pick(askers);
+      if (asker.read === undefined && server.reads < depthMax) asker.askOn(peer.lane, random);
       peer.hear();
-    } else if (what < 96) peer.speak([1, 7, 60, 10_000][draw(4)] as number);
+    } else if (what < 96) peer.speak(random.pick([1, 7, 60, 10_000]));
     else if (what === 96) {
       // Stalled: all but the first go elsewhere.
-      for (const read of server.takeReads('second')) (read.reader as Asker).hand();
+      for (const read of server.takeReads('second')) (read.reader as Asker).onReadReturned();
     } else if (what < 99) {
-      const at = draw(askers.length);
+      const at = random.below(askers.length);
       const asker = askers[at] as Asker;
       if (asker.read !== undefined) asker.lane.server.dropRead(asker.read);
       tally.left++;
       count(asker);
       askers[at] = new Asker(`r${named++}`, first.lane);
-    } else if (draw(2) === 0) lose(peer);
+    } else lose(peer);
     if (server.reads > depthMax) problems.push(`${server.reads} reads on one server`);
   }
   // All is answered in the end; who was handed back asks until it is.
@@ -271,7 +183,7 @@ function world(number: number, tally: Tally): string[] {
       peer.hear();
       peer.speak(1_000_000);
     }
-    for (const asker of askers) if (asker.again) asker.askOn(some(peers).lane, draw);
+    for (const asker of askers) if (asker.again) asker.askOn(random.pick(peers).lane, random);
   }
   for (const asker of askers) {
     count(asker);

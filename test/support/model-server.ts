@@ -15,7 +15,8 @@ import {
 
 /** What a statement of the model's language does. `token` is echoed, so that a reply can be told from another's. */
 type Plan =
-  | { readonly kind: 'rows'; readonly count: number; readonly token: string }
+  /** `fails` behind its rows: the error's SQLSTATE. */
+  | { readonly kind: 'rows'; readonly count: number; readonly token: string; readonly fails?: string | undefined }
   | { readonly kind: 'echo' }
   | { readonly kind: 'show'; readonly name: string }
   | { readonly kind: 'leaked' }
@@ -41,7 +42,10 @@ function unquote(literal: string): string {
 
 const patterns: readonly [RegExp, (match: RegExpExecArray) => Plan][] = [
   [/^select (\S+)$/, ([, token = '']) => ({ kind: 'rows', count: 1, token })],
-  [/^rows (\d+) (\S+)$/, ([, count, token = '']) => ({ kind: 'rows', count: Number(count), token })],
+  [
+    /^rows (\d+) (\S+)(?: then (\w{5}))?$/,
+    ([, count, token = '', fails]) => ({ kind: 'rows', count: Number(count), token, fails }),
+  ],
   [/^echo \$1$/, () => ({ kind: 'echo' })],
   [/^show (\S+)$/, ([, name = '']) => ({ kind: 'show', name: name.toLowerCase() })],
   [/^leaked$/, () => ({ kind: 'leaked' })],
@@ -370,6 +374,8 @@ export class ModelServer {
   #finish(plan: Plan, rows: number): string {
     switch (plan.kind) {
       case 'rows':
+        if (plan.fails !== undefined) throw new ModelError(plan.fails, `no more of ${plan.token}`);
+        return `SELECT ${rows}`;
       case 'echo':
       case 'leaked':
         return `SELECT ${rows}`;

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { eventually, temporaryDirectory } from '../../support/index.js';
 import { say } from '../../support/raw-client.js';
 import type { TestWeir } from '../../support/weir.js';
-import { connectAs, server, startPoliced } from './rig.js';
+import { connectAs, server, sleepByNumber, startPoliced } from './rig.js';
 
 t.teardown(() => server.stop());
 
@@ -55,21 +55,17 @@ for (const audit_mode of ['after', 'before'] as const) {
   });
 }
 
+/** All is allowed but what a rule says of a table; the rule has the table's name. */
+function policyOn(verdicts: Readonly<Record<string, 'allow' | 'deny' | 'observe'>>): string {
+  const rules = Object.entries(verdicts).map(
+    ([table, verdict]) => `[[policy.rules]]\nname = "${table}"\ntables = ["public.${table}"]\nverdict = "${verdict}"\n`,
+  );
+  return `[policy]\ndefault = "allow"\n${rules.join('')}`;
+}
+
 void t.test('only what is denied, and what certain rules allow, where that is asked for', async (t) => {
-  const directory = temporaryDirectory(t);
-  const policy = `[policy]
-default = "allow"
-[[policy.rules]]
-name = "orders"
-tables = ["public.orders"]
-verdict = "allow"
-[[policy.rules]]
-name = "no-secrets"
-tables = ["public.secrets"]
-verdict = "deny"`;
-  const weir = await startPoliced(t, policy, {
-    weir: { audit_dir: directory, audit_flush_interval: 0.005, audit_statements: ['denied'], audit_rules: ['orders'] },
-  });
+  const settings = { audit_statements: ['denied'], audit_rules: ['orders'] };
+  const { weir, seen } = await startAudited(t, settings, policyOn({ orders: 'allow', secrets: 'deny' }));
   const bob = await connectAs(t, weir, 'bob');
   for (const sql of [
     'select 1',
@@ -79,16 +75,9 @@ verdict = "deny"`;
   ]) {
     await bob.query(sql);
   }
-  await eventually(() => weir.pooler.trail?.state().queuedBytes === 0);
-  const texts = readdirSync(directory)
-    .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .flatMap(({ sql }) => (sql === undefined ? [] : [sql]));
+  const texts = ((await seen()) as unknown[][]).map(([sql]) => sql);
   t.same(texts, ['select id from orders limit 1', 'select * from secrets']);
 });
-
-/** FunctionCall of pg_sleep(0). */
-const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
 
 for (const audit_mode of ['after', 'before'] as const) {
   void t.test(`${audit_mode}: a function call that is denied is recorded as denied`, async (t) => {
@@ -101,16 +90,7 @@ for (const audit_mode of ['after', 'before'] as const) {
   });
 
   void t.test(`${audit_mode}: each of several portals stands with what was decided of it`, async (t) => {
-    const policy = `[policy]
-default = "allow"
-[[policy.rules]]
-name = "orders"
-tables = ["public.orders"]
-verdict = "allow"
-[[policy.rules]]
-name = "people"
-tables = ["public.people"]
-verdict = "observe"`;
+    const policy = policyOn({ orders: 'allow', people: 'observe' });
     const { weir, seen } = await startAudited(t, { audit_mode }, policy);
     const bob = await connectAs(t, weir, 'bob');
     const texts = { orders: 'select id from orders limit 1', people: 'select id from people limit 1' };

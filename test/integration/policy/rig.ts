@@ -7,6 +7,9 @@ import { projectRoot } from '../../support/project-root.js';
 import { RawClient } from '../../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
 
+/** FunctionCall of pg_sleep(0). */
+export const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
+
 /** In every value that the policy hides, and nowhere else. */
 export const planted = 'PLANTED';
 

@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap';
 import { extended, RawClient, type Reply, say } from '../../support/raw-client.js';
 import type { TestWeir } from '../../support/weir.js';
-import { analystPolicy, connectAs, planted, server, startPoliced } from './rig.js';
+import { analystPolicy, connectAs, planted, server, sleepByNumber, startPoliced } from './rig.js';
 
 t.teardown(() => server.stop());
 
@@ -154,9 +154,6 @@ name = "functions"
 functions = ["pg_catalog.pg_sleep"]
 verdict = "deny"
 `;
-
-/** FunctionCall of pg_sleep(0). */
-const sleepByNumber = Buffer.from(`460000001c00000a4200010001000100000008${'00'.repeat(10)}`, 'hex');
 
 function batchOf(sql: string): Buffer[] {
   return [...extended(sql), say.sync()];
