@@ -4,7 +4,7 @@ import { appendFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { postgresVersions, startPostgres } from '../support/index.js';
 import { type Kind, kinds } from './session/pieces.js';
-import { Playground, type TargetKind } from './session/playground.js';
+import { type Form, Playground, type TargetKind } from './session/playground.js';
 import { playProgram, printFailure } from './session/program.js';
 
 /**
@@ -22,8 +22,18 @@ const wanted = readKinds(process.env['KINDS'] ?? '');
 /** `direct` puts PostgreSQL itself in the place of weir: shows that programs are deterministic. */
 const target: TargetKind = process.env['TARGET'] === 'direct' ? 'direct' : 'weir';
 const version = postgresVersions.find((each) => each === Number(process.env['PGVERSION'] ?? 18)) ?? 18;
-/** In how many processes weir serves. */
-const workers = Number(process.env['WORKERS'] ?? 1);
+const form: Form = {
+  workers: Number(process.env['WORKERS'] ?? 1),
+  lanes: process.env['LANES'] === 'off' ? 'off' : 'auto',
+};
+/** The other ways weir can serve the same sessions, where none has been asked for. */
+const otherForms: readonly Form[] = [
+  { workers: 1, lanes: 'off' },
+  { workers: 2, lanes: 'auto' },
+  { workers: 2, lanes: 'off' },
+  { workers: 4, lanes: 'auto' },
+];
+const otherSteps = 2_000;
 /** How many failing programs to find before giving up. */
 const failuresMax = Number(process.env['FAILURES'] ?? 1);
 /** Differences in whose answers this is found end a program, but are not failures: to look past what is known. */
@@ -45,8 +55,8 @@ function readKinds(list: string): ReadonlySet<Kind> {
 const server = await startPostgres({ version, hba: 'host all all all trust' });
 t.teardown(() => server.stop());
 
-async function play(t: Test, kind: TargetKind, stepsMax: number, processes = 1): Promise<void> {
-  const playground = await Playground.create(server, kind, processes);
+async function play(t: Test, kind: TargetKind, stepsMax: number, as = form): Promise<void> {
+  const playground = await Playground.create(server, kind, as);
   const until = performance.now() + msMax;
   let done = 0;
   let lines = 0;
@@ -75,9 +85,12 @@ t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, {
 );
 
 t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, { timeout }, (t) =>
-  play(t, target, steps, workers),
+  play(t, target, steps),
 );
 
-if (workers === 1 && target === 'weir') {
-  t.test('sessions over two processes are sessions', { timeout }, (t) => play(t, target, Math.min(steps, 2_000), 2));
+if (target === 'weir' && process.env['WORKERS'] === undefined && process.env['LANES'] === undefined) {
+  for (const other of otherForms)
+    t.test(`also in ${other.workers} processes with lanes ${other.lanes}`, { timeout }, (t) =>
+      play(t, target, Math.min(steps, otherSteps), other),
+    );
 }

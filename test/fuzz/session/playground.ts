@@ -11,6 +11,13 @@ import type { Setup } from './run.js';
 
 export type TargetKind = 'weir' | 'direct';
 
+/** How weir serves. */
+export interface Form {
+  /** Processes. */
+  readonly workers: number;
+  readonly lanes: 'auto' | 'off';
+}
+
 const template: readonly string[] = [
   ...schemas.filter((name) => name !== 'public').map((name) => `create schema "${name}"`),
   ...schemas.flatMap((name) => [
@@ -76,22 +83,21 @@ interface Stage {
 export class Playground {
   readonly #server: TestPostgres;
   readonly kind: TargetKind;
-  /** In how many processes weir serves. */
-  readonly #workers: number;
+  readonly #form: Form;
   readonly #admins: RawClient[] = [];
   readonly #weirs = new Map<string, Stage>();
   /** Of weirs that are gone. */
   reads = 0;
   leaks = 0;
 
-  private constructor(server: TestPostgres, kind: TargetKind, workers: number) {
+  private constructor(server: TestPostgres, kind: TargetKind, form: Form) {
     this.#server = server;
     this.kind = kind;
-    this.#workers = workers;
+    this.#form = form;
   }
 
-  static async create(server: TestPostgres, kind: TargetKind, workers = 1): Promise<Playground> {
-    const playground = new Playground(server, kind, workers);
+  static async create(server: TestPostgres, kind: TargetKind, form: Form): Promise<Playground> {
+    const playground = new Playground(server, kind, form);
     const databases = (await server.query('select datname from pg_database')).map(({ datname }) => String(datname));
     if (!databases.includes('model')) {
       for (const role of ['role_a', 'role_b']) await server.query(`create role ${role}`);
@@ -153,15 +159,15 @@ export class Playground {
         pool_mode: 'transaction',
         leak_probe_every: 1,
         // What is sent early, late or along with others' is to look no different.
-        lanes: process.env['LANES'] === 'off' ? 'off' : 'auto',
+        lanes: this.#form.lanes,
         defer_begin: process.env['DEFER'] !== 'off',
         'on_hazard.sequence': sequencesPin ? 'pin' : 'auto',
       };
       const options = { server: this.#server, users: { plain: '', super: '' } };
       weir =
-        this.#workers === 1
+        this.#form.workers === 1
           ? inProcess(await startWeir({ ...options, weir: settings as WeirOptions['weir'] & object }))
-          : await inProcesses({ ...settings, workers: this.#workers }, options);
+          : await inProcesses({ ...settings, workers: this.#form.workers }, options);
       this.#weirs.set(key, weir);
     }
     return weir;
