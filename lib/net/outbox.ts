@@ -23,24 +23,3 @@ export function flushSoon(target: Flushable): void {
     setImmediate(flushAll);
   }
 }
-
-const slabBytes = 64 * 1024;
-/** Longer payloads get memory of their own, lest one of them pin a slab. */
-const slabShareBytesMax = 16 * 1024;
-let slab = Buffer.allocUnsafeSlow(slabBytes);
-let used = 0;
-
-/**
- * Memory for a payload on its way out. Slabs are never used twice: a view stays valid as long as somebody holds it, and
- * the collector frees a slab with its last view.
- */
-export function allocate(length: number): Buffer {
-  if (length > slabShareBytesMax) return Buffer.allocUnsafeSlow(length);
-  if (used + length > slabBytes) {
-    slab = Buffer.allocUnsafeSlow(slabBytes);
-    used = 0;
-  }
-  const view = slab.subarray(used, used + length);
-  used += length;
-  return view;
-}

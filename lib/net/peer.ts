@@ -4,7 +4,8 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { assert } from '../util/index.js';
 import type { Accepted, Receive } from './accepted.js';
-import { allocate, flushSoon } from './outbox.js';
+import { allocate, borrow, chunkBytes, giveBack, slabShareBytesMax } from './memory.js';
+import { flushSoon } from './outbox.js';
 
 export interface PeerHandler {
   /** Bytes from the peer, valid only during the call. */
@@ -19,8 +20,8 @@ export interface PeerHandler {
 
 /** Bytes that may wait for a slow peer before its source is paused. */
 export const pressureBytes = 128 * 1024;
-/** Bytes gathered in one turn that are written without waiting for its end. */
-const gatherBytesMax = 64 * 1024;
+/** Bytes gathered in one turn that are written without waiting for its end; what is joined for one write fits a chunk. */
+const gatherBytesMax = chunkBytes;
 /** How long the last words to a peer that does not read may take. */
 const lingerMs = 1_000;
 
@@ -38,6 +39,8 @@ export class Peer {
   #handler: PeerHandler;
   readonly #pending: Buffer[] = [];
   #pendingBytes = 0;
+  /** Chunks that bytes among the pending, or about to be written, are in. */
+  #borrowed: Buffer[] = [];
   #waiting = false;
   #pressured = false;
   #closed = false;
@@ -143,9 +146,19 @@ export class Peer {
 
   /** Copies the bytes: they may belong to the read buffer. */
   write(bytes: Buffer, start: number, end: number): void {
-    const copy = allocate(end - start);
+    if (this.#closed || this.#ending) return;
+    const length = end - start;
+    const copy = length <= chunkBytes ? this.#memory(length) : Buffer.allocUnsafeSlow(length);
     bytes.copy(copy, 0, start, end);
     this.writeOwned(copy);
+  }
+
+  /** @param length at most `chunkBytes` */
+  #memory(length: number): Buffer {
+    if (length <= slabShareBytesMax) return allocate(length);
+    const chunk = borrow();
+    this.#borrowed.push(chunk);
+    return chunk.subarray(0, length);
   }
 
   /** Keeps `bytes` until it is written: the caller never changes it again. */
@@ -168,19 +181,23 @@ export class Peer {
     if (pending.length === 0 || this.#closed) return;
     const socket = this.#socket;
     if (pending.length === 1) {
-      socket.write(pending[0] as Buffer);
+      socket.write(pending[0] as Buffer, this.#whenWritten());
     } else if (this.#pendingBytes <= gatherBytesMax) {
-      const joined = allocate(this.#pendingBytes);
+      const copied = this.#borrowed;
+      this.#borrowed = [];
+      const joined = this.#memory(this.#pendingBytes);
       let offset = 0;
       for (let i = 0; i < pending.length; i++) {
         const part = pending[i] as Buffer;
         part.copy(joined, offset);
         offset += part.length;
       }
-      socket.write(joined);
+      giveBack(copied);
+      socket.write(joined, this.#whenWritten());
     } else {
       socket.cork();
-      for (let i = 0; i < pending.length; i++) socket.write(pending[i] as Buffer);
+      for (let i = 0; i < pending.length - 1; i++) socket.write(pending[i] as Buffer);
+      socket.write(pending[pending.length - 1] as Buffer, this.#whenWritten());
       socket.uncork();
     }
     pending.length = 0;
@@ -189,6 +206,16 @@ export class Peer {
       this.#pressured = true;
       this.#handler.onPressure();
     }
+  }
+
+  /** For the last of what is written now: the chunks are free when the kernel has it. One that failed may still be read from, and keeps them. */
+  #whenWritten(): ((error?: Error | null) => void) | undefined {
+    const written = this.#borrowed;
+    if (written.length === 0) return undefined;
+    this.#borrowed = [];
+    return (error) => {
+      if (error === undefined || error === null) giveBack(written);
+    };
   }
 
   pause(): void {

@@ -66,80 +66,86 @@ t.test('a worker that hangs does not hang who asks about all, nor the end', asyn
   t.notOk(isRunning(hung));
 });
 
-t.test('workers, servers of reads and PostgreSQL are killed under load: nobody gets a wrong answer, nobody hangs', async (t) => {
-  const weir = await start(t, { workers: 4, default_pool_size: 6, max_client_conn: 60 });
-  let going = true;
-  let answers = 0;
-  let wrong = 0;
-  let hung = 0;
-  const errors = new Map<string, number>();
-  const load = Array.from({ length: 24 }, async (_, c) => {
-    let client: pg.Client | undefined;
-    for (let i = 0; going; i++) {
-      try {
-        client ??= await weir.connect();
-        const n = ((c * 97 + i) % 1000) + 1;
-        const asked = client.query<{ other: number; mine: string }>(
-          `select other, '${c}.${i}' as mine from numbers where n = ${n}`,
-        );
-        const answer = await Promise.race([asked, sleep(15_000, undefined)]);
-        if (answer === undefined) {
-          hung++;
-          return;
+t.test(
+  'workers, servers of reads and PostgreSQL are killed under load: nobody gets a wrong answer, nobody hangs',
+  async (t) => {
+    const weir = await start(t, { workers: 4, default_pool_size: 6, max_client_conn: 60 });
+    let going = true;
+    let answers = 0;
+    let wrong = 0;
+    let hung = 0;
+    const errors = new Map<string, number>();
+    const load = Array.from({ length: 24 }, async (_, c) => {
+      let client: pg.Client | undefined;
+      for (let i = 0; going; i++) {
+        try {
+          client ??= await weir.connect();
+          const n = ((c * 97 + i) % 1000) + 1;
+          const asked = client.query<{ other: number; mine: string }>(
+            `select other, '${c}.${i}' as mine from numbers where n = ${n}`,
+          );
+          const answer = await Promise.race([asked, sleep(15_000, undefined)]);
+          if (answer === undefined) {
+            hung++;
+            return;
+          }
+          const [row] = answer.rows;
+          if (row?.other !== n * 7 || row.mine !== `${c}.${i}`) wrong++;
+          answers++;
+        } catch (error) {
+          const { code, message } = error as pg.DatabaseError;
+          errors.set(code ?? message, (errors.get(code ?? message) ?? 0) + 1);
+          await client?.end().catch(() => {});
+          client = undefined;
+          await sleep(5);
         }
-        const [row] = answer.rows;
-        if (row?.other !== n * 7 || row.mine !== `${c}.${i}`) wrong++;
-        answers++;
-      } catch (error) {
-        const { code, message } = error as pg.DatabaseError;
-        errors.set(code ?? message, (errors.get(code ?? message) ?? 0) + 1);
-        await client?.end().catch(() => {});
-        client = undefined;
-        await sleep(5);
       }
+    });
+    const killed: number[] = [];
+    let asked = 0;
+    for (let i = 0; i < 4; i++) {
+      await sleep(400);
+      const workers = weir.workers();
+      const victim = workers[i % workers.length] as number;
+      asked = (await weir.metric('weir_queries_total')) ?? 0;
+      killed.push(victim);
+      process.kill(victim, 'SIGKILL');
+      if (i === 2)
+        await server.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and random() < 0.5",
+        );
     }
-  });
-  const killed: number[] = [];
-  let asked = 0;
-  for (let i = 0; i < 4; i++) {
-    await sleep(400);
-    const workers = weir.workers();
-    const victim = workers[i % workers.length] as number;
-    asked = (await weir.metric('weir_queries_total')) ?? 0;
-    killed.push(victim);
-    process.kill(victim, 'SIGKILL');
-    if (i === 2)
-      await server.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and random() < 0.5",
+    await eventually(async () => (await weir.metric('weir_workers')) === 4, { withinMs: 20_000 });
+    server.kill9();
+    await sleep(300);
+    await server.restart('immediate');
+    const served = answers;
+    await eventually(() => answers > served + 200, { withinMs: 20_000 });
+    going = false;
+    await Promise.all(load);
+    t.same([wrong, hung], [0, 0]);
+    t.ok(answers > 500, `${answers} answers, errors ${JSON.stringify([...errors])}`);
+    for (const code of errors.keys())
+      t.match(
+        code,
+        /^(ECONNRESET|ECONNREFUSED|EPIPE|57P0[123]|08006|Connection terminated.*|Client has encountered.*)$/,
       );
-  }
-  await eventually(async () => (await weir.metric('weir_workers')) === 4, { withinMs: 20_000 });
-  server.kill9();
-  await sleep(300);
-  await server.restart('immediate');
-  const served = answers;
-  await eventually(() => answers > served + 200, { withinMs: 20_000 });
-  going = false;
-  await Promise.all(load);
-  t.same([wrong, hung], [0, 0]);
-  t.ok(answers > 500, `${answers} answers, errors ${JSON.stringify([...errors])}`);
-  for (const code of errors.keys())
-    t.match(code, /^(ECONNRESET|ECONNREFUSED|EPIPE|57P0[123]|08006|Connection terminated.*|Client has encountered.*)$/);
-  t.equal(await weir.metric('weir_worker_restarts_total'), 4);
-  const counted = (await weir.metric('weir_queries_total')) ?? 0;
-  t.ok(counted >= asked, `${counted} counted of ${asked} when the last one died`);
-  t.notOk(killed.some(isRunning));
-  // All places are there again: as many transactions at a time as the pool is large.
-  const many = await Promise.all(Array.from({ length: 12 }, () => weir.connect()));
-  await Promise.all(many.map((client) => client.query('select pg_sleep(0.05)')));
-  const before = await Promise.all(
-    many.slice(0, 6).map(async (client) => {
-      await client.query('begin');
-      await client.query('select 1');
-    }),
-  );
-  t.equal(before.length, 6, 'six transactions are open on six servers');
-});
+    t.equal(await weir.metric('weir_worker_restarts_total'), 4);
+    const counted = (await weir.metric('weir_queries_total')) ?? 0;
+    t.ok(counted >= asked, `${counted} counted of ${asked} when the last one died`);
+    t.notOk(killed.some(isRunning));
+    // All places are there again: as many transactions at a time as the pool is large.
+    const many = await Promise.all(Array.from({ length: 12 }, () => weir.connect()));
+    await Promise.all(many.map((client) => client.query('select pg_sleep(0.05)')));
+    const before = await Promise.all(
+      many.slice(0, 6).map(async (client) => {
+        await client.query('begin');
+        await client.query('select 1');
+      }),
+    );
+    t.equal(before.length, 6, 'six transactions are open on six servers');
+  },
+);
 
 t.test(
   'SIGTERM waits for clients, a second one does not; a primary that is killed takes its workers with it',

@@ -1,5 +1,6 @@
 // Login frames out of any chunks, and peers over real sockets: order, copies, pressure, pauses and last words.
 
+import { createHash } from 'node:crypto';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import {
@@ -11,6 +12,7 @@ import {
   type PeerHandler,
   pressureBytes,
 } from '../../../lib/net/index.js';
+import { Random } from '../../support/random.js';
 import { frame } from '../../support/recording-stream.js';
 
 // FrameInbox
@@ -326,6 +328,56 @@ t.test('peers share one buffer to read into, and none hears another', async (t) 
     [],
   );
 });
+
+t.test(
+  'large payloads arrive as they were, whatever becomes of the memory they were in and of other peers',
+  async (t) => {
+    const random = new Random(7);
+    const pairs = await Promise.all(
+      Array.from({ length: 12 }, (_, i) => pair(t, sides[i % sides.length] as (typeof sides)[number])),
+    );
+    const wanted = pairs.map(() => createHash('sha256'));
+    const heard = pairs.map(({ other }) => {
+      const hash = createHash('sha256');
+      other.on('data', (bytes: Buffer) => hash.update(bytes));
+      return hash;
+    });
+    /** These read nothing for most of the time, and what they have not read is there in the end. */
+    const slow = pairs.slice(0, 4);
+    for (const { other } of slow) other.pause();
+    /** These are cut off while much waits to be written. */
+    const cut = pairs.slice(4, 6);
+    for (const { other } of cut) other.pause();
+    const lent = Buffer.allocUnsafe(64 * 1024);
+    for (let round = 0; round < 400; round++) {
+      for (const [i, { peer }] of pairs.entries()) {
+        if (peer.pressured) continue;
+        for (let n = random.below(3); n >= 0; n--) {
+          const length = random.oneIn(3) ? 1 + random.below(1_000) : 1 + random.below(64 * 1024);
+          lent.fill(random.below(256), 0, length);
+          lent.writeUInt8(i, length - 1);
+          wanted[i]?.update(lent.subarray(0, length));
+          peer.write(lent, 0, length);
+          lent.fill(0xee, 0, length);
+        }
+      }
+      if (round === 200) for (const { peer } of cut) peer.destroy();
+      if (round % 100 === 99) for (const { other } of slow) other.resume();
+      if (round % 100 === 10) for (const { other } of slow) other.pause();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const { peer, other } of pairs) {
+      other.resume();
+      peer.end();
+    }
+    for (const { other } of pairs) other.end();
+    await Promise.all(pairs.map(({ diary }) => diary.closed));
+    await until(() => pairs.every(({ other }) => other.readableEnded || other.destroyed));
+    for (const [i, hash] of heard.entries()) {
+      if (i < 4 || i >= 6) t.equal(hash.digest('hex'), wanted[i]?.digest('hex'), `peer ${i}`);
+    }
+  },
+);
 
 t.test('a peer that sends without end has its share of each turn and no more', async (t) => {
   for (const side of ['accepts', 'dials'] as const) {
