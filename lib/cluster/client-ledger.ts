@@ -1,4 +1,5 @@
-// The primary's account of clients: all of them against the limits, and by worker, so that those of one that dies can be taken off.
+// The primary's account of places for clients: all of them against the limits, and by worker, so that those of one that dies can be
+// taken off.
 
 import { ClientCounts, type ClientLimits } from '../pooler/index.js';
 import type { PoolerError } from '../util/index.js';
@@ -30,13 +31,14 @@ export class ClientLedger {
     return undefined;
   }
 
-  dismiss(worker: number, database: string, user: string): void {
+  dismiss(worker: number, database: string, user: string, count: number): void {
     const admitted = this.#byWorker.get(worker);
     const key = `${database}\0${user}`;
     const named = admitted?.get(key);
     if (admitted === undefined || named === undefined) return;
-    if (--named.count === 0) admitted.delete(key);
-    this.#counts.add(database, user, -1);
+    named.count -= count;
+    if (named.count === 0) admitted.delete(key);
+    this.#counts.add(database, user, -count);
   }
 
   /** The worker is gone, and its clients. */
@@ -45,12 +47,6 @@ export class ClientLedger {
       this.#counts.add(database, user, -count);
     }
     this.#byWorker.delete(worker);
-  }
-
-  of(worker: number): number {
-    let sum = 0;
-    for (const { count } of this.#byWorker.get(worker)?.values() ?? []) sum += count;
-    return sum;
   }
 
   get all(): number {

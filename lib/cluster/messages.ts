@@ -47,7 +47,7 @@ export type WorkerNotice =
   | { readonly kind: 'want'; readonly pool: PoolName; readonly limits: PlaceLimits; readonly need: PlaceNeed }
   | { readonly kind: 'withdraw'; readonly pool: number }
   | { readonly kind: 'gone'; readonly pool: number }
-  | { readonly kind: 'dismiss'; readonly database: string; readonly user: string }
+  | { readonly kind: 'dismiss'; readonly database: string; readonly user: string; readonly count: number }
   | LoginNotice
   | { readonly kind: 'ready'; readonly listening: readonly string[] }
   | { readonly kind: 'failed'; readonly error: SentError };
@@ -66,6 +66,11 @@ export type PrimaryNotice =
   | { readonly kind: 'shutdown'; readonly mode: ShutdownMode }
   | { readonly kind: 'reopen-log' };
 
+/** For the places that are kept though their clients have left. */
+export interface RecallQuestion {
+  readonly kind: 'recall';
+}
+
 interface CancelQuestion {
   readonly kind: 'cancel';
   readonly pid: number;
@@ -78,9 +83,16 @@ interface RowsQuestion {
   readonly command: string;
 }
 
+export interface AdmitQuestion {
+  readonly kind: 'admit';
+  readonly database: string;
+  readonly user: string;
+  readonly limits: ClientLimits;
+}
+
 export type WorkerQuestion =
   | { readonly kind: 'begin' | 'in-force' }
-  | { readonly kind: 'admit'; readonly database: string; readonly user: string; readonly limits: ClientLimits }
+  | AdmitQuestion
   | CancelQuestion
   | RowsQuestion
   | Command;
@@ -90,13 +102,15 @@ export type PrimaryQuestion =
   | RowsQuestion
   | Command
   | { readonly kind: 'order'; readonly order: GrantOrder }
-  | { readonly kind: 'metrics' | 'readiness' | 'hazards' | 'grants' };
+  | { readonly kind: 'metrics' | 'readiness' | 'hazards' | 'grants' }
+  | RecallQuestion;
 
 /** By the kind of the question. What is undefined would not be sent. */
 export interface Answers {
   readonly begin: Beginning;
   readonly 'in-force': InForce;
   readonly admit: null;
+  readonly recall: null;
   readonly cancel: null;
   readonly rows: readonly AnyRow[];
   readonly control: string | null;

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type AnyRow, showCommands, shutdownModeOf } from '../admin/index.js';
 import {
+  clientsIn,
   type HttpSource,
   type MetricReadings,
   mergedCounts,
@@ -22,8 +23,10 @@ import {
 } from '../pooler/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import { ClientLedger } from './client-ledger.js';
+import { recallMs } from './client-places.js';
 import { Link, receivedError } from './link.js';
 import type {
+  AdmitQuestion,
   Answers,
   Beginning,
   Command,
@@ -64,6 +67,8 @@ const pauseMsFirst = 100;
 const pauseMsMax = 10_000;
 /** What takes no time is waited for so long: a worker that hangs must not hold up who asks about all of them. */
 const answerMsMax = 5_000;
+/** A login waits for it; less than for how long workers keep no places then. */
+const recallAnswerMsMax = recallMs / 2;
 /** How long a worker that is told to end at once may take. */
 const endMsMax = 5_000;
 /** How often those who wait for a server are looked at again. */
@@ -77,6 +82,8 @@ export class Primary implements HttpSource {
   readonly #members = new Map<number, Member>();
   readonly #servers: ServerLedger;
   readonly #clients = new ClientLedger();
+  #recall: Promise<void> | undefined;
+  #recalledMs = Number.NEGATIVE_INFINITY;
   readonly #standing = new Standing();
   readonly #shortLives = new Map<number, number>();
   #ticking: NodeJS.Timeout | undefined;
@@ -120,7 +127,7 @@ export class Primary implements HttpSource {
 
   shutdown(mode: ShutdownMode): void {
     this.#shutdown = mode;
-    this.log.info({ mode, clients: this.#clients.all }, 'shutting down');
+    this.log.info({ mode }, 'shutting down');
     this.#tell({ kind: 'shutdown', mode });
     if (this.#members.size === 0) this.#end();
     else if (mode === 'immediate') setTimeout(() => this.#killAll(), endMsMax);
@@ -243,7 +250,12 @@ export class Primary implements HttpSource {
   async metrics(format: Parameters<HttpSource['metrics']>[0]): ReturnType<HttpSource['metrics']> {
     const members = this.#serving();
     const parts = await Promise.all(members.map((member) => this.#readingsOf(member)));
-    return mergedText([...parts, this.#departed, this.#ownReadings()], format);
+    const workers = members.map(({ index }, i) => ({
+      index,
+      clients: clientsIn(parts[i] ?? []),
+      servers: this.#servers.heldBy(index),
+    }));
+    return mergedText([...parts, this.#departed, workerReadings(workers, this.#restarts)], format);
   }
 
   async readiness(): ReturnType<HttpSource['readiness']> {
@@ -276,15 +288,6 @@ export class Primary implements HttpSource {
     this.#departing = this.#departing.then(async () => {
       this.#departed = await mergedCounts([this.#departed, readings]);
     });
-  }
-
-  #ownReadings(): MetricReadings[] {
-    const workers = this.#serving().map(({ index }) => ({
-      index,
-      clients: this.#clients.of(index),
-      servers: this.#servers.heldBy(index),
-    }));
-    return workerReadings(workers, this.#restarts);
   }
 
   // Workers
@@ -399,7 +402,7 @@ export class Primary implements HttpSource {
         this.#servers.gone(index, notice.pool);
         break;
       case 'dismiss':
-        this.#clients.dismiss(index, notice.database, notice.user);
+        this.#clients.dismiss(index, notice.database, notice.user, notice.count);
         break;
       case 'login-failed':
       case 'login-succeeded':
@@ -432,6 +435,33 @@ export class Primary implements HttpSource {
     }, ledgerTickMs);
   }
 
+  /** Takes a place for a client. @throws PoolerError when there is none, also where workers give back those they keep */
+  async #admit(index: number, member: Member, question: AdmitQuestion): Promise<void> {
+    const { database, user, limits } = question;
+    let refusal = this.#clients.admit(index, database, user, limits);
+    if (refusal !== undefined && (await this.#recallPlaces())) {
+      if (this.#members.get(index) !== member) return;
+      refusal = this.#clients.admit(index, database, user, limits);
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** Resolves when workers have given back the places of clients that have left; with false where they have just done so and keep none. */
+  async #recallPlaces(): Promise<boolean> {
+    const now = this.#options.clock.now();
+    if (this.#recall === undefined) {
+      if (now < this.#recalledMs + recallMs) return false;
+      this.#recalledMs = now;
+      const members = [...this.#members.values()];
+      const answers = members.map(({ link }) => link.ask({ kind: 'recall' }, recallAnswerMsMax));
+      this.#recall = Promise.allSettled(answers).then(() => {
+        this.#recall = undefined;
+      });
+    }
+    await this.#recall;
+    return true;
+  }
+
   async #answer(index: number, member: Member, question: WorkerQuestion): Promise<unknown> {
     switch (question.kind) {
       case 'begin':
@@ -449,11 +479,9 @@ export class Primary implements HttpSource {
           commands: this.#standing.commandsAt(this.#options.clock.wallMs()),
           reloads: this.#reloads,
         } satisfies InForce;
-      case 'admit': {
-        const refusal = this.#clients.admit(index, question.database, question.user, question.limits);
-        if (refusal !== undefined) throw refusal;
+      case 'admit':
+        await this.#admit(index, member, question);
         return null;
-      }
       case 'cancel': {
         const other = this.#members.get(processOfCancelPid(question.pid));
         if (other?.listening !== undefined) await other.link.ask(question, answerMsMax);

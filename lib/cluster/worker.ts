@@ -12,7 +12,8 @@ import {
   type ServerPlaces,
 } from '../pool/index.js';
 import type { Pooler, Siblings } from '../pooler/index.js';
-import { assert, PoolerError } from '../util/index.js';
+import { assert, PoolerError, systemClock } from '../util/index.js';
+import { ClientPlaces, type PlaceOffice } from './client-places.js';
 import { Link, sentError } from './link.js';
 import type {
   Beginning,
@@ -21,6 +22,7 @@ import type {
   PoolName,
   PrimaryNotice,
   PrimaryQuestion,
+  RecallQuestion,
   WorkerNotice,
   WorkerQuestion,
 } from './messages.js';
@@ -47,6 +49,9 @@ export interface WorkerPart {
 
 type PrimaryLink = Link<WorkerNotice, WorkerQuestion>;
 
+/** A place that nobody has needed for so long is given back. */
+const keptTickMs = 1_000;
+
 /** Of a process that the primary has started. @param onOrphaned the primary is gone */
 export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
   let parts: WorkerParts | undefined;
@@ -61,11 +66,18 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
     },
     (notice) => takeNotice(notice as PrimaryNotice, places, parts),
     async (question) => {
+      const asked = question as PrimaryQuestion;
+      if (asked.kind === 'recall') {
+        clients.recall();
+        return null;
+      }
       await informed;
-      return answer(question as PrimaryQuestion, parts);
+      return answer(asked, parts);
     },
   );
   const places = new CommonPlaces(link);
+  const clients = new ClientPlaces(officeOf(link), systemClock);
+  setInterval(() => clients.tick(), keptTickMs).unref();
   process.once('disconnect', () => {
     link.close();
     onOrphaned();
@@ -73,7 +85,7 @@ export async function joinPrimary(onOrphaned: () => void): Promise<WorkerPart> {
   const beginning = await link.ask({ kind: 'begin' });
   return {
     beginning,
-    siblings: siblingsOf(beginning, link, places),
+    siblings: siblingsOf(beginning, link, places, clients),
     fleet: {
       rows: (command) => link.ask({ kind: 'rows', command }),
       control: async (command, argument) => (await link.ask({ kind: 'control', command, argument })) ?? undefined,
@@ -116,12 +128,8 @@ async function obeyAll(
   }
 }
 
-function siblingsOf({ index, count, secretKey }: Beginning, link: PrimaryLink, places: ServerPlaces): Siblings {
+function officeOf(link: PrimaryLink): PlaceOffice {
   return {
-    index,
-    count,
-    secretKey: Buffer.from(secretKey, 'hex'),
-    places,
     admit: async (database, user, limits) => {
       try {
         await link.ask({ kind: 'admit', database, user, limits });
@@ -131,7 +139,23 @@ function siblingsOf({ index, count, secretKey }: Beginning, link: PrimaryLink, p
         throw error;
       }
     },
-    dismiss: (database, user) => link.notify({ kind: 'dismiss', database, user }),
+    dismiss: (database, user, count) => link.notify({ kind: 'dismiss', database, user, count }),
+  };
+}
+
+function siblingsOf(
+  { index, count, secretKey }: Beginning,
+  link: PrimaryLink,
+  places: ServerPlaces,
+  clients: ClientPlaces,
+): Siblings {
+  return {
+    index,
+    count,
+    secretKey: Buffer.from(secretKey, 'hex'),
+    places,
+    admit: (database, user, limits) => clients.admit(database, user, limits),
+    dismiss: (database, user) => clients.dismiss(database, user),
     cancel: async (pid, secret) => {
       await link.ask({ kind: 'cancel', pid, secret: secret.toString('hex') });
     },
@@ -168,7 +192,10 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
   }
 }
 
-async function answer(question: PrimaryQuestion, parts: WorkerParts | undefined): Promise<unknown> {
+async function answer(
+  question: Exclude<PrimaryQuestion, RecallQuestion>,
+  parts: WorkerParts | undefined,
+): Promise<unknown> {
   if (parts === undefined) throw new PoolerError('a process of the pooler is starting', { sqlstate: '57P03' });
   const { pooler, console, source } = parts;
   switch (question.kind) {

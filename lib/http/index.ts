@@ -7,4 +7,4 @@ export { type OwnSource, ownSource } from './own-source.js';
 export { labelledPoolsMax } from './pool-groups.js';
 export { mergedReadiness, type Readiness } from './readiness.js';
 export { type HttpServer, type HttpSource, startHttp } from './server.js';
-export { workerReadings } from './worker-metrics.js';
+export { clientsIn, workerReadings } from './worker-metrics.js';

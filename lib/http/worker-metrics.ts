@@ -4,10 +4,15 @@ import type { MetricReadings } from './metrics.js';
 
 export interface WorkerCounts {
   readonly index: number;
-  /** Clients it has admitted. */
   readonly clients: number;
   /** Places for server connections it has. */
   readonly servers: number;
+}
+
+/** How many a worker has, by its own metrics. */
+export function clientsIn(readings: readonly MetricReadings[]): number {
+  const values = readings.find(({ name }) => name === 'weir_client_connections')?.values ?? [];
+  return (values as readonly { readonly value: number }[]).reduce((sum, { value }) => sum + value, 0);
 }
 
 /** @param restarts how often a worker had to be replaced */

@@ -168,6 +168,7 @@ export class Pooler implements House, PoolEvents {
 
   private constructor(
     options: PoolerOptions,
+    secretKey: Buffer,
     inspector: Inspector,
     trail: AuditTrail | undefined,
     tls: ClientTls | undefined,
@@ -190,7 +191,7 @@ export class Pooler implements House, PoolEvents {
     this.#statementPrefix = options.statementPrefix;
     this.#siblings = options.siblings;
     this.#places = options.siblings?.places ?? new ServerBudget();
-    this.#secretKey = options.siblings?.secretKey ?? randomBytes(32);
+    this.#secretKey = secretKey;
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
@@ -209,14 +210,15 @@ export class Pooler implements House, PoolEvents {
   /** Reads certificates, begins the audit trail and makes the parts; does not listen yet. @throws PoolerError */
   static async create(options: PoolerOptions): Promise<Pooler> {
     const { config } = options.loaded;
+    const secretKey = options.siblings?.secretKey ?? randomBytes(32);
     const [tls, serverTls, inspector] = await Promise.all([
-      loadClientTls(tlsOptions(config, 'client')),
+      loadClientTls(tlsOptions(config, 'client'), secretKey),
       loadServerTls(tlsOptions(config, 'server')),
       Inspector.create(config.weir.inspect_limit, policiesOf(config), config.weir.trusted_functions),
     ]);
     const { clock, log, siblings } = options;
     const trail = await openAudit(config, siblings?.index ?? 0, clock, log);
-    return new Pooler(options, inspector, trail, tls, serverTls);
+    return new Pooler(options, secretKey, inspector, trail, tls, serverTls);
   }
 
   /** Starts to serve. @throws PoolerError when it cannot listen */
@@ -691,7 +693,7 @@ export class Pooler implements House, PoolEvents {
     const loaded = this.#reread();
     const next = reloadedConfig(this.#config, loaded.config);
     const [tls, serverTls] = await Promise.all([
-      loadClientTls(tlsOptions(next, 'client')),
+      loadClientTls(tlsOptions(next, 'client'), this.#secretKey),
       loadServerTls(tlsOptions(next, 'server')),
     ]);
     const changes = diffConfig(this.#config, loaded.config);

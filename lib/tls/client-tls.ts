@@ -1,6 +1,6 @@
 // TLS towards clients: one context from the client_tls_* settings, and the server's side of a handshake on a socket.
 
-import { constants, randomBytes } from 'node:crypto';
+import { constants, hkdfSync, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type TlsOptions as NodeTlsOptions, type Server, type TLSSocket } from 'node:tls';
 import type { PoolerError } from '../util/index.js';
@@ -27,8 +27,15 @@ interface Handshake {
   readonly settle: (outcome: ClientTlsOutcome) => void;
 }
 
-/** Undefined for sslmode `disable`. @throws PoolerError naming the setting or file that is wrong */
-export async function loadClientTls(options: TlsOptions): Promise<ClientTls | undefined> {
+/**
+ * Undefined for sslmode `disable`.
+ * @param ticketSecret processes with the same one, and the same certificate, resume each other's sessions
+ * @throws PoolerError naming the setting or file that is wrong
+ */
+export async function loadClientTls(
+  options: TlsOptions,
+  ticketSecret: Buffer = randomBytes(32),
+): Promise<ClientTls | undefined> {
   const policy = clientTlsPolicy(options.sslmode);
   if (policy.tls === 'refused') return undefined;
   const { context, certificate } = await loadFiles(options);
@@ -46,13 +53,19 @@ export async function loadClientTls(options: TlsOptions): Promise<ClientTls | un
     ...settings,
     ...context,
     secureOptions: (settings.secureOptions ?? 0) | noTickets,
-    sessionIdContext: randomBytes(16).toString('hex'),
+    ...ticketKeys(ticketSecret, certificate.raw),
     requestCert: verifies,
     // Judged in #secured instead: a client refused here would see a closed socket and no reason.
     rejectUnauthorized: false,
     ALPNProtocols: [alpnProtocol],
   };
   return new ClientTls(policy, makeServer(serverOptions), tlsServerEndPoint(certificate.raw), certificate.validTo);
+}
+
+/** A client that comes back may meet another process, or the same after a reload. */
+function ticketKeys(secret: Buffer, certificate: Buffer): Pick<NodeTlsOptions, 'ticketKeys' | 'sessionIdContext'> {
+  const derived = Buffer.from(hkdfSync('sha256', secret, certificate, 'weir: tickets of TLS sessions', 64));
+  return { ticketKeys: derived.subarray(0, 48), sessionIdContext: derived.subarray(48).toString('hex') };
 }
 
 function makeServer(options: NodeTlsOptions): Server {

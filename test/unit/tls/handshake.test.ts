@@ -94,6 +94,35 @@ function dial(t: Test, port: number, options: ConnectionOptions = {}): TLSSocket
   return socket;
 }
 
+/** A connection, resumed by what an earlier one was given, if it can be. */
+async function visit(t: Test, tls: ClientTls, session?: Buffer): Promise<TLSSocket> {
+  const { port, outcome } = await listen(t, tls);
+  const client = dial(t, port, { rejectUnauthorized: false, ...(session === undefined ? {} : { session }) });
+  const [made] = await Promise.all([outcome(), once(client, 'secureConnect')]);
+  if (made.kind !== 'secure') throw new Error(made.kind);
+  // Tickets come with the first bytes.
+  made.socket.write('x');
+  client.resume();
+  return client;
+}
+
+void t.test('a session is resumed by who has the same secret and certificate, and nobody else', async (t) => {
+  const secret = Buffer.alloc(32, 's');
+  const load = async (ticketSecret?: Buffer, name: 'server' | 'otherServer' = 'server'): Promise<ClientTls> => {
+    const loaded = await loadClientTls({ sslmode: 'require', ...pair(name) }, ticketSecret);
+    if (loaded === undefined) throw new Error('TLS is off');
+    return loaded;
+  };
+  const first = await visit(t, await load(secret));
+  const [session] = (await once(first, 'session')) as [Buffer];
+  const isResumed = async (tls: ClientTls): Promise<boolean> => (await visit(t, tls, session)).isSessionReused();
+  t.notOk(first.isSessionReused());
+  t.ok(await isResumed(await load(secret)), 'another process, or after a reload');
+  t.notOk(await isResumed(await load(Buffer.alloc(32, 'o'))), 'another secret');
+  t.notOk(await isResumed(await load()), 'none: a secret of its own');
+  t.notOk(await isResumed(await load(secret, 'otherServer')), 'another certificate');
+});
+
 void t.test('a client gets TLS, bytes flow, and both ends compute the same channel binding', async (t) => {
   const tls = await clientFacing();
   const { port, outcome } = await listen(t, tls);
