@@ -186,6 +186,7 @@ function contextOf(run: Bench, postgres: Postgres, files: CertificateFiles | und
   return {
     ...{ fleet, postgres, directory, user, certificate: files },
     clientsMax: options.idleClients + roomForClients,
+    serverConnections,
     pgbouncerPath: options.pgbouncer,
     weirCommand: options.weir ?? [process.execPath, builtWeir],
   };

@@ -3,7 +3,7 @@
 import { begin } from './company.js';
 import { treeCpuMs } from './cpu.js';
 import { type HttpResult, loadHttp } from './http-load.js';
-import { idleClientKb } from './memory.js';
+import { heldKb } from './memory.js';
 import type { Pgbench, PgbenchResult, PgbenchRun } from './pgbench.js';
 import type { Fleet } from './processes.js';
 import { errorText, failed, type Metrics, measured, type Outcome } from './samples.js';
@@ -11,7 +11,7 @@ import { measureServerless } from './serverless.js';
 import type { RunningTarget } from './targets.js';
 import type {
   FixedRateWork,
-  IdleMemoryWork,
+  MemoryWork,
   MetricsPageWork,
   ServerlessWork,
   TargetWork,
@@ -39,8 +39,8 @@ export async function measure(tools: Instruments, target: RunningTarget, work: T
         return await measureThroughput(tools, target, work);
       case 'fixed-rate':
         return await measureFixedRate(tools, target, work);
-      case 'idle-memory':
-        return await measureIdleMemory(target, work);
+      case 'memory':
+        return await measureMemory(target, work);
       case 'serverless':
         return await measureFunction(tools, target, work);
       case 'metrics-page':
@@ -81,10 +81,10 @@ async function measureFixedRate(tools: Instruments, target: RunningTarget, work:
   return measured({ transactionsPerS: result.value.transactionsPerS, ...result.value.latencies, ...result.cpu });
 }
 
-async function measureIdleMemory(target: RunningTarget, work: IdleMemoryWork): Promise<Outcome> {
+async function measureMemory(target: RunningTarget, work: MemoryWork): Promise<Outcome> {
   const { poolerPid } = target;
   if (poolerPid === undefined) return { kind: 'not-applicable', why: 'no pooler process' };
-  return measured({ idleClientKb: await idleClientKb(target.endpoint, poolerPid, work.clients) });
+  return measured({ heldKb: await heldKb(target.endpoint, poolerPid, work) });
 }
 
 async function measureFunction(tools: Instruments, target: RunningTarget, work: ServerlessWork): Promise<Outcome> {

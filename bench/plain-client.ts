@@ -1,4 +1,4 @@
-// A PostgreSQL client that does nothing but log in and stay: what readiness checks and idle memory need.
+// A PostgreSQL client that logs in, and at most says one thing: what readiness checks and the memory works need.
 
 import { connect, type Socket } from 'node:net';
 
@@ -18,14 +18,35 @@ export interface PlainAddress {
 export function logIn(address: PlainAddress, msMax: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: address.host, port: address.port, noDelay: true });
+    socket.once('connect', () => socket.write(startupPacket(address.user, address.database)));
+    untilReady(socket, 'log-in', msMax).then(resolve, reject);
+  });
+}
+
+/** Of a client that is logged in; the answer is not looked at. */
+export function say(socket: Socket, sql: string): void {
+  const text = Buffer.from(`${sql}\0`);
+  const head = Buffer.from('Q....');
+  head.writeInt32BE(4 + text.length, 1);
+  socket.write(Buffer.concat([head, text]));
+}
+
+/** Says it, and waits for the answer. Rejects on an error of PostgreSQL's. */
+export function query(socket: Socket, sql: string, msMax: number): Promise<Socket> {
+  say(socket, sql);
+  return untilReady(socket, 'query', msMax);
+}
+
+function untilReady(socket: Socket, what: string, msMax: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    socket.removeAllListeners('error');
     let received: Buffer = Buffer.alloc(0);
     const fail = (why: string): void => {
       clearTimeout(timer);
       socket.destroy();
-      reject(new Error(`log-in failed: ${why}`));
+      reject(new Error(`${what} failed: ${why}`));
     };
     const timer = setTimeout(() => fail(`no ReadyForQuery within ${msMax} ms`), msMax);
-    socket.once('connect', () => socket.write(startupPacket(address.user, address.database)));
     socket.on('error', (error) => fail(error.message));
     socket.on('close', () => fail('the connection was closed'));
     socket.on('data', (chunk: Buffer) => {
@@ -58,7 +79,7 @@ export type LoginProgress =
   | { readonly kind: 'ready' }
   | { readonly kind: 'refused'; readonly why: string };
 
-/** Looks at everything a server has sent since the startup packet. */
+/** Looks at everything a server has sent since the startup packet, or since a query. */
 export function readLogin(bytes: Buffer): LoginProgress {
   const tag = { authentication: 0x52, errorResponse: 0x45, readyForQuery: 0x5a };
   let at = 0;

@@ -34,9 +34,9 @@ const sections: Readonly<Record<WorkKind, Section>> = {
     ],
   },
   'fixed-rate': { title: 'Latency at a fixed rate', columns: [p50, p99, p999, poolerCpu] },
-  'idle-memory': {
-    title: 'Memory per idle client',
-    columns: [{ metric: 'idleClientKb', title: 'kB/client', digits: 2, against: 'ratio' }],
+  memory: {
+    title: 'Memory: per idle client; more per waiting client; more per server connection in use by a client',
+    columns: [{ metric: 'heldKb', title: 'kB each', digits: 2, against: 'ratio' }],
   },
   serverless: { title: 'HTTP function, a connection per request', columns: [requests, p50, p99, poolerCpu] },
   'metrics-page': { title: 'Metrics page', columns: [requests, p50, p99, poolerCpu] },

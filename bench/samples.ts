@@ -11,7 +11,7 @@ export type Metric =
   | 'poolerCpuUs'
   | 'postgresCpuUs'
   | 'requestsPerS'
-  | 'idleClientKb'
+  | 'heldKb'
   | 'callNs'
   | 'bestCallNs'
   | 'byteNs'

@@ -3,7 +3,7 @@
 import { type Instruments, measure } from './measure.js';
 import { errorText, failed, type Outcome, type Sample } from './samples.js';
 import type { RunningTarget, Target, TargetContext } from './targets.js';
-import type { TargetWork } from './works.js';
+import type { MemoryWork, TargetWork } from './works.js';
 
 export interface Contender {
   readonly target: Target;
@@ -54,7 +54,7 @@ async function outcomeOf(plan: Plan, stable: Stable, contender: Contender, work:
   if (why !== undefined) return { kind: 'not-applicable', why };
   try {
     // Memory that a process has once had it rarely gives back, so this work gets a process of its own.
-    if (work.kind === 'idle-memory') return await measureFresh(plan, contender, work);
+    if (work.kind === 'memory') return await measureFresh(plan, contender, work);
     const running = await stable.running(contender);
     const outcome = await measure(plan.tools, running, work);
     const gone = running.gone();
@@ -65,8 +65,9 @@ async function outcomeOf(plan: Plan, stable: Stable, contender: Contender, work:
   }
 }
 
-async function measureFresh(plan: Plan, contender: Contender, work: TargetWork): Promise<Outcome> {
-  const running = await contender.target.start(plan.context, contender.version);
+async function measureFresh(plan: Plan, contender: Contender, work: MemoryWork): Promise<Outcome> {
+  const context = work.of === 'server' ? { ...plan.context, serverConnections: work.count } : plan.context;
+  const running = await contender.target.start(context, contender.version);
   try {
     return await measure(plan.tools, running, work);
   } finally {

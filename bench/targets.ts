@@ -30,6 +30,8 @@ export interface TargetContext {
   readonly user: SystemUser | undefined;
   readonly certificate: CertificateFiles | undefined;
   readonly clientsMax: number;
+  /** The size of the pool. */
+  readonly serverConnections: number;
   readonly pgbouncerPath: string;
   readonly weirCommand: readonly string[];
 }
@@ -103,7 +105,7 @@ function directTarget(): Target {
       stop: async () => undefined,
     }),
     refusal: (work) => {
-      if (work.kind === 'idle-memory') return 'PostgreSQL has a process per client, not a pooler';
+      if (work.kind === 'memory') return 'PostgreSQL has a process per client, not a pooler';
       return work.kind === 'metrics-page' ? 'no metrics page' : undefined;
     },
   };
@@ -183,7 +185,7 @@ function weirTarget(name: string, keys: WeirKeys): Target {
 function settingsOf(context: TargetContext) {
   return {
     server: endpointOf(context, context.postgres.port),
-    serverConnections,
+    serverConnections: context.serverConnections,
     clientsMax: context.clientsMax,
     certificate: context.certificate,
   };

@@ -30,10 +30,14 @@ export interface FixedRateWork {
   readonly beside: Company | undefined;
 }
 
-export interface IdleMemoryWork {
-  readonly kind: 'idle-memory';
+/** What a pooler needs memory for: a client that says nothing, one that waits for a server, a server connection that is in use. */
+export type Holder = 'idle' | 'waiting' | 'server';
+
+export interface MemoryWork {
+  readonly kind: 'memory';
   readonly name: string;
-  readonly clients: number;
+  readonly of: Holder;
+  readonly count: number;
 }
 
 export interface ServerlessWork {
@@ -57,7 +61,7 @@ export interface MicroWork {
 }
 
 /** What is measured on a running target. */
-export type TargetWork = ThroughputWork | FixedRateWork | IdleMemoryWork | ServerlessWork | MetricsPageWork;
+export type TargetWork = ThroughputWork | FixedRateWork | MemoryWork | ServerlessWork | MetricsPageWork;
 export type Work = TargetWork | MicroWork;
 export type WorkKind = Work['kind'];
 
@@ -65,6 +69,9 @@ export interface WorkSizes {
   readonly clientCounts: readonly number[];
   readonly idleClients: number;
 }
+
+/** PostgreSQL has room for more. */
+const memoryServers = 300;
 
 export const usualClientCounts: readonly number[] = [1, 16, 128];
 export const longClientCounts: readonly number[] = [...usualClientCounts, 500];
@@ -80,7 +87,9 @@ export function workTable(sizes: WorkSizes): readonly Work[] {
     fixedRate(1_000, 32),
     fixedRate(5_000, 32),
     ...companies.map((company) => fixedRate(1_000, 32, company)),
-    { kind: 'idle-memory', name: `idle-memory/${sizes.idleClients}`, clients: sizes.idleClients },
+    memory('idle', sizes.idleClients),
+    memory('waiting', sizes.idleClients),
+    memory('server', memoryServers),
     { kind: 'serverless', name: 'serverless/32', connections: 32 },
     { kind: 'metrics-page', name: 'metrics-page/8', connections: 8 },
     ...microTable.map(({ name }): MicroWork => ({ kind: 'micro', name: `micro/${name}`, exercise: name })),
@@ -126,6 +135,10 @@ function fixedRate(perSecond: number, clients: number, beside?: Company): FixedR
   if (beside !== undefined) words.push(`beside ${beside}`);
   const name = words.join('/').replaceAll(' ', '-');
   return { kind: 'fixed-rate', name, script: 'select-only', protocol: 'simple', clients, perSecond, beside };
+}
+
+function memory(of: Holder, count: number): MemoryWork {
+  return { kind: 'memory', name: `memory/${of}/${count}`, of, count };
 }
 
 function shortName(script: Script): string {

@@ -87,7 +87,7 @@ void t.test('the work table has no name twice and covers every protocol, script 
 });
 
 const baselines = ['direct', 'pgbouncer'];
-const [work, idle] = [workNamed('select/simple/16'), workNamed('idle-memory/1000')];
+const [work, idle] = [workNamed('select/simple/16'), workNamed('memory/idle/1000')];
 
 void t.test('the report shows medians, the median of the ratios by round, and the spread', (t) => {
   // The second round was three times slower for everybody: the ratio does not notice.
@@ -126,12 +126,12 @@ void t.test('a failure is counted in its line, shown with its message, and takes
 void t.test('what does not apply is marked and explained, and a single round shows no spread', (t) => {
   const samples = [
     { ...sample('direct', 0, { kind: 'not-applicable', why: 'not a pooler' }), work: idle.name },
-    { ...sample('weir', 0, measured({ idleClientKb: 7.5 })), work: idle.name },
+    { ...sample('weir', 0, measured({ heldKb: 7.5 })), work: idle.name },
   ];
   const text = report({ works: [idle], targets: ['direct', 'weir'], baselines, samples });
   t.match(lineOf(text, 'direct'), /n\/a$/);
   t.match(lineOf(text, 'weir'), /7\.50$/);
-  t.match(text, /n\/a on direct: not a pooler \(idle-memory\/1000\)/);
+  t.match(text, /n\/a on direct: not a pooler \(memory\/idle\/1000\)/);
   t.end();
 });
 
