@@ -3,14 +3,7 @@
 import process from 'node:process';
 import type { AdminConsole, Fleet } from '../admin/index.js';
 import type { OwnSource } from '../http/index.js';
-import {
-  type PlaceAnswer,
-  type PlaceLimits,
-  type PlaceNeed,
-  type PlaceSeeker,
-  ServerBudget,
-  type ServerPlaces,
-} from '../pool/index.js';
+import type { ServerPlaces } from '../pool/index.js';
 import type { Pooler, Siblings } from '../pooler/index.js';
 import { assert, PoolerError, systemClock } from '../util/index.js';
 import { ClientPlaces, type PlaceOffice } from './client-places.js';
@@ -19,13 +12,13 @@ import type {
   Beginning,
   Command,
   InForce,
-  PoolName,
   PrimaryNotice,
   PrimaryQuestion,
   RecallQuestion,
   WorkerNotice,
   WorkerQuestion,
 } from './messages.js';
+import { CommonPlaces } from './server-places.js';
 
 /** What a worker answers for, once it is put together. */
 export interface WorkerParts {
@@ -235,116 +228,5 @@ function obey(command: Command, { here }: AdminConsole): Promise<unknown> {
       return here.revoke(command.revocation);
     default:
       return command satisfies never;
-  }
-}
-
-interface Asked {
-  readonly limits: PlaceLimits;
-  readonly need: PlaceNeed;
-}
-
-interface Seeking {
-  readonly name: PoolName;
-  held: number;
-  asked: Asked | undefined;
-}
-
-function same(a: PlaceLimits, b: PlaceLimits): boolean {
-  return a.poolMax === b.poolMax && a.databaseMax === b.databaseMax && a.userMax === b.userMax;
-}
-
-/** Places of servers, of which the primary has the account. */
-class CommonPlaces implements ServerPlaces {
-  readonly #link: PrimaryLink;
-  readonly #own = new ServerBudget();
-  readonly #seeking = new Map<PlaceSeeker, Seeking>();
-  readonly #byId = new Map<number, PlaceSeeker>();
-  #lastId = 0;
-  /** The one to whom a place has just been granted. */
-  #granted: PlaceSeeker | undefined;
-
-  constructor(link: PrimaryLink) {
-    this.#link = link;
-  }
-
-  seeker(id: number): PlaceSeeker | undefined {
-    return this.#byId.get(id);
-  }
-
-  take(seeker: PlaceSeeker, limits: PlaceLimits, wanted: PlaceNeed): PlaceAnswer {
-    const seeking = this.#seekingOf(seeker);
-    if (this.#granted === seeker) {
-      this.#granted = undefined;
-      seeking.held++;
-      this.#own.add(seeker);
-      return 'taken';
-    }
-    const { asked, name } = seeking;
-    // Clients that have begun to wait do so until it is withdrawn.
-    const need = wanted === 'minimum' && asked !== undefined && asked.need !== 'minimum' ? 'waiting' : wanted;
-    // Asked again only for what the last time did not say.
-    if (asked === undefined || asked.need !== need || !same(asked.limits, limits)) {
-      seeking.asked = { limits, need };
-      this.#link.notify({ kind: 'want', pool: name, limits, need });
-    }
-    return 'asked';
-  }
-
-  granted(id: number): void {
-    const seeker = this.#byId.get(id);
-    const seeking = seeker && this.#seeking.get(seeker);
-    if (seeker === undefined || seeking === undefined) {
-      // Withdrawn meanwhile, and forgotten.
-      this.#link.notify({ kind: 'gone', pool: id });
-      return;
-    }
-    seeking.asked = undefined;
-    this.#granted = seeker;
-    seeker.onPlace();
-    if (this.#granted !== seeker) return;
-    this.#granted = undefined;
-    this.#link.notify({ kind: 'gone', pool: seeking.name.id });
-    this.#forgetIfEmpty(seeker, seeking);
-  }
-
-  give(seeker: PlaceSeeker): void {
-    const seeking = this.#seekingOf(seeker);
-    seeking.held--;
-    this.#own.give(seeker);
-    this.#link.notify({ kind: 'gone', pool: seeking.name.id });
-    this.#forgetIfEmpty(seeker, seeking);
-  }
-
-  withdraw(seeker: PlaceSeeker): void {
-    const seeking = this.#seeking.get(seeker);
-    if (seeking?.asked === undefined) return;
-    seeking.asked = undefined;
-    this.#link.notify({ kind: 'withdraw', pool: seeking.name.id });
-    this.#forgetIfEmpty(seeker, seeking);
-  }
-
-  ofDatabase(database: string): number {
-    return this.#own.ofDatabase(database);
-  }
-
-  ofUser(user: string): number {
-    return this.#own.ofUser(user);
-  }
-
-  #seekingOf(seeker: PlaceSeeker): Seeking {
-    let seeking = this.#seeking.get(seeker);
-    if (seeking === undefined) {
-      const { database, user, apart } = seeker;
-      seeking = { name: { id: ++this.#lastId, database, user, apart }, held: 0, asked: undefined };
-      this.#seeking.set(seeker, seeking);
-      this.#byId.set(seeking.name.id, seeker);
-    }
-    return seeking;
-  }
-
-  #forgetIfEmpty(seeker: PlaceSeeker, { name, held, asked }: Seeking): void {
-    if (held > 0 || asked !== undefined || this.#granted === seeker) return;
-    this.#seeking.delete(seeker);
-    this.#byId.delete(name.id);
   }
 }

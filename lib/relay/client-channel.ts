@@ -6,7 +6,6 @@ import {
   type ClientStatements,
   Effect,
   type Footprint,
-  type HazardName,
   inert,
   opaque,
   type Settings,
@@ -46,6 +45,7 @@ import {
   TransactionStatus,
   Verdict,
 } from '../wire/index.js';
+import { forgetsStatements, frameEnd, nameOf, printable, runsOnce } from './client-bytes.js';
 import type { Ladder } from './ladder.js';
 import {
   Expect,
@@ -76,6 +76,7 @@ import {
   type SessionHost,
   type Traffic,
 } from './ports.js';
+import { abortedTransaction, refusal, refusedState, unknownStatement, unrecorded } from './refusals.js';
 import type { ServerChannel } from './server-channel.js';
 
 export interface ClientChannelLimits {
@@ -1440,18 +1441,6 @@ export class ClientChannel extends FrameStream {
   }
 }
 
-/** Longest text that is looked at for being a DISCARD ALL. */
-const forgettingBytesMax = 40;
-const forgetting = /^\s*(discard\s+all|deallocate\s+(prepare\s+)?all)\s*;?\s*$/i;
-
-/** Whether a Query takes all statements with it; one that hides it in comments is noticed by its answer. */
-function forgetsStatements(bytes: Buffer, start: number, end: number): boolean {
-  if (end - start > forgettingBytesMax) return false;
-  const first = bytes[start] as number;
-  if (first > 0x20 && first !== 0x44 && first !== 0x64) return false;
-  return forgetting.test(bytes.toString('latin1', start, end - 1)); // cold: short texts that begin with a d
-}
-
 /** Whether a text that nobody understands may be about prepared statements. */
 const speaking = /execute|deallocate|prepare/i;
 const listing = /pg_prepared_statement/i;
@@ -1461,91 +1450,5 @@ function showsItself({ footprint }: Statement): boolean {
   return (footprint.effects & (Effect.ShowsStatements | Effect.Unknown)) === Effect.ShowsStatements;
 }
 
-/** Where the message that begins at `at` ends; -1 if not before `end`. */
-function frameEnd(bytes: Buffer, at: number, end: number): number {
-  if (end - at < headerBytes) return -1;
-  const next = at + 1 + bytes.readUInt32BE(at + 1);
-  return next > at + 4 && next <= end ? next : -1;
-}
-
-/** Whether a batch of one statement without parameters does nothing but run it to its end. */
-function runsOnce(bytes: Buffer, start: number, end: number): boolean {
-  let runs = 0;
-  for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
-    const body = at + headerBytes;
-    if (bytes[at] === Frontend.Bind) {
-      const values = bytes.indexOf(0, body + 1) + 1;
-      if (bytes.readUInt32BE(values) !== 0) return false;
-    } else if (bytes[at] === Frontend.Describe) {
-      if (bytes[body] !== Target.Portal || bytes[body + 1] !== 0) return false;
-    } else if (bytes[at] === Frontend.Execute) {
-      if (bytes[body] !== 0) return false;
-      runs++;
-    }
-  }
-  return runs === 1;
-}
-
-const abortedTransaction: ErrorFields = {
-  severity: 'ERROR',
-  sqlstate: '25P02',
-  message: 'current transaction is aborted, commands ignored until end of transaction block',
-};
-
-/** A statement that the audit trail has no room for. */
-const unrecorded: ErrorFields = {
-  severity: 'ERROR',
-  sqlstate: '53100',
-  message: 'the statement cannot be recorded in the audit trail',
-  hint: 'Make room in audit_dir, or set audit_on_full to block or drop.',
-};
-
-/** Of statements that the configuration forbids. */
-const refusedState = '0A000';
-
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
-
-/** A statement's name as a key; latin1, so that every byte counts. Where one is prepared or closed, not where it is used. */
-function nameOf(bytes: Buffer, start: number, end: number): string {
-  if (start === end) return '';
-  return bytes.toString('latin1', start, end); // cold: once per Parse or Close of a named statement
-}
-
-/** A name for people. */
-function printable(name: string): string {
-  return Buffer.from(name, 'latin1').toString(); // cold: error texts
-}
-
-function unknownStatement(name: string): ErrorFields {
-  return {
-    severity: 'ERROR',
-    sqlstate: '26000',
-    message:
-      name === ''
-        ? 'unnamed prepared statement does not exist'
-        : `prepared statement "${printable(name)}" does not exist`,
-  };
-}
-
-const hazardTexts: Readonly<Record<HazardName, string>> = {
-  setting: 'changing a setting of the session',
-  role: 'changing the role of the session',
-  statement: 'PREPARE, EXECUTE and DEALLOCATE',
-  listen: 'LISTEN and UNLISTEN',
-  cursor: 'a cursor WITH HOLD',
-  temp: 'a temporary object that outlives its transaction',
-  advisory_lock: 'an advisory lock of the session',
-  sequence: 'asking for the last value of a sequence',
-  load: 'a statement whose effect nothing undoes',
-  unknown: 'a statement whose effects on the session are not known',
-};
-
-function refusal(hazard: HazardName): ErrorFields {
-  return {
-    severity: 'ERROR',
-    sqlstate: refusedState,
-    message: `${hazardTexts[hazard]} is refused by the pooler (${hazard})`,
-    hint: `Set on_hazard.${hazard} to auto or pin, or use a database or user with pool_mode = session.`,
-  };
-}

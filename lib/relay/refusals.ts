@@ -1,0 +1,55 @@
+// What a client is told that weir does not let do something.
+
+import type { HazardName } from '../session/index.js';
+import type { ErrorFields } from '../wire/index.js';
+import { printable } from './client-bytes.js';
+
+export const abortedTransaction: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
+};
+
+/** A statement that the audit trail has no room for. */
+export const unrecorded: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '53100',
+  message: 'the statement cannot be recorded in the audit trail',
+  hint: 'Make room in audit_dir, or set audit_on_full to block or drop.',
+};
+
+/** Of statements that the configuration forbids. */
+export const refusedState = '0A000';
+
+export function unknownStatement(name: string): ErrorFields {
+  return {
+    severity: 'ERROR',
+    sqlstate: '26000',
+    message:
+      name === ''
+        ? 'unnamed prepared statement does not exist'
+        : `prepared statement "${printable(name)}" does not exist`,
+  };
+}
+
+const hazardTexts: Readonly<Record<HazardName, string>> = {
+  setting: 'changing a setting of the session',
+  role: 'changing the role of the session',
+  statement: 'PREPARE, EXECUTE and DEALLOCATE',
+  listen: 'LISTEN and UNLISTEN',
+  cursor: 'a cursor WITH HOLD',
+  temp: 'a temporary object that outlives its transaction',
+  advisory_lock: 'an advisory lock of the session',
+  sequence: 'asking for the last value of a sequence',
+  load: 'a statement whose effect nothing undoes',
+  unknown: 'a statement whose effects on the session are not known',
+};
+
+export function refusal(hazard: HazardName): ErrorFields {
+  return {
+    severity: 'ERROR',
+    sqlstate: refusedState,
+    message: `${hazardTexts[hazard]} is refused by the pooler (${hazard})`,
+    hint: `Set on_hazard.${hazard} to auto or pin, or use a database or user with pool_mode = session.`,
+  };
+}
