@@ -21,7 +21,7 @@ import {
   type Revocation,
   type ShutdownMode,
 } from '../pooler/index.js';
-import { assert, type Clock, PoolerError } from '../util/index.js';
+import { type Clock, PoolerError } from '../util/index.js';
 import { ClientLedger } from './client-ledger.js';
 import { recallMs } from './client-places.js';
 import { Link, receivedError } from './link.js';
@@ -167,7 +167,7 @@ export class Primary implements HttpSource {
       case 'pause':
       case 'resume':
       case 'kill_client':
-        return anyOf(members.map(({ link }) => link.ask(question)));
+        return this.#askAny(question, members);
       default:
         return (await this.#askAll(question, members))[0];
     }
@@ -200,7 +200,7 @@ export class Primary implements HttpSource {
   /** @throws PoolerError */
   async revoke(revocation: Revocation): Promise<void> {
     const command = { kind: 'revoke', revocation } as const;
-    await this.#inForce(command, () => anyOf(this.#informed().map(({ link }) => link.ask(command))));
+    await this.#inForce(command, () => this.#askAny(command, this.#informed()));
   }
 
   async grants(): Promise<readonly Grant[]> {
@@ -322,6 +322,19 @@ export class Primary implements HttpSource {
       else if (members[i]?.worker.isDead() !== true) throw one.reason;
     }
     return answers;
+  }
+
+  /** The first answer; where there is none, the first error, but for those of workers that end meanwhile. */
+  async #askAny<K extends Command['kind']>(
+    question: Command & { readonly kind: K },
+    members: readonly Member[],
+  ): Promise<Answers[K] | undefined> {
+    const settled = await Promise.allSettled(members.map(({ link }) => link.ask<K>(question)));
+    for (const one of settled) if (one.status === 'fulfilled') return one.value;
+    for (const [i, one] of settled.entries()) {
+      if (one.status === 'rejected' && members[i]?.worker.isDead() !== true) throw one.reason;
+    }
+    return undefined;
   }
 
   #fork(index: number): void {
@@ -504,14 +517,4 @@ export class Primary implements HttpSource {
         return question satisfies never;
     }
   }
-}
-
-/** The first that works, else the first error. */
-async function anyOf<T>(promises: readonly Promise<T>[]): Promise<T | undefined> {
-  if (promises.length === 0) return undefined;
-  const settled = await Promise.allSettled(promises);
-  for (const one of settled) if (one.status === 'fulfilled') return one.value;
-  const [first] = settled;
-  assert(first?.status === 'rejected', 'what has not worked has an error');
-  throw first.reason;
 }

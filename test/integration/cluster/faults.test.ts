@@ -10,7 +10,7 @@ import { eventually, freePort, temporaryDirectory } from '../../support/index.js
 import { isRunning } from '../../support/processes.js';
 import { clusterConfig } from '../../support/weir-cluster.js';
 import { linesOf, WeirCommand } from '../../support/weir-command.js';
-import { server, start, users } from './rig.js';
+import { replaceWorker, server, start, users } from './rig.js';
 
 t.test('a new worker knows what is in force, and serves also where that cannot be obeyed any more', async (t) => {
   const weir = await start(t);
@@ -22,17 +22,7 @@ t.test('a new worker knows what is in force, and serves also where that cannot b
   const without = `${base.replace('[databases."*"]', '[databases.postgres]')}`;
   writeFileSync(weir.configFile, without);
   await weir.console('reload');
-  const replaced = async (): Promise<void> => {
-    const before = weir.workers();
-    process.kill(before[0] as number, 'SIGKILL');
-    await eventually(
-      async () => !weir.workers().includes(before[0] as number) && (await weir.metric('weir_workers')) === 2,
-      {
-        withinMs: 15_000,
-      },
-    );
-  };
-  await replaced();
+  await replaceWorker(weir);
   // PAUSE waits for a transaction while a worker is replaced.
   const holders = await Promise.all(Array.from({ length: 6 }, () => weir.connect()));
   for (const client of holders) await client.query('begin; select 1');
@@ -41,7 +31,7 @@ t.test('a new worker knows what is in force, and serves also where that cannot b
   await eventually(async () =>
     (await weir.console('show state')).some(({ key, value }) => key === 'paused' && value === 'yes'),
   );
-  await replaced();
+  await replaceWorker(weir);
   await Promise.all(holders.map((client) => client.end().catch(() => {})));
   // One worker asks for a server at the login already.
   const late = weir.connect().then(async (client) => (await client.query('select 1')).rowCount);

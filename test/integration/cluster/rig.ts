@@ -2,7 +2,7 @@
 
 import pg from 'pg';
 import t, { type Test } from 'tap';
-import { startPostgres } from '../../support/index.js';
+import { eventually, startPostgres } from '../../support/index.js';
 import { startWeirCluster, type WeirCluster } from '../../support/weir-cluster.js';
 
 export const server = await startPostgres({
@@ -53,6 +53,20 @@ export async function start(
       }
     },
   };
+}
+
+/** Kills the worker with the least process id, and waits for another one in its place. */
+export async function replaceWorker(weir: Cluster): Promise<void> {
+  const serving = weir.workers().length;
+  const restarts = (await weir.metric('weir_worker_restarts_total')) ?? 0;
+  process.kill(weir.workers()[0] as number, 'SIGKILL');
+  // Until the primary has seen its end, the one that is gone counts as serving.
+  await eventually(
+    async () =>
+      (await weir.metric('weir_worker_restarts_total')) === restarts + 1 &&
+      (await weir.metric('weir_workers')) === serving,
+    { withinMs: 15_000 },
+  );
 }
 
 /**

@@ -142,16 +142,16 @@ ladder.weirRow(
     await a.does('create temp table x (n int)');
     await c.does("set work_mem = '5MB'");
     for (let i = 0; i < 4; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await new Promise((resolve) => setTimeout(resolve, 750));
       await a.does('insert into x values (1)');
     }
-    await a.does('select pg_sleep(1.6)');
+    await a.does('select pg_sleep(3.1)');
     await a.gives('select count(*) from x', '4');
     await a.does('drop table x');
-    await new Promise((resolve) => setTimeout(resolve, 1_600));
+    await new Promise((resolve) => setTimeout(resolve, 3_100));
     for (const client of [a, b, c]) await client.gives('select 1', '1');
   },
-  { servers: 3, weir: { pin_timeout: 1 } },
+  { servers: 3, weir: { pin_timeout: 2.5 } },
 );
 
 ladder.weirRow(
