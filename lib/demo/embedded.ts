@@ -105,6 +105,8 @@ const temporarySettings = {
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
+  // Below the data directory, and gone with it, also where PostgreSQL is killed.
+  dynamic_shared_memory_type: 'mmap',
 } as const;
 
 const run = promisify(execFile);

@@ -41,8 +41,6 @@ const known = process.env['KNOWN'] === undefined ? undefined : new RegExp(proces
 /** A file the failures are appended to. */
 const reportFile = process.env['REPORT'];
 const selfCheckSteps = 300;
-/** The runner has its own. */
-const timeout = 24 * 3_600_000;
 
 function readKinds(list: string): ReadonlySet<Kind> {
   const names = list.replace(/^-/, '').split(',').filter(Boolean);
@@ -80,17 +78,15 @@ async function play(t: Test, kind: TargetKind, stepsMax: number, as = form): Pro
   t.comment(`${playground.reads} reads on lanes`);
 }
 
-t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, { timeout }, (t) =>
+t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, (t) =>
   play(t, 'direct', selfCheckSteps),
 );
 
-t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, { timeout }, (t) =>
-  play(t, target, steps),
-);
+t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, (t) => play(t, target, steps));
 
 if (target === 'weir' && process.env['WORKERS'] === undefined && process.env['LANES'] === undefined) {
   for (const other of otherForms)
-    t.test(`also in ${other.workers} processes with lanes ${other.lanes}`, { timeout }, (t) =>
+    t.test(`also in ${other.workers} processes with lanes ${other.lanes}`, (t) =>
       play(t, target, Math.min(steps, otherSteps), other),
     );
 }

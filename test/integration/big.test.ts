@@ -1,4 +1,4 @@
-// Rows and COPY streams far larger than weir's memory pass through it. BIG=1 makes them a gigabyte.
+// Rows and COPY streams far larger than weir's memory pass through it. BIG=1 makes them a gigabyte (with `--limit 1800`).
 
 import { createHash } from 'node:crypto';
 import t from 'tap';
@@ -11,7 +11,6 @@ const big = process.env['BIG'] === '1';
 const totalBytes = big ? 1_050_000_000 : 300_000_000;
 const growthBytesMax = 100 * 2 ** 20;
 const chunkBytes = 1_000_000;
-const withinMs = big ? 600_000 : 100_000;
 
 const server = await startPostgres({
   settings: { max_wal_size: '4GB' },
@@ -94,7 +93,7 @@ async function roundTrip(
   };
 }
 
-t.test(`a parameter and a row of ${megabytes(totalBytes)}`, { timeout: withinMs }, async (t) => {
+t.test(`a parameter and a row of ${megabytes(totalBytes)}`, async (t) => {
   const client = await RawClient.connect(weir);
   const other = await RawClient.connect(weir);
   const warm = await roundTrip(client, 5_000_000, '');
@@ -121,7 +120,7 @@ t.test(`a parameter and a row of ${megabytes(totalBytes)}`, { timeout: withinMs 
   await other.end();
 });
 
-t.test(`COPY of ${megabytes(totalBytes)} in and out`, { timeout: withinMs }, async (t) => {
+t.test(`COPY of ${megabytes(totalBytes)} in and out`, async (t) => {
   const client = await RawClient.connect(weir);
   const lines = Math.floor(totalBytes / 1_000);
   const line = (n: number): string => `${String(n).padStart(12, '0')}${'x'.repeat(987)}\n`;
@@ -155,7 +154,7 @@ t.test(`COPY of ${megabytes(totalBytes)} in and out`, { timeout: withinMs }, asy
   await client.end();
 });
 
-t.test(`a result of ${megabytes(totalBytes)} that is read slowly`, { timeout: withinMs }, async (t) => {
+t.test(`a result of ${megabytes(totalBytes)} that is read slowly`, async (t) => {
   const client = await RawClient.connect(weir);
   client.socket.pause();
   const grown = await growth(weir, async () => {

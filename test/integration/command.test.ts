@@ -144,9 +144,15 @@ t.test('the example configurations are good', async (t) => {
   const config = join(projectRoot, 'config');
   const examples = readdirSync(config).filter((file) => /\.example\./.test(file));
   t.ok(examples.length >= 2, examples.join(', '));
-  for (const file of examples) {
+  // Of PgBouncer's package, which need not be here.
+  const ofPackage = '/etc/pgbouncer/';
+  const directory = temporaryDirectory(t);
+  writeFileSync(join(directory, 'userlist.txt'), '"app" "a"\n');
+  for (const name of examples) {
+    const file = join(directory, name);
+    writeFileSync(file, readFileSync(join(config, name), 'utf8').replace(ofPackage, `${directory}/`));
     const env = { APP_PASSWORD: 'a', READONLY_PASSWORD: 'b' };
-    const { ended } = new WeirCommand(t, ['check', join(config, file)], { cwd: config, env });
+    const { ended } = new WeirCommand(t, ['check', file], { cwd: config, env });
     const { status, stderr } = await ended;
     t.match({ status, stderr }, { status: 0, stderr: '' }, file);
   }
@@ -518,6 +524,8 @@ t.test('without a file it starts a PostgreSQL and prints a line that works; kill
     const line = /^\s*(psql '.*')$/m.exec(weir.stdout)?.[1] ?? '';
     const psql = spawnSync('sh', ['-c', `${line} -XAtc 'select 6 * 7'`], { encoding: 'utf8', timeout: 20_000 });
     t.equal(psql.stdout, '42\n', 'as it is printed');
+  } else {
+    await t.test('as it is printed', { skip: 'psql is not installed' }, async () => {});
   }
   const pid = await postmasterOf(url);
   t.ok(isRunning(pid));

@@ -20,7 +20,7 @@ const quoted = pg.escapeLiteral(password);
 const md5Of = (user: string): string => `md5${createHash('md5').update(password).update(user).digest('hex')}`;
 
 const certificates = await makeCertificates('alice');
-const certificateDir = await writeCertificates(certificates);
+const certificateDir = await writeCertificates(t, certificates);
 const postgres = await startPostgres({
   tls: certificates.server,
   hba: [

@@ -13,7 +13,7 @@ import type { Teardown } from '../support/temporary-directory.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../support/weir.js';
 
 const certificates = await makeCertificates('alice');
-const files = await writeCertificates(certificates);
+const files = await writeCertificates(t, certificates);
 const pathOf = (name: string): string => join(files, name);
 
 const elsewhere = await makeSelfSigned('db.example', { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' });

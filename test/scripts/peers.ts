@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
+import { stretched } from '../support/index.js';
 import { decodeFirstPacket, encode } from './messages.js';
 
 const waitMsMax = 4_000;
@@ -48,7 +49,7 @@ export class Channel {
 
   /** Waits until `look` answers something. @throws NotReceived */
   async #until<T>(look: () => T | undefined, what: string): Promise<T> {
-    const deadline = performance.now() + waitMsMax;
+    const deadline = performance.now() + stretched(waitMsMax);
     for (;;) {
       const found = look();
       if (found !== undefined) return found;

@@ -1,11 +1,11 @@
 // Makes certificates for tests: an authority, a server, a client, an expired one, one of another authority.
 
 import { createHash, webcrypto } from 'node:crypto';
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
+import { type Teardown, temporaryDirectory } from './temporary-directory.js';
 
 export interface CertificatePair {
   readonly cert: string;
@@ -66,9 +66,9 @@ export async function makeSelfSigned(commonName: string, algorithm: SigningAlgor
   return (await makeAuthority(commonName, algorithm)).pair;
 }
 
-/** Writes NAME.crt and NAME.key of each, keys readable by their owner only; answers the directory. */
-export async function writeCertificates(certificates: TestCertificates): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'weir-certificates-'));
+/** Writes NAME.crt and NAME.key of each, keys readable by their owner only; answers the directory, which lasts as long as the test. */
+export async function writeCertificates(t: Teardown, certificates: TestCertificates): Promise<string> {
+  const directory = temporaryDirectory(t);
   await Promise.all(
     Object.entries(certificates).flatMap(([name, pair]: [string, CertificatePair]) => [
       writeFile(join(directory, `${name}.crt`), pair.cert),

@@ -7,5 +7,6 @@ export { freePort } from './free-port.js';
 export type { PostgresOptions, PostgresVersion, TestPostgres } from './postgres.js';
 export { postgresVersions, startPostgres } from './postgres.js';
 export { projectRoot } from './project-root.js';
+export { stretch, stretched } from './stretch.js';
 export type { Teardown } from './temporary-directory.js';
 export { scratchBase, temporaryDirectory } from './temporary-directory.js';

@@ -1,7 +1,7 @@
-// Starts a real PostgreSQL 14 to 18 for a test or benchmark, from a template that is made once a day, and stops it without orphans.
+// Starts a real PostgreSQL 14 to 18 for a test or benchmark, from a template that is made once a run, and stops it without orphans.
 
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
@@ -73,7 +73,6 @@ export interface TestPostgres {
 const defaultVersion: PostgresVersion = 18;
 /** Small WAL segments: a third less to copy for each instance. */
 const initdbArgs = ['--wal-segsize=1', '--no-sync'];
-const templateFormat = 1;
 const harnessUser = 'postgres';
 const require = createRequire(import.meta.url);
 
@@ -246,18 +245,13 @@ function binariesOf(version: PostgresVersion): Binaries {
 
 /**
  * A stopped, freshly made data directory. Built under another name and renamed, so of two processes that build one at a time, the
- * slower throws its own away. The day is in the name because temporary files are swept by age, file by file.
+ * slower throws its own away.
  */
 async function templateFor(version: PostgresVersion, binaries: Binaries): Promise<string> {
   const base = templateBase();
-  const today = new Date().toISOString().slice(0, 10);
-  const key = createHash('sha256')
-    .update(JSON.stringify([templateFormat, initdbArgs, binaries.nativeDir]))
-    .digest('hex')
-    .slice(0, 8);
-  const template = join(base, `${version}-${key}-${today}`);
+  const template = join(base, String(version));
   if (isDirectory(template)) return template;
-  const fresh = join(base, `.${version}-${key}-${process.pid}-${randomBytes(4).toString('hex')}`);
+  const fresh = join(base, `.${version}-${process.pid}-${randomBytes(4).toString('hex')}`);
   const server = await startEmbedded({
     dataDir: fresh,
     temporaryBase: scratchBase(),
@@ -273,28 +267,23 @@ async function templateFor(version: PostgresVersion, binaries: Binaries): Promis
     rmSync(fresh, { recursive: true, force: true });
     if (!isDirectory(template)) throw error;
   }
-  removeOldTemplates(base);
   return template;
 }
 
-/** Private to this user, but passable for the account that root starts servers as. */
-function templateBase(): string {
-  const uid = process.getuid?.() ?? 0;
-  const base = join(scratchBase(), `weir-templates-${uid}`);
-  mkdirSync(base, { recursive: true, mode: 0o711 });
-  const { uid: owner, mode } = statSync(base);
-  if (owner !== uid || (mode & 0o022) !== 0) throw new Error(`${base} belongs to somebody else`);
-  return base;
-}
+let ownBase: string | undefined;
 
-/** Two days old: nobody can be copying from them any more. */
-function removeOldTemplates(base: string): void {
-  const old = Date.now() - 2 * 86_400_000;
-  for (const name of readdirSync(base)) {
-    const path = join(base, name);
-    const modified = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY;
-    if (modified < old) rmSync(path, { recursive: true, force: true });
+/** The test run's; without one (a benchmark, a test file started by itself) this process's own, which goes with it. */
+function templateBase(): string {
+  const ofRun = process.env['WEIR_TEST_TEMPLATES'];
+  if (ofRun !== undefined) return ofRun;
+  if (ownBase === undefined) {
+    const base = mkdtempSync(join(scratchBase(), 'weir-templates-'));
+    // Private to this user, but passable for the account that root starts servers as.
+    chmodSync(base, 0o711);
+    process.once('exit', () => rmSync(base, { recursive: true, force: true }));
+    ownBase = base;
   }
+  return ownBase;
 }
 
 function isDirectory(path: string): boolean {

@@ -1,4 +1,4 @@
-// Reads a TAP stream and counts the assertions in it that have no subtest below them, telling of each test file as it ends.
+// Reads the TAP of one test file and counts the assertions in it that have no subtest below them.
 
 import { Parser, type Result } from 'tap-parser';
 
@@ -9,26 +9,22 @@ export interface Counts {
 }
 
 export interface Failure {
-  /** Test file, tests and assertion, joined by ` > `. */
+  /** Tests and assertion, joined by ` > `. */
   readonly name: string;
   readonly diagnostics: Readonly<Record<string, unknown>>;
 }
 
-export interface FileResult extends Readonly<Counts> {
-  readonly file: string;
-  readonly ms: number;
+export interface FileCounts extends Readonly<Counts> {
   readonly failures: readonly Failure[];
-}
-
-interface Listener {
-  /** A test file has ended; the counts are its own. */
-  file(result: FileResult): void;
-  /** A line of output that is not TAP. */
-  text(line: string): void;
+  /** Why something was skipped, each reason once. */
+  readonly skips: readonly string[];
+  /** False where it stopped in the middle. */
+  readonly complete: boolean;
 }
 
 interface Scope extends Counts {
   readonly failures: Failure[];
+  readonly skips: Set<string>;
   /** Results of the subtest that the next assertion of this scope sums up. */
   below: Scope | undefined;
 }
@@ -36,30 +32,26 @@ interface Scope extends Counts {
 export class TapResults {
   readonly #parser = new Parser();
   readonly #root = newScope();
-
-  constructor(listener: Listener) {
-    this.#watch(this.#parser, this.#root, listener.text, (result, scope) => {
-      listener.file({ file: result.name, ms: result.time ?? 0, ...scope });
-    });
+  /** @param text is given each line of output that is not TAP */
+  constructor(text: (line: string) => void) {
+    this.#watch(this.#parser, this.#root, text);
   }
 
   write(chunk: string): void {
     this.#parser.write(chunk);
   }
 
-  /** Totals over the whole stream. A stream that ended before its plan was met counts as a failure more. */
-  end(): Counts {
+  end(): FileCounts {
     this.#parser.end();
-    const { passed, failed, skipped } = this.#root;
-    const incomplete = failed === 0 && !this.#parser.ok;
-    return { passed, failed: failed + (incomplete ? 1 : 0), skipped };
+    const { passed, failed, skipped, failures, skips } = this.#root;
+    return { passed, failed, skipped, failures, skips: [...skips], complete: this.#parser.ok || failed > 0 };
   }
 
-  #watch(parser: Parser, scope: Scope, text: Listener['text'], summed: (result: Result, below: Scope) => void): void {
+  #watch(parser: Parser, scope: Scope, text: (line: string) => void): void {
     parser.on('child', (child: Parser) => {
       const below = newScope();
       scope.below = below;
-      this.#watch(child, below, text, () => {});
+      this.#watch(child, below, text);
     });
     parser.on('extra', (line: string) => text(line));
     parser.on('assert', (result: Result) => {
@@ -71,18 +63,20 @@ export class TapResults {
       scope.failed += below.failed;
       scope.skipped += below.skipped;
       scope.failures.push(...below.failures);
-      summed(result, below);
+      for (const reason of below.skips) scope.skips.add(reason);
     });
   }
 }
 
 function newScope(): Scope {
-  return { passed: 0, failed: 0, skipped: 0, failures: [], below: undefined };
+  return { passed: 0, failed: 0, skipped: 0, failures: [], skips: new Set(), below: undefined };
 }
 
 function count(scope: Scope, result: Result): void {
-  if (result.skip !== false || result.todo !== false) scope.skipped++;
-  else if (result.ok) scope.passed++;
+  if (result.skip !== false || result.todo !== false) {
+    scope.skipped++;
+    scope.skips.add(`${result.fullname}: ${result.skip || result.todo}`);
+  } else if (result.ok) scope.passed++;
   else fail(scope, result, {});
 }
 

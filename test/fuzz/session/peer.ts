@@ -1,5 +1,6 @@
 // One client of one side: carries out acts and tells, as lines of text, everything its user would see.
 
+import { stretched } from '../../support/index.js';
 import { RawClient, type RawMessage, readFields, say } from '../../support/raw-client.js';
 import type { Act, Message } from './steps.js';
 
@@ -121,7 +122,7 @@ export class Peer {
 export async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms`)), stretched(ms));
   });
   try {
     return await Promise.race([promise, late]);

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Test } from 'tap';
-import { eventually, projectRoot, startPostgres, type TestPostgres } from '../../support/index.js';
+import { eventually, projectRoot, startPostgres, stretched, type TestPostgres } from '../../support/index.js';
 import { startWeir } from '../../support/weir.js';
 
 export const user = 'app';
@@ -140,7 +140,7 @@ export async function run(
 ): Promise<Ran> {
   const child = spawn(command, args, {
     env: { ...process.env, PGPASSWORD: password, LC_ALL: 'C.UTF-8', PSQLRC: '/dev/null', ...env },
-    timeout: runMsMax,
+    timeout: stretched(runMsMax),
     killSignal: 'SIGKILL',
   });
   const chunks: { out: Buffer[]; err: Buffer[] } = { out: [], err: [] };

@@ -3,7 +3,7 @@
 import type { Test } from 'tap';
 import { AdminConsole } from '../../../lib/admin/index.js';
 import { ownSource, startHttp } from '../../../lib/http/index.js';
-import { eventually, startPostgres, type TestPostgres } from '../../support/index.js';
+import { eventually, startPostgres, stretched, type TestPostgres } from '../../support/index.js';
 import { type Fields, RawClient, type RawLogin, readFields, say } from '../../support/raw-client.js';
 import { startWeir, type TestWeir } from '../../support/weir.js';
 
@@ -518,7 +518,7 @@ export class Actor {
 export async function within<T>(work: Promise<T>, what: string, ms = stepMsMax): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing came within ${ms} ms: ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`nothing came within ${ms} ms: ${what}`)), stretched(ms));
   });
   try {
     return await Promise.race([work, late]);

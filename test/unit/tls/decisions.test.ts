@@ -226,7 +226,7 @@ void t.test('no bytes, however damaged, make the certificate reader throw', asyn
 
 void t.test('a bad file or setting is an error that names it', async (t) => {
   const certificates = await makeCertificates();
-  const directory = await writeCertificates(certificates);
+  const directory = await writeCertificates(t, certificates);
   const scratch = await mkdtemp(join(tmpdir(), 'weir-tls-'));
   t.teardown(() => Promise.all([directory, scratch].map((path) => rm(path, { recursive: true }))));
   const file = (name: string): string => join(directory, name);

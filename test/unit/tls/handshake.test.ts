@@ -26,7 +26,7 @@ import {
 import { makeCertificates, type TestCertificates, writeCertificates } from '../../support/certificates.js';
 
 const certificates: TestCertificates = await makeCertificates('alice');
-const directory = await writeCertificates(certificates);
+const directory = await writeCertificates(t, certificates);
 t.teardown(() => rm(directory, { recursive: true }));
 
 function pair(name: keyof TestCertificates): { certFile: string; keyFile: string } {

@@ -41,17 +41,7 @@ void t.test('the real tree', async (t) => {
 });
 
 void t.test('no text ties the project to a machine', async (t) => {
-  const texts = readSources([
-    'lib',
-    'test',
-    'bench',
-    'config',
-    'README.md',
-    'Makefile',
-    'package.json',
-    '.ci',
-    '.taprc',
-  ]);
+  const texts = readSources(['lib', 'test', 'bench', 'config', 'README.md', 'Makefile', 'package.json', '.ci']);
   t.ok(texts.has('package.json') && texts.size > sources.size, 'the other texts were found');
   texts.delete('test/unit/tree/tree.test.ts');
   t.same(foreignTexts(texts, projectRoot), [], 'nobody is at home in it');
