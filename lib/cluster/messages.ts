@@ -2,7 +2,7 @@
 
 import type { AnyRow } from '../admin/index.js';
 import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
-import type { PlaceLimits, PlaceNeed } from '../pool/index.js';
+import type { FullLimit, PlaceLimits, PlaceNeed, PlaceUse } from '../pool/index.js';
 import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode } from '../pooler/index.js';
 import type { SentError } from './link.js';
 
@@ -12,8 +12,7 @@ export interface PoolName {
   readonly id: number;
   readonly database: string;
   readonly user: string;
-  /** See `PlaceSeeker`. */
-  readonly apart: boolean;
+  readonly use: PlaceUse;
 }
 
 /** A command of the console. */
@@ -60,6 +59,7 @@ export interface LoginNotice {
 
 export type PrimaryNotice =
   | { readonly kind: 'granted'; readonly pool: number }
+  | { readonly kind: 'refused'; readonly pool: number; readonly full: FullLimit }
   | { readonly kind: 'wanted'; readonly pool: number; readonly urgently: boolean }
   | { readonly kind: 'kept'; readonly pool: number }
   | LoginNotice

@@ -107,6 +107,7 @@ export class Primary implements HttpSource {
     });
     this.#servers = new ServerLedger(options.clock, {
       granted: (worker, pool) => this.#members.get(worker)?.link.notify({ kind: 'granted', pool }),
+      refused: (worker, pool, full) => this.#members.get(worker)?.link.notify({ kind: 'refused', pool, full }),
       wanted: (worker, pool, urgently) => this.#members.get(worker)?.link.notify({ kind: 'wanted', pool, urgently }),
       kept: (worker, pool) => this.#members.get(worker)?.link.notify({ kind: 'kept', pool }),
     });

@@ -1,12 +1,14 @@
 // The primary's account of server connections: which worker has how many for which pool, who waits for one, and who should give one up.
 
-import type { PlaceLimits, PlaceNeed } from '../pool/index.js';
-import { type Clock, Tally } from '../util/index.js';
+import { type FullLimit, PlaceCounts, type PlaceLimits, type PlaceNeed } from '../pool/index.js';
+import type { Clock } from '../util/index.js';
 import type { PoolName } from './messages.js';
 
 /** What becomes of it, told to workers. */
 export interface ServerLedgerEvents {
   granted(worker: number, pool: number): void;
+  /** See `PlaceSeeker.onPlaceRefused`. */
+  refused(worker: number, pool: number, full: FullLimit): void;
   /** See `PlaceSeeker.onPlaceWanted`. */
   wanted(worker: number, pool: number, urgently: boolean): void;
   kept(worker: number, pool: number): void;
@@ -51,8 +53,7 @@ export class ServerLedger {
   readonly #clock: Clock;
   readonly #holdings = new Map<string, Holding>();
   readonly #shared = new Map<string, Shared>();
-  readonly #byDatabase = new Tally();
-  readonly #byUser = new Tally();
+  readonly #counts = new PlaceCounts();
   /** By holding, in the order they were made. */
   readonly #wishes = new Map<Holding, Wish>();
 
@@ -87,7 +88,7 @@ export class ServerLedger {
     const wish = before ?? { holding, shared: this.#sharedOf(holding), limits, need };
     wish.limits = limits;
     wish.need = need;
-    if (this.#grant(wish)) return;
+    if (this.#grant(wish) || this.#refuse(wish)) return;
     this.#wishes.set(holding, wish);
     this.#press(wish, new Set());
   }
@@ -136,30 +137,40 @@ export class ServerLedger {
   #serve(): void {
     for (const waiting of [true, false]) {
       for (const wish of [...this.#wishes.values()]) {
-        if ((wish.need !== 'minimum') === waiting && this.#grant(wish)) this.#wishes.delete(wish.holding);
+        if ((wish.need !== 'minimum') !== waiting) continue;
+        if (this.#grant(wish)) this.#wishes.delete(wish.holding);
+        else this.#refuse(wish);
       }
     }
   }
 
+  /** Answers whether it is one that no place can be had for, as things are. */
+  #refuse({ holding, limits }: Wish): boolean {
+    const full = this.#counts.refusalFor(holding.pool, limits);
+    if (full === undefined) return false;
+    this.#wishes.delete(holding);
+    this.#events.refused(holding.worker, holding.pool.id, full);
+    this.#forgetIfEmpty(holding);
+    return true;
+  }
+
   #grant({ holding, shared, limits }: Wish): boolean {
-    if (this.#fullOf(shared, limits) !== undefined) return false;
+    if (this.#fullOf(holding, shared, limits) !== undefined) return false;
+    if (this.#counts.refusalFor(holding.pool, limits) !== undefined) return false;
     holding.grantedMs = this.#clock.now();
     this.#add(holding, 1);
     this.#events.granted(holding.worker, holding.pool.id);
     return true;
   }
 
-  #fullOf({ database, user, held }: Shared, limits: PlaceLimits): 'pool' | 'database' | 'user' | undefined {
-    const { poolMax, databaseMax, userMax } = limits;
-    if (held >= poolMax) return 'pool';
-    if (databaseMax > 0 && this.#byDatabase.of(database) >= databaseMax) return 'database';
-    return userMax > 0 && this.#byUser.of(user) >= userMax ? 'user' : undefined;
+  #fullOf({ pool }: Holding, { held }: Shared, limits: PlaceLimits): 'pool' | FullLimit | undefined {
+    return held >= limits.poolMax ? 'pool' : this.#counts.fullFor(pool, limits);
   }
 
   /** Makes those give up a place who have more than their share, or do not need what they have. */
   #press(wish: Wish, pressed: Set<Holding>): void {
     if (wish.need === 'minimum') return;
-    const full = this.#fullOf(wish.shared, wish.limits);
+    const full = this.#fullOf(wish.holding, wish.shared, wish.limits);
     if (full === undefined) return;
     // Also under the other limits, a pool is as fair to its clients as with one process.
     this.#pressPool(wish, pressed);
@@ -197,8 +208,8 @@ export class ServerLedger {
     this.#events.wanted(holding.worker, holding.pool.id, urgently);
   }
 
-  #sharedOf({ worker, pool: { id, database, user, apart } }: Holding): Shared {
-    const key = apart ? `${database}\0${user}\0${keyOf(worker, id)}` : `${database}\0${user}`;
+  #sharedOf({ worker, pool: { id, database, user, use } }: Holding): Shared {
+    const key = use === 'clients' ? `${database}\0${user}` : `${database}\0${user}\0${keyOf(worker, id)}`;
     let shared = this.#shared.get(key);
     if (shared === undefined) {
       shared = { key, database, user, holdings: new Set(), held: 0 };
@@ -208,11 +219,9 @@ export class ServerLedger {
   }
 
   #add(holding: Holding, difference: number): void {
-    const { database, user } = holding.pool;
     holding.held += difference;
     this.#sharedOf(holding).held += difference;
-    this.#byDatabase.add(database, difference);
-    this.#byUser.add(user, difference);
+    this.#counts.add(holding.pool, difference);
   }
 
   #forgetIfEmpty(holding: Holding): void {

@@ -1,11 +1,12 @@
 // A worker's places for servers: asked of the primary, which has the account, and told to the pools that wait for them.
 
 import {
+  type FullLimit,
   type PlaceAnswer,
+  PlaceCounts,
   type PlaceLimits,
   type PlaceNeed,
   type PlaceSeeker,
-  ServerBudget,
   type ServerPlaces,
 } from '../pool/index.js';
 import type { PoolName, WorkerNotice } from './messages.js';
@@ -32,7 +33,7 @@ function same(a: PlaceLimits, b: PlaceLimits): boolean {
 
 export class CommonPlaces implements ServerPlaces {
   readonly #link: Notified;
-  readonly #own = new ServerBudget();
+  readonly #own = new PlaceCounts();
   readonly #seeking = new Map<PlaceSeeker, Seeking>();
   readonly #byId = new Map<number, PlaceSeeker>();
   #lastId = 0;
@@ -83,10 +84,23 @@ export class CommonPlaces implements ServerPlaces {
     this.#forgetIfEmpty(seeker, seeking);
   }
 
+  /** There is none to be had, as things are. */
+  refused(id: number, full: FullLimit): void {
+    const seeker = this.#byId.get(id);
+    const seeking = seeker && this.#seeking.get(seeker);
+    if (seeker === undefined || seeking?.asked === undefined) return;
+    seeking.asked = undefined;
+    this.#forgetIfEmpty(seeker, seeking);
+    seeker.onPlaceRefused(full);
+  }
+
+  /** The primary knows who waits, and asks for it. */
+  onSpare(): void {}
+
   give(seeker: PlaceSeeker): void {
     const seeking = this.#seekingOf(seeker);
     seeking.held--;
-    this.#own.give(seeker);
+    this.#own.add(seeker, -1);
     this.#link.notify({ kind: 'gone', pool: seeking.name.id });
     this.#forgetIfEmpty(seeker, seeking);
   }
@@ -110,8 +124,8 @@ export class CommonPlaces implements ServerPlaces {
   #seekingOf(seeker: PlaceSeeker): Seeking {
     let seeking = this.#seeking.get(seeker);
     if (seeking === undefined) {
-      const { database, user, apart } = seeker;
-      seeking = { name: { id: ++this.#lastId, database, user, apart }, held: 0, asked: undefined };
+      const { database, user, use } = seeker;
+      seeking = { name: { id: ++this.#lastId, database, user, use }, held: 0, asked: undefined };
       this.#seeking.set(seeker, seeking);
       this.#byId.set(seeking.name.id, seeker);
     }

@@ -162,6 +162,9 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
     case 'granted':
       places.granted(notice.pool);
       break;
+    case 'refused':
+      places.refused(notice.pool, notice.full);
+      break;
     case 'wanted':
       places.seeker(notice.pool)?.onPlaceWanted(notice.urgently);
       break;

@@ -1,4 +1,4 @@
-// Who may have how many server connections, over the limits that span several pools: per database and per user.
+// What a place for a server connection is: who asks for one, under which limits, and how many have been given per database and per user.
 
 import { Tally } from '../util/index.js';
 
@@ -10,14 +10,35 @@ export interface PlaceLimits {
   readonly userMax: number;
 }
 
-/** A pool as whoever grants places to its servers sees it. */
-export interface PlaceSeeker {
+/** Whom the servers of a seeker serve. Only those for clients count to the size of the pool of that name. */
+export type PlaceUse =
+  /** The pool's clients. */
+  | 'clients'
+  /** Weir itself, for a moment each. */
+  | 'look-ups'
+  /** Everybody who listens, as long as anybody does. */
+  | 'listening'
+  /** One client alone, to its end. */
+  | 'replication';
+
+/** Whose a place is. */
+export interface PlaceName {
   readonly database: string;
   readonly user: string;
-  /** Its servers are for weir itself, or for one client alone: they do not count to the size of the pool of that name. */
-  readonly apart: boolean;
+  readonly use: PlaceUse;
+}
+
+/** Which limit over several pools is reached. */
+export type FullLimit = 'database' | 'user';
+
+/** A pool as whoever grants places to its servers sees it. */
+export interface PlaceSeeker extends PlaceName {
   /** A place it has asked for is there, to be taken at once. */
   onPlace(): void;
+  /** One may be had now, or an idle server elsewhere may give way: whoever waits asks again. */
+  reconsider(): void;
+  /** What it has asked for it can never have, as things are. */
+  onPlaceRefused(full: FullLimit): void;
   /**
    * Another process has clients that wait for a place of this pool.
    * @param urgently give up a server as soon as one is free, also where clients wait here; otherwise only one nobody needs
@@ -25,6 +46,10 @@ export interface PlaceSeeker {
   onPlaceWanted(urgently: boolean): void;
   /** Nobody elsewhere waits any more. */
   onPlaceKept(): void;
+  /** Since when it has a server that serves nobody: one beyond the least number it is to have, or any. */
+  spareSinceMs(which: 'surplus' | 'any'): number | undefined;
+  /** Closes one server that serves nobody; its place is free when this returns. Answers whether there was one. */
+  giveWay(): boolean;
 }
 
 /** How much a place is needed: what it is worth to take another process's server for it. */
@@ -38,10 +63,10 @@ export type PlaceNeed =
 
 export type PlaceAnswer =
   | 'taken'
-  | 'database-full'
-  | 'user-full'
-  /** `onPlace` will tell, perhaps much later. */
-  | 'asked';
+  /** `onPlace` or `reconsider` will tell, perhaps much later. */
+  | 'asked'
+  /** `onPlaceRefused` has been told why. */
+  | 'refused';
 
 /** Grants places: of one process by itself, of several by the one they have in common. */
 export interface ServerPlaces {
@@ -49,36 +74,41 @@ export interface ServerPlaces {
   give(seeker: PlaceSeeker): void;
   /** What was asked for is needed no more. */
   withdraw(seeker: PlaceSeeker): void;
+  /** It has a server now that serves nobody. Called at the end of a lease. */
+  onSpare(seeker: PlaceSeeker): void;
   /** Places this process has. */
   ofDatabase(database: string): number;
   ofUser(user: string): number;
 }
 
-/** Of one process that shares its limits with nobody; how large a pool is, the pool itself knows. */
-export class ServerBudget implements ServerPlaces {
+/** Counts places under the limits that span pools; how large a pool is, the pool itself knows. */
+export class PlaceCounts {
   readonly #byDatabase = new Tally();
   readonly #byUser = new Tally();
+  /** Of these, those that come back only when a client wants it. */
+  readonly #lastingByDatabase = new Tally();
+  readonly #lastingByUser = new Tally();
 
-  /** Takes one place, if both limits leave one. */
-  take({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>, limits: PlaceLimits): PlaceAnswer {
-    if (limits.databaseMax > 0 && this.ofDatabase(database) >= limits.databaseMax) return 'database-full';
-    if (limits.userMax > 0 && this.ofUser(user) >= limits.userMax) return 'user-full';
-    this.add({ database, user });
-    return 'taken';
+  add({ database, user, use }: PlaceName, difference = 1): void {
+    this.#byDatabase.add(database, difference);
+    this.#byUser.add(user, difference);
+    if (use !== 'listening' && use !== 'replication') return;
+    this.#lastingByDatabase.add(database, difference);
+    this.#lastingByUser.add(user, difference);
   }
 
-  /** Counts one place that somebody else has granted. */
-  add({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>): void {
-    this.#byDatabase.add(database);
-    this.#byUser.add(user);
+  /** The limit that leaves no place now. */
+  fullFor({ database, user }: PlaceName, { databaseMax, userMax }: PlaceLimits): FullLimit | undefined {
+    if (databaseMax > 0 && this.ofDatabase(database) >= databaseMax) return 'database';
+    return userMax > 0 && this.ofUser(user) >= userMax ? 'user' : undefined;
   }
 
-  give({ database, user }: Pick<PlaceSeeker, 'database' | 'user'>): void {
-    this.#byDatabase.add(database, -1);
-    this.#byUser.add(user, -1);
+  /** The limit under which a server that listens would take the last place that queries can have. */
+  refusalFor({ database, user, use }: PlaceName, { databaseMax, userMax }: PlaceLimits): FullLimit | undefined {
+    if (use !== 'listening') return undefined;
+    if (databaseMax > 0 && this.#lastingByDatabase.of(database) >= databaseMax - 1) return 'database';
+    return userMax > 0 && this.#lastingByUser.of(user) >= userMax - 1 ? 'user' : undefined;
   }
-
-  withdraw(): void {}
 
   ofDatabase(database: string): number {
     return this.#byDatabase.of(database);

@@ -1,26 +1,28 @@
 // Pools of server connections: leases, waiters, limits, time-outs. One pool per database and user; never reads a client's bytes.
 
 export {
+  type FullLimit,
   type PlaceAnswer,
+  PlaceCounts,
   type PlaceLimits,
   type PlaceNeed,
   type PlaceSeeker,
-  ServerBudget,
+  type PlaceUse,
   type ServerPlaces,
 } from './budget.js';
+export { idleInTransaction, transactionTooLong } from './errors.js';
 export type { Lane } from './lanes.js';
+export { LocalPlaces } from './local-places.js';
 export type { OwnServer } from './own-server.js';
 export {
-  idleInTransaction,
   Pool,
   type PoolClient,
   type PoolContext,
   type PoolCounts,
   type PoolEvents,
-  type PoolPolicy,
   type PoolReader,
   type PoolTicket,
-  transactionTooLong,
   type WaitingRead,
 } from './pool.js';
+export type { PoolPolicy } from './pool-policy.js';
 export type { Party } from './waiters.js';

@@ -1,8 +1,8 @@
 // A server connection for one client alone, outside of the pool but within the limits on servers per database and user.
 
 import { cancelServer, type Dialler, dial, type LoggedIn, type ServerTarget } from '../server/index.js';
-import { PoolerError } from '../util/index.js';
-import type { PlaceLimits, PlaceSeeker, ServerPlaces } from './budget.js';
+import type { FullLimit, PlaceLimits, PlaceSeeker, ServerPlaces } from './budget.js';
+import { noPlace } from './errors.js';
 
 export interface OwnServer {
   readonly login: LoggedIn;
@@ -19,7 +19,7 @@ export interface OwnServerRequest {
   /** Of the startup packet, over the target's. */
   readonly parameters: ReadonlyMap<string, string>;
   readonly limits: PlaceLimits;
-  /** How long a place is waited for, where other processes have them. */
+  /** How long a place is waited for, where none is free. */
   readonly waitMs: number;
   readonly cancelMs: number;
 }
@@ -56,33 +56,30 @@ function takePlace({ database, user, limits, waitMs }: OwnServerRequest, places:
         taken = false;
       });
     };
+    const onPlace = (): void => {
+      if (!taken && places.take(seeker, limits, 'waiting') === 'taken') settle();
+    };
+    const refuse = (full: FullLimit | 'either'): void => {
+      clearTimeout(timer);
+      reject(noPlace(full, seeker.use));
+    };
     const seeker: PlaceSeeker = {
       database,
       user,
-      apart: true,
-      onPlace: () => {
-        if (!taken && places.take(seeker, limits, 'waiting') === 'taken') settle();
-      },
+      use: 'replication',
+      onPlace,
+      reconsider: onPlace,
+      onPlaceRefused: refuse,
       // It is in use until its client leaves.
       onPlaceWanted: () => {},
       onPlaceKept: () => {},
+      spareSinceMs: () => undefined,
+      giveWay: () => false,
     };
-    const answer = places.take(seeker, limits, 'waiting');
-    if (answer === 'taken') settle();
-    else if (answer === 'asked') {
-      timer = setTimeout(() => {
-        places.withdraw(seeker);
-        reject(tooMany('max_db_connections or max_user_connections'));
-      }, waitMs);
-    } else {
-      reject(tooMany(answer === 'database-full' ? 'max_db_connections' : 'max_user_connections'));
-    }
-  });
-}
-
-function tooMany(key: string): PoolerError {
-  return new PoolerError(`no more server connections allowed (${key})`, {
-    sqlstate: '53300',
-    hint: `Raise ${key}, or close connections.`,
+    timer = setTimeout(() => {
+      places.withdraw(seeker);
+      refuse('either');
+    }, waitMs);
+    onPlace();
   });
 }

@@ -1,12 +1,10 @@
 // The servers of one database and user: who gets which, how many there are, and when they come and go.
 
-import { createPool, type Pool as GenericPool } from 'generic-pool';
 import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
 import { newTraffic, type Reader, type RerunCause, type SharedRead, smartReset, type Traffic } from '../relay/index.js';
 import {
   type Dialler,
-  dial,
   type Lessee,
   type LoggedIn,
   ServerConnection,
@@ -18,10 +16,14 @@ import {
 import { type ReadBarrier, type ReadShape, type Settings, StatementRegistry } from '../session/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
-import type { PlaceNeed, PlaceSeeker, ServerPlaces } from './budget.js';
+import type { FullLimit, PlaceSeeker, PlaceUse, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
-import { Lane, type LaneLimits, Lanes } from './lanes.js';
+import { cached, closedPool, endedAtOnce, idleInTransaction, noPlace, timedOut, transactionTooLong } from './errors.js';
+import { Greeting } from './greeting.js';
+import { type Growing, Growth } from './growth.js';
+import { Lane, Lanes } from './lanes.js';
 import { type OwnServer, openOwnServer } from './own-server.js';
+import type { PoolPolicy } from './pool-policy.js';
 import { WaitForecast } from './wait-forecast.js';
 import { type Party, type Ticket, Waiters } from './waiters.js';
 
@@ -54,34 +56,6 @@ export interface WaitingRead {
 
 export type PoolTicket = Ticket<PoolClient, WaitingRead>;
 
-/** Global settings a pool needs besides its own; times in milliseconds, 0 is never. */
-export interface PoolPolicy {
-  readonly serverIdleMs: number;
-  readonly serverCheckDelayMs: number;
-  /** Empty: none; `<empty>`: an empty query. */
-  readonly serverCheckQuery: string;
-  readonly serverLoginRetryMs: number;
-  readonly serverConnectMs: number;
-  readonly serverResetQuery: string;
-  readonly serverResetQueryAlways: boolean;
-  readonly serverRoundRobin: boolean;
-  readonly serverFastClose: boolean;
-  readonly queryWaitNotifyMs: number;
-  /** Whether who would wait longer than query_wait_timeout is refused at once. */
-  readonly refusesEarly: boolean;
-  readonly statementsMax: number;
-  readonly cancelWaitMs: number;
-  /** A shared server whose first read takes longer is left to it. */
-  readonly laneStallMs: number;
-  /** Answers that are often longer are not for shared servers. */
-  readonly laneReplyBytesMax: number;
-  /** Whether what may run code by being read may be read on shared servers. */
-  readonly laneViews: boolean;
-  readonly lane: LaneLimits;
-  /** Whether a server is asked for functions that have names of PostgreSQL's, and for views. */
-  readonly readsCatalog: boolean;
-}
-
 /** What a pool says to the rest of the process. */
 export interface PoolEvents {
   serverConnected(pool: Pool, server: ServerConnection): void;
@@ -90,10 +64,6 @@ export interface PoolEvents {
   serverError(pool: Pool, fields: ServerErrorFields): void;
   /** A server's session has something that weir did not believe it to have. */
   leak(pool: Pool, server: ServerConnection, cause: string, what: string): void;
-  /** A limit over several pools keeps this one from growing: may an idle server elsewhere give way? */
-  makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean;
-  /** A server has become idle that nobody of its own pool waits for. */
-  serverIdle(pool: Pool): void;
 }
 
 export interface PoolContext {
@@ -105,22 +75,17 @@ export interface PoolContext {
   readonly nextId: () => number;
   /** What the names of prepared statements begin with on its servers; by default something no client can guess. */
   readonly statementPrefix?: string | undefined;
-  /** See `PlaceSeeker`. */
-  readonly apart?: boolean | undefined;
+  /** By default its clients'. */
+  readonly use?: PlaceUse | undefined;
   /** This process's share of a number that all processes have together; by default all of it. */
   readonly shareOf?: ((total: number) => number) | undefined;
 }
 
-/** How soon to try again at a server that is restarting. */
-const restartRetryMs = 500;
-/** Server connections a pool has being made at the same time. */
-const connectsInFlightMax = 4;
-/** A reset that takes longer than this is not waited for with a new connection. */
-const resetMsUsual = 100;
-/** Clients of a pool that has served none of them for so long are not to wait until its own servers are free. */
-const starvingMs = 500;
 /** How long a server may take to finish what a client left behind. */
 const drainMsMax = 10_000;
+
+/** A server that nobody has had yet needs no check for so long. */
+const freshMs = 1_000;
 
 /** A shared server that nobody has used for this long is one like any other again. */
 const laneIdleMs = 1_000;
@@ -138,12 +103,6 @@ interface Reset {
 /** A server that nobody has had and that ends sooner after its login counts as one that could not be connected. */
 const endedAtOnceMs = 1_000;
 
-/** What generic-pool is handed when no connection could be made: it knows its resources by identity, so each is an object. */
-interface NotMade {
-  readonly server: undefined;
-}
-type Made = ServerConnection | NotMade;
-
 export interface PoolCounts {
   readonly idle: number;
   readonly active: number;
@@ -152,10 +111,10 @@ export interface PoolCounts {
   readonly login: number;
 }
 
-export class Pool implements ServerOwner, PlaceSeeker {
+export class Pool implements ServerOwner, PlaceSeeker, Growing {
   readonly database: string;
   readonly user: string;
-  readonly apart: boolean;
+  readonly use: PlaceUse;
   readonly traffic: Traffic = newTraffic();
   /** Prepared statements of its clients and servers. */
   readonly registry: StatementRegistry;
@@ -175,7 +134,8 @@ export class Pool implements ServerOwner, PlaceSeeker {
   policy: PoolPolicy;
   target: ServerTarget;
   readonly #context: PoolContext;
-  readonly #lifecycle: GenericPool<Made>;
+  readonly #growth: Growth;
+  readonly #greeting = new Greeting();
 
   readonly #servers = new Set<ServerConnection>();
   readonly #idle: ServerConnection[] = [];
@@ -184,11 +144,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
   readonly #counts = { idle: 0, active: 0, shared: 0, tested: 0, being_canceled: 0, closed: 0 };
   readonly #waiters = new Waiters<PoolClient, WaitingRead>();
   readonly #forecast = new WaitForecast();
-  /** Connections being made. */
-  #connecting = 0;
-  #failure: { readonly error: PoolerError; readonly atMs: number } | undefined;
   #generation = 0;
-  #turn = 0;
   #paused = false;
   #closed = false;
   /** A server to be given up for clients of another process, and when. */
@@ -199,9 +155,6 @@ export class Pool implements ServerOwner, PlaceSeeker {
   readonly clients = new Set<PoolClient>();
   /** Cancel requests under way. */
   cancelsInFlight = 0;
-  /** Parameters as servers report them to a new client, by their own names; undefined before the first login. */
-  #welcome: ReadonlyMap<string, string> | undefined;
-  readonly #welcomeWaiters = new Set<{ resolve: () => void; reject: (error: PoolerError) => void }>();
 
   constructor(
     database: string,
@@ -217,20 +170,10 @@ export class Pool implements ServerOwner, PlaceSeeker {
     this.policy = policy;
     this.target = target;
     this.#context = context;
-    this.apart = context.apart ?? false;
+    this.use = context.use ?? 'clients';
     this.registry = new StatementRegistry(context.statementPrefix);
     this.emptySinceMs = context.clock.now();
-    this.#lifecycle = createPool<Made>(
-      {
-        create: () => this.#make(),
-        destroy: async (made) => {
-          if (made instanceof ServerConnection) made.close();
-        },
-        validate: async (made) => made instanceof ServerConnection && made.state.kind !== 'closed',
-      },
-      // How many there may be is decided in #grow, by limits generic-pool does not know.
-      { max: Number.MAX_SAFE_INTEGER, min: 0, autostart: false },
-    );
+    this.#growth = new Growth(this, context.clock, context.places, context.dialler);
   }
 
   get waiting(): number {
@@ -246,7 +189,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     let reading = 0;
     for (const lane of this.#lanes) if (!lane.empty) reading++;
     const unused = this.#lanes.length - reading;
-    return { idle: idle + unused, active: active + reading, tested, being_canceled, login: this.#connecting };
+    return { idle: idle + unused, active: active + reading, tested, being_canceled, login: this.#growth.connecting };
   }
 
   /** Of each server that reads share, how many it has been sent and not answered. */
@@ -272,16 +215,33 @@ export class Pool implements ServerOwner, PlaceSeeker {
 
   /** The error of the last attempt to connect, while it stands. */
   get failure(): PoolerError | undefined {
-    return this.#failure?.error;
+    return this.#growth.failure;
   }
 
   /** When that attempt failed. */
   get failureAtMs(): number | undefined {
-    return this.#failure?.atMs;
+    return this.#growth.failureAtMs;
   }
 
+  /** Parameters as servers report them to a new client, by their own names; undefined before the first login. */
   get welcome(): ReadonlyMap<string, string> | undefined {
-    return this.#welcome;
+    return this.#greeting.parameters;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get mayGrow(): boolean {
+    return !this.#closed && !this.#paused;
+  }
+
+  get greeting(): number {
+    return this.#greeting.waiting;
+  }
+
+  get inBetween(): number {
+    return this.#counts.tested + this.#counts.being_canceled;
   }
 
   /** How long the one who waits longest has waited, in milliseconds. */
@@ -290,8 +250,13 @@ export class Pool implements ServerOwner, PlaceSeeker {
     return first === undefined ? 0 : this.#context.clock.now() - first.sinceMs;
   }
 
+  unservedMs(): number {
+    const now = this.#context.clock.now();
+    return Math.min(Math.max(this.maxWaitMs(), this.#greeting.maxWaitMs(now)), now - this.#servedMs);
+  }
+
   /** Most servers this pool may have now. */
-  #sizeMax(): number {
+  get sizeMax(): number {
     const { pool_size, reserve_pool_size, reserve_pool_timeout } = this.settings;
     if (reserve_pool_size === 0 || reserve_pool_timeout === 0) return pool_size;
     return this.maxWaitMs() >= reserve_pool_timeout * 1_000 ? pool_size + reserve_pool_size : pool_size;
@@ -316,6 +281,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     if (refusal !== undefined) return refusal;
     const shared = read !== undefined && this.#barrierOf(read.shape) === undefined ? read : undefined;
     const ticket = this.#waiters.enter(client, this.#context.clock.now(), client.party, shared);
+    this.#checkMore();
     this.#grow();
     this.#closeLanes();
     return ticket;
@@ -327,10 +293,9 @@ export class Pool implements ServerOwner, PlaceSeeker {
 
   /** Why asking is pointless now: no server lives and the last attempt failed a moment ago. */
   #refusal(): PoolerError | undefined {
-    const failure = this.#failure;
-    if (failure === undefined || this.#servers.size > 0) return undefined;
-    if (this.#context.clock.now() - failure.atMs >= this.#retryMs(failure.error)) return undefined;
-    return cached(failure.error);
+    const { failure } = this.#growth;
+    if (failure === undefined || this.#servers.size > 0 || !this.#growth.isHeldOff) return undefined;
+    return cached(failure);
   }
 
   /** Why waiting is pointless: whoever is last would be refused when the time is up. */
@@ -473,7 +438,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
   #closeLanes(): void {
     if (this.#lanes.length === 0) return;
     const leaving = this.#wantedElsewhere === 'when-free' ? 1 : 0;
-    const wanted = this.#waiters.alone + leaving - this.#connecting - this.#soonFree();
+    const wanted = this.#waiters.alone + leaving - this.#growth.connecting - this.#growth.soonFree();
     this.#lanes.close(Math.min(this.#lanes.length, wanted));
   }
 
@@ -496,6 +461,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     if (lane === undefined || this.#lanes.of(server) !== lane) return;
     const elsewhere = this.#wantedElsewhere !== 'no';
     if (lane.empty && (lane.closing || elsewhere || this.#waiters.alone > 0)) this.#endLane(lane);
+    else if (lane.empty) this.#context.places.onSpare(this);
     // The one that is next may be slow, and wanted by nobody any more.
     else if (lane.depth > 0) this.#watchStalls();
     this.#serveReads();
@@ -606,8 +572,11 @@ export class Pool implements ServerOwner, PlaceSeeker {
     server.lend(client);
   }
 
-  /** An idle server fit to be lent, out of the idle list. */
-  #takeIdle(): ServerConnection | undefined {
+  /**
+   * An idle server fit to be lent, out of the idle list.
+   * @param waiting how many will wait where there is none: no more servers are checked
+   */
+  #takeIdle(waiting = this.#waiters.length + 1): ServerConnection | undefined {
     const { clock } = this.#context;
     for (;;) {
       const server = this.policy.serverRoundRobin ? this.#idle.shift() : this.#idle.pop();
@@ -619,11 +588,33 @@ export class Pool implements ServerOwner, PlaceSeeker {
         server.close();
         continue;
       }
-      if (this.policy.serverCheckQuery !== '' && now - state.sinceMs > this.policy.serverCheckDelayMs) {
-        this.#check(server);
-        continue;
+      if (!this.#needsCheck(server, state.sinceMs, now)) return server;
+      if (this.#growth.soonFree() >= waiting) {
+        // Whoever asks waits for one that is being checked already.
+        if (this.policy.serverRoundRobin) this.#idle.unshift(server);
+        else this.#idle.push(server);
+        return undefined;
       }
-      return server;
+      this.#check(server);
+    }
+  }
+
+  #needsCheck(server: ServerConnection, sinceMs: number, now: number): boolean {
+    const { serverCheckQuery, serverCheckDelayMs } = this.policy;
+    if (serverCheckQuery === '' || now - sinceMs <= serverCheckDelayMs) return false;
+    // One that has just logged in has shown that it lives.
+    return server.lent || now - server.connectedMs > freshMs;
+  }
+
+  /** Who waits while servers are idle waits for a check; each for one of his own. */
+  #checkMore(): void {
+    while (this.#idle.length > 0 && !this.#paused && this.#growth.soonFree() < this.#waiters.length) {
+      const server = this.#takeIdle(this.#waiters.length);
+      if (server === undefined) continue;
+      // Not before the one who has just asked has a ticket.
+      this.#idle.push(server);
+      queueMicrotask(() => this.#serveWaiting());
+      return;
     }
   }
 
@@ -687,7 +678,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
       return;
     }
     this.#idle.push(server);
-    this.#context.events.serverIdle(this);
+    this.#context.places.onSpare(this);
   }
 
   /** RESET ALL took with it what connect_query had set up. */
@@ -751,7 +742,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     while (!this.#paused) {
       const first = this.#waiters.next();
       if (first === undefined) return;
-      const server = this.#takeIdle();
+      const server = this.#takeIdle(this.#waiters.length);
       if (server === undefined) return;
       this.#serve(first, server);
     }
@@ -759,101 +750,30 @@ export class Pool implements ServerOwner, PlaceSeeker {
 
   // Servers coming and going
 
-  /** A server that says it is starting or shutting down is a restart, over in a moment. */
-  #retryMs(error: PoolerError): number {
-    const { serverLoginRetryMs } = this.policy;
-    return error.sqlstate === '57P03' ? Math.min(restartRetryMs, serverLoginRetryMs) : serverLoginRetryMs;
-  }
-
   /** @param wanted servers that would be of use beside those waited for */
   #grow(wanted = 0): void {
-    if (this.#closed || this.#paused) return;
-    const failure = this.#failure;
-    if (failure !== undefined && this.#context.clock.now() - failure.atMs < this.#retryMs(failure.error)) return;
-    const inFlightMax = failure === undefined ? connectsInFlightMax : 1;
-    while (
-      this.#connecting < inFlightMax &&
-      (this.#waiters.length + wanted > this.#connecting + this.#soonFree() ||
-        this.#belowMinimum() ||
-        this.#welcomeWaiters.size > this.#connecting) &&
-      this.#servers.size + this.#connecting < this.#sizeMax()
-    ) {
-      const limits = {
-        poolMax: this.#sizeMax(),
-        databaseMax: this.settings.max_db_connections,
-        userMax: this.settings.max_user_connections,
-      };
-      const answer = this.#context.places.take(this, limits, this.#needOf(wanted));
-      if (answer === 'asked') return;
-      if (answer !== 'taken') {
-        if (!this.#context.events.makeRoom(this, answer)) return;
-        continue;
-      }
-      this.#connecting++;
-      this.#lifecycle.acquire().then(
-        (made) => this.#made(made),
-        (error: unknown) => {
-          this.#connecting--;
-          this.#context.places.give(this);
-          this.#context.dialler.warn('a server connection could not be made', error);
-        },
-      );
-    }
+    this.#growth.grow(wanted);
   }
 
-  /** @param wanted see `#grow` */
-  #needOf(wanted: number): PlaceNeed {
-    if (this.#waiters.length + this.#welcomeWaiters.size + wanted === 0) return 'minimum';
-    const waitedMs = Math.min(this.maxWaitMs(), this.#context.clock.now() - this.#servedMs);
-    return waitedMs >= starvingMs ? 'starving' : 'waiting';
-  }
-
-  /** Servers that are being reset and will be free in a moment; a check or a drain may take longer than a new connection. */
-  #soonFree(): number {
-    if (this.#counts.tested === 0) return 0;
-    const now = this.#context.clock.now();
-    let count = 0;
-    for (const { state } of this.#servers) {
-      if (state.kind === 'tested' && state.what === 'reset' && now - state.sinceMs < resetMsUsual) count++;
-    }
-    return count;
-  }
-
-  #belowMinimum(): boolean {
+  /** The least number of servers it is to have. */
+  get sizeMin(): number {
     // Once a client has used the pool, or from the start where the configuration names the user.
-    if (this.#welcome === undefined && !this.settings.forced_user) return false;
-    return this.#servers.size + this.#connecting < this.#sizeMin;
-  }
-
-  get #sizeMin(): number {
+    if (this.welcome === undefined && !this.settings.forced_user) return 0;
     const { min_pool_size } = this.settings;
     return this.#context.shareOf?.(min_pool_size) ?? min_pool_size;
   }
 
-  /** Tries once to make a connection. It never rejects: generic-pool would try again without a pause. */
-  async #make(): Promise<Made> {
-    if (this.#closed) return { server: undefined };
-    const generation = this.#generation;
-    try {
-      const { clock } = this.#context;
-      const login = await dial(this.target, this.#context.dialler, this.#turn++);
-      await this.#readCatalog(login);
-      return new ServerConnection(
-        this.#context.nextId(),
-        generation,
-        login,
-        this.target,
-        { clock, traffic: this.traffic, registry: this.registry, statementsMax: this.policy.statementsMax },
-        this,
-      );
-    } catch (cause) {
-      this.#connectFailed(
-        cause instanceof PoolerError
-          ? cause
-          : new PoolerError('a server connection could not be made', { sqlstate: '08006', cause }),
-      );
-      return { server: undefined };
-    }
+  async adopt(login: LoggedIn, generation: number): Promise<ServerConnection> {
+    const { clock } = this.#context;
+    await this.#readCatalog(login);
+    return new ServerConnection(
+      this.#context.nextId(),
+      generation,
+      login,
+      this.target,
+      { clock, traffic: this.traffic, registry: this.registry, statementsMax: this.policy.statementsMax },
+      this,
+    );
   }
 
   async #readCatalog(login: LoggedIn): Promise<void> {
@@ -869,56 +789,48 @@ export class Pool implements ServerOwner, PlaceSeeker {
     }
   }
 
-  #made(made: Made): void {
-    this.#connecting--;
-    if (!(made instanceof ServerConnection)) {
-      // Its place is free for others until it is time for the next attempt.
-      this.#context.places.give(this);
-      this.#destroy(made);
-      return;
-    }
+  onMadeInVain(): void {
+    // It was counted as closed before it was counted as there.
     this.#counts.idle++;
-    if (made.state.kind === 'closed') {
-      // It ended while it was handed over, and was counted as closed before it was counted as there.
-      this.#context.places.give(this);
-      this.#destroy(made);
-      this.#connectFailed(endedAtOnce());
-      return;
-    }
-    this.#servers.add(made);
-    this.#failure = undefined;
+    this.onConnectFailed(endedAtOnce());
+  }
+
+  onMade(server: ServerConnection): void {
+    this.#counts.idle++;
+    this.#servers.add(server);
     this.connects++;
-    this.#context.events.serverConnected(this, made);
-    this.#welcome = made.parameters;
-    for (const waiting of this.#welcomeWaiters) waiting.resolve();
-    this.#welcomeWaiters.clear();
-    this.#free(made);
+    this.#context.events.serverConnected(this, server);
+    this.#greeting.known(server.parameters);
+    this.#free(server);
     this.#grow();
   }
 
-  #connectFailed(error: PoolerError): void {
-    this.#failure = { error, atMs: this.#context.clock.now() };
+  onConnectFailed(error: PoolerError): void {
+    this.#growth.noteFailure(error);
     this.#context.events.connectFailed(this, error);
     if (this.#servers.size > 0) return;
     const told = cached(error);
-    for (const waiting of this.#welcomeWaiters) waiting.reject(told);
-    this.#welcomeWaiters.clear();
+    this.#greeting.fail(told);
+    this.#failWaiters(told);
+  }
+
+  /** Nobody who waits will get a server. */
+  #failWaiters(error: PoolerError): void {
     for (const ticket of this.#waiters.all()) {
       this.#waiters.leave(ticket);
-      ticket.client.onWaitFailed(told);
+      ticket.client.onWaitFailed(error);
     }
   }
 
   /** Resolves when a server has logged in and its parameters are known. @throws PoolerError */
   greeted(): Promise<void> {
     if (this.#closed) return Promise.reject(closedPool());
-    if (this.#welcome !== undefined) return Promise.resolve();
+    if (this.welcome !== undefined) return Promise.resolve();
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      this.#welcomeWaiters.add({ resolve, reject });
-      this.#grow();
-    });
+    const greeted = this.#greeting.wait(this.#context.clock.now());
+    this.#grow();
+    return greeted;
   }
 
   /**
@@ -978,49 +890,53 @@ export class Pool implements ServerOwner, PlaceSeeker {
     this.#context.places.give(this);
     // Whoever waits elsewhere has its place.
     this.#wantedElsewhere = 'no';
-    this.#destroy(server);
+    this.#growth.destroy(server);
     this.disconnects++;
     this.#context.events.serverClosed(this, server, error);
     // Without a pause, a server that ends each connection at once would be dialled in a tight loop.
     const ageMs = this.#context.clock.now() - server.connectedMs;
     // One that an administrator has ended could be had.
     const ended = error !== undefined && error.sqlstate !== '57P01';
-    if (ended && !server.lent && ageMs < endedAtOnceMs) this.#connectFailed(endedAtOnce(error));
+    if (ended && !server.lent && ageMs < endedAtOnceMs) this.onConnectFailed(endedAtOnce(error));
     if (this.#servers.size === 0) this.emptySinceMs = this.#context.clock.now();
     this.#grow();
   }
 
-  #destroy(made: Made): void {
-    this.#lifecycle
-      .destroy(made)
-      .catch((cause: unknown) => this.#context.dialler.warn('server could not be destroyed', cause));
+  spareSinceMs(which: 'surplus' | 'any'): number | undefined {
+    if (which === 'surplus' && this.#servers.size + this.#growth.connecting <= this.sizeMin) return undefined;
+    const oldest = this.#idle[0]?.state;
+    if (oldest?.kind === 'idle') return oldest.sinceMs;
+    return this.#lanes.findEmpty()?.usedMs ?? this.#growth.spareSinceMs();
   }
 
-  /**
-   * Closes one idle server so that another pool may have its place. Answers whether there was one.
-   * @param alsoNeeded also one of the least number the pool is to have
-   */
-  giveWay(alsoNeeded = false): boolean {
-    if (this.#servers.size <= this.#sizeMin && !alsoNeeded) return false;
+  giveWay(): boolean {
     const server = this.#idle.shift() ?? this.#takeEmptyLane();
-    if (server === undefined) return false;
+    if (server === undefined) return this.#growth.giveWay();
     server.close();
     return true;
   }
 
-  /** A place may have become free under a limit that spans pools. */
   reconsider(): void {
-    if (this.#waiters.length > 0) this.#grow();
+    if (this.#waiters.length + this.greeting > 0) this.#grow();
+  }
+
+  onPlaceRefused(full: FullLimit): void {
+    const error = noPlace(full, this.use);
+    // Not before the one who has just asked has a ticket.
+    queueMicrotask(() => {
+      this.#greeting.fail(error);
+      this.#failWaiters(error);
+    });
   }
 
   onPlace(): void {
     // What it was asked for may be over: then it is of use to those who come next.
-    this.#grow(this.#waiters.length + this.#welcomeWaiters.size > 0 ? 0 : 1);
+    this.#grow(this.#waiters.length + this.greeting > 0 ? 0 : 1);
   }
 
   onPlaceWanted(urgently: boolean): void {
     this.#wantedElsewhere = urgently ? 'when-free' : 'when-unneeded';
-    if (this.giveWay(urgently)) this.#wantedElsewhere = 'no';
+    if (this.giveWay()) this.#wantedElsewhere = 'no';
     else this.#closeLanes();
   }
 
@@ -1033,8 +949,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     if (this.#wantedElsewhere === 'no') return false;
     // One that was long in coming serves once: else it could go to and fro, and nobody be served anywhere.
     if (!server.lent && this.#waiters.length > 0) return false;
-    const needed = this.#waiters.length > 0 || this.#servers.size <= this.#sizeMin;
-    if (needed && this.#wantedElsewhere === 'when-unneeded') return false;
+    if (this.#waiters.length > 0 && this.#wantedElsewhere === 'when-unneeded') return false;
     this.#wantedElsewhere = 'no';
     return true;
   }
@@ -1047,24 +962,20 @@ export class Pool implements ServerOwner, PlaceSeeker {
     this.#forecast.tick(now, this.#waiters.length);
     this.#sweepWaiters(now);
     this.#sweepServers(now);
-    if (this.#waiters.length + this.#welcomeWaiters.size === 0) this.#context.places.withdraw(this);
+    if (this.#waiters.length + this.greeting === 0) this.#context.places.withdraw(this);
+    this.#checkMore();
     this.#grow();
   }
 
   #sweepWaiters(now: number): void {
     const waitMsMax = this.settings.query_wait_timeout * 1_000;
     const { queryWaitNotifyMs } = this.policy;
+    if (waitMsMax > 0) this.#greeting.expire(now, waitMsMax, () => this.#waitedTooLong());
     for (const ticket of this.#waiters.all()) {
       const waitedMs = now - ticket.sinceMs;
       if (waitMsMax > 0 && waitedMs >= waitMsMax) {
         this.#waiters.leave(ticket);
-        ticket.client.onWaitFailed(
-          new PoolerError('query_wait_timeout', {
-            sqlstate: '08P01',
-            detail: `No server was free within ${this.settings.query_wait_timeout} s.`,
-            hint: 'Raise default_pool_size or query_wait_timeout, or look for long transactions with SHOW SERVERS.',
-          }),
-        );
+        ticket.client.onWaitFailed(this.#waitedTooLong());
       } else if (queryWaitNotifyMs > 0 && waitedMs >= queryWaitNotifyMs && !ticket.notified) {
         ticket.notified = true;
         ticket.client.onWaitNotice(Math.floor(waitedMs / 1_000));
@@ -1072,9 +983,17 @@ export class Pool implements ServerOwner, PlaceSeeker {
     }
   }
 
+  #waitedTooLong(): PoolerError {
+    return new PoolerError('query_wait_timeout', {
+      sqlstate: '08P01',
+      detail: `No server was free within ${this.settings.query_wait_timeout} s.`,
+      hint: 'Raise default_pool_size or query_wait_timeout, or look for long transactions with SHOW SERVERS.',
+    });
+  }
+
   #sweepServers(now: number): void {
     const { serverIdleMs } = this.policy;
-    let surplus = this.#servers.size - this.#sizeMin;
+    let surplus = this.#servers.size - this.sizeMin;
     for (const server of [...this.#servers]) {
       const { state } = server;
       switch (state.kind) {
@@ -1156,7 +1075,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
   /** Servers connected so far are closed when next idle. */
   reconnect(): void {
     this.#generation++;
-    this.#failure = undefined;
+    this.#growth.forgetFailure();
     for (const server of [...this.#idle]) server.close();
     this.#endLanes();
   }
@@ -1216,45 +1135,7 @@ export class Pool implements ServerOwner, PlaceSeeker {
     this.#endLanes();
     clearTimeout(this.#stallWatch);
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
-    for (const waiting of this.#welcomeWaiters) waiting.reject(error);
-    this.#welcomeWaiters.clear();
-    for (const ticket of this.#waiters.all()) {
-      this.#waiters.leave(ticket);
-      ticket.client.onWaitFailed(error);
-    }
+    this.#greeting.fail(error);
+    this.#failWaiters(error);
   }
-}
-
-function endedAtOnce(cause?: PoolerError): PoolerError {
-  return new PoolerError('the server ended the connection right after the login', {
-    sqlstate: '08006',
-    ...(cause?.detail === undefined ? {} : { detail: cause.detail }),
-    cause,
-  });
-}
-
-function closedPool(): PoolerError {
-  return new PoolerError('database removed from the configuration', { sqlstate: '57P01', hint: 'Connect again.' });
-}
-
-function cached(error: PoolerError): PoolerError {
-  return new PoolerError(`server login has been failing, cached error: ${error.message} (server_login_retry)`, {
-    sqlstate: error.sqlstate.startsWith('28') || error.sqlstate === '3D000' ? error.sqlstate : '08006',
-    ...(error.detail === undefined ? {} : { detail: error.detail }),
-    hint: error.hint ?? 'Check the server and its log; weir tries again by itself after server_login_retry.',
-  });
-}
-
-/** Of a client that has said nothing for `idle_transaction_timeout` in a transaction. */
-export function idleInTransaction(): PoolerError {
-  return timedOut('idle transaction timeout', '25P03', 'End transactions sooner, or raise idle_transaction_timeout.');
-}
-
-/** Of a transaction that has lasted for `transaction_timeout`. */
-export function transactionTooLong(): PoolerError {
-  return timedOut('transaction timeout', '25P04', 'End transactions sooner, or raise transaction_timeout.');
-}
-
-function timedOut(message: string, sqlstate: string, hint: string): PoolerError {
-  return new PoolerError(message, { sqlstate, hint });
 }

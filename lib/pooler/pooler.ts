@@ -40,10 +40,11 @@ import { BoundedCounter, TimeHistogram } from '../metrics/index.js';
 import type { PolicyDocument, Subject, TimeLimits } from '../policy/index.js';
 import {
   idleInTransaction,
+  LocalPlaces,
+  type PlaceUse,
   Pool,
   type PoolEvents,
   type PoolPolicy,
-  ServerBudget,
   type ServerPlaces,
   transactionTooLong,
 } from '../pool/index.js';
@@ -132,8 +133,8 @@ export class Pooler implements House, PoolEvents {
   /** Those that listen for the clients of a pool. */
   readonly #hubs = new Map<Pool, NotificationHub>();
   readonly hazardLog = new HazardLog();
-  /** Pools that want a server and cannot have it before a server of another pool gives way. */
-  readonly #crowded = new Set<Pool>();
+  /** Pools that are forgotten, until their last server has gone. */
+  readonly #leaving = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
   readonly #byCancelPid = new Map<number, ClientConnection>();
   #pendingLogins = 0;
@@ -190,7 +191,7 @@ export class Pooler implements House, PoolEvents {
     this.trail = trail;
     this.#statementPrefix = options.statementPrefix;
     this.#siblings = options.siblings;
-    this.#places = options.siblings?.places ?? new ServerBudget();
+    this.#places = options.siblings?.places ?? new LocalPlaces();
     this.#secretKey = secretKey;
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
@@ -302,12 +303,16 @@ export class Pooler implements House, PoolEvents {
     const settings = resolvePool(this.#config, database, user);
     if (settings === undefined) return undefined;
     const { pool_size } = settings;
-    const pool = this.#newOwnPool(database, {
-      ...settings,
-      pool_size: Math.min(pool_size, lookUpServersMax),
-      min_pool_size: 0,
-      reserve_pool_size: 0,
-    });
+    const pool = this.#newPool(
+      database,
+      {
+        ...settings,
+        pool_size: Math.min(pool_size, lookUpServersMax),
+        min_pool_size: 0,
+        reserve_pool_size: 0,
+      },
+      'look-ups',
+    );
     this.#lookUpPools.set(key, pool);
     return pool;
   }
@@ -316,16 +321,11 @@ export class Pooler implements House, PoolEvents {
     return resolvePool(this.#config, database, user);
   }
 
-  /** One for weir's own use. */
-  #newOwnPool(database: string, settings: PoolSettings): Pool {
-    return this.#newPool(database, settings, true);
-  }
-
-  #newPool(database: string, settings: PoolSettings, apart = false): Pool {
+  #newPool(database: string, settings: PoolSettings, use: PlaceUse = 'clients'): Pool {
     return new Pool(database, settings.user, settings, this.#policy, this.#targetOf(settings), {
       clock: this.clock,
       places: this.#places,
-      apart,
+      use,
       shareOf: (total) => this.shareOf(total),
       dialler: { resolver: this.resolver, warn: (text, error) => this.log.warn({ err: error }, text) },
       events: this,
@@ -456,7 +456,7 @@ export class Pooler implements House, PoolEvents {
     let hub = this.#hubs.get(pool);
     if (hub === undefined) {
       const settings = { ...pool.settings, pool_size: 1, min_pool_size: 0, reserve_pool_size: 0 };
-      hub = new NotificationHub(this.#newOwnPool(pool.database, settings));
+      hub = new NotificationHub(this.#newPool(pool.database, settings, 'listening'));
       this.#hubs.set(pool, hub);
     }
     return hub;
@@ -561,9 +561,6 @@ export class Pooler implements House, PoolEvents {
     const fields = { server: server.id, database: pool.database, user: pool.user, pid: server.pid };
     if (error === undefined) this.log.debug(fields, 'server closed');
     else this.log.warn({ ...fields, sqlstate: error.sqlstate, detail: error.detail }, `server lost: ${error.message}`);
-    for (const other of this.#pools.values()) {
-      if (other !== pool && (other.database === pool.database || other.user === pool.user)) other.reconsider();
-    }
     // Not now: a client may still be on its way out of this server.
     setImmediate(() => this.#finishIfDone());
   }
@@ -585,25 +582,6 @@ export class Pooler implements House, PoolEvents {
 
   serverError(_pool: Pool, fields: ServerErrorFields): void {
     this.serverErrors.add(fields.sqlstate);
-  }
-
-  makeRoom(pool: Pool, full: 'database-full' | 'user-full'): boolean {
-    for (const other of this.#pools.values()) {
-      if (other === pool) continue;
-      if (full === 'database-full' ? other.database !== pool.database : other.user !== pool.user) continue;
-      if (other.giveWay()) return true;
-    }
-    this.#crowded.add(pool);
-    return false;
-  }
-
-  serverIdle(pool: Pool): void {
-    if (this.#crowded.size === 0) return;
-    for (const crowded of [...this.#crowded]) {
-      if (crowded.database !== pool.database && crowded.user !== pool.user) continue;
-      this.#crowded.delete(crowded);
-      crowded.reconsider();
-    }
   }
 
   // Views
@@ -730,7 +708,7 @@ export class Pooler implements House, PoolEvents {
     this.#inspector.policies = policiesOf(next);
     this.trail?.configure(auditPolicy(next));
     // Made anew when they are needed, with what is configured then.
-    for (const pool of this.#lookUpPools.values()) pool.close();
+    for (const pool of this.#lookUpPools.values()) this.#close(pool);
     this.#lookUpPools.clear();
     for (const [key, pool] of [...this.#pools]) {
       const settings = resolvePool(next, pool.database, pool.user);
@@ -755,12 +733,17 @@ export class Pooler implements House, PoolEvents {
 
   #forget(key: string, pool: Pool, error: PoolerError): void {
     this.#pools.delete(key);
-    this.#crowded.delete(pool);
     for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
     this.#statistics.forget(pool);
     this.policing.forget(pool);
-    pool.close();
+    this.#close(pool);
     this.#closeHub(pool);
+  }
+
+  /** What its servers are still at has its time limits. */
+  #close(pool: Pool): void {
+    pool.close();
+    this.#leaving.add(pool);
   }
 
   #closeHub(pool: Pool): void {
@@ -768,7 +751,7 @@ export class Pooler implements House, PoolEvents {
     if (hub === undefined) return;
     this.#hubs.delete(pool);
     hub.close();
-    hub.pool.close();
+    this.#close(hub.pool);
   }
 
   /** Databases with a user of their own have one pool, which can be filled before anyone asks. */
@@ -907,6 +890,10 @@ export class Pooler implements House, PoolEvents {
     for (const client of this.#clients) this.#sweepClient(client, now);
     for (const pool of this.#lookUpPools.values()) pool.sweep();
     for (const hub of this.#hubs.values()) hub.pool.sweep();
+    for (const pool of this.#leaving) {
+      pool.sweep();
+      if (pool.servers.size === 0) this.#leaving.delete(pool);
+    }
     for (const [key, pool] of [...this.#pools]) {
       pool.sweep();
       const idleSeconds = pool.settings.fallback ? weir.autodb_idle_timeout : weir.pool_idle_timeout;

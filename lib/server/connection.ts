@@ -402,12 +402,13 @@ async function logInSomewhere(
   target: ServerTarget,
   addresses: readonly Address[],
   attrs: SessionAttrs,
+  signal: AbortSignal | undefined,
 ): Promise<LoggedIn | undefined> {
   let failure: unknown;
   for (const address of addresses) {
     try {
-      let result = await logIn(target, address, firstAttempt(target.tls?.mode ?? 'disable', address.kind));
-      while (result.kind === 'again') result = await logIn(target, address, result.attempt);
+      let result = await logIn(target, address, firstAttempt(target.tls?.mode ?? 'disable', address.kind), signal);
+      while (result.kind === 'again') result = await logIn(target, address, result.attempt, signal);
       const { server } = result;
       const fitting = await fitsTarget(server, attrs, target.connectTimeoutMs).catch((error: unknown) => {
         server.peer.destroy();
@@ -420,6 +421,7 @@ async function logInSomewhere(
         hint: 'Check which host is the primary, or change target_session_attrs.',
       });
     } catch (error) {
+      signal?.throwIfAborted();
       // Wrong password, no such database: another host of the same cluster says the same.
       if (error instanceof ServerRefusal && error.sqlstate.startsWith('28')) throw error;
       failure = error;
@@ -435,10 +437,6 @@ export interface Dialler {
   warn(text: string, error: unknown): void;
 }
 
-/**
- * Connects to the first host that answers and fits. `turn` says which host is first.
- * @throws PoolerError when none does
- */
 /** Sends a cancel request for a server that is no `ServerConnection`. @param timeoutMs see `ServerConnection.cancel` @throws PoolerError */
 export function cancelServer(
   target: ServerTarget,
@@ -454,7 +452,16 @@ export function cancelServer(
   );
 }
 
-export async function dial(target: ServerTarget, dialler: Dialler, turn: number): Promise<LoggedIn> {
+/**
+ * Connects to the first host that answers and fits. `turn` says which host is first.
+ * @throws PoolerError when none does, and whatever `signal` is aborted with
+ */
+export async function dial(
+  target: ServerTarget,
+  dialler: Dialler,
+  turn: number,
+  signal?: AbortSignal,
+): Promise<LoggedIn> {
   const { hosts } = target;
   assert(hosts.length > 0, 'a database has a host');
   const first = target.roundRobin ? turn % hosts.length : 0;
@@ -474,7 +481,8 @@ export async function dial(target: ServerTarget, dialler: Dialler, turn: number)
   if (addresses.length === 0) throw unresolved;
   const { sessionAttrs } = target;
   const login =
-    (await logInSomewhere(target, addresses, sessionAttrs)) ?? (await logInSomewhere(target, addresses, 'any'));
+    (await logInSomewhere(target, addresses, sessionAttrs, signal)) ??
+    (await logInSomewhere(target, addresses, 'any', signal));
   assert(login !== undefined, 'any server fits any');
   if (target.connectQuery !== undefined) {
     try {

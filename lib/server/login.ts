@@ -174,9 +174,24 @@ class Wire implements PeerHandler {
   }
 }
 
-/** Connects and logs in. @throws PoolerError; a ServerRefusal carries the server's own error */
-export async function logIn(target: ServerTarget, address: Address, attempt: TlsAttempt): Promise<LoginAttempt> {
+/**
+ * Connects and logs in.
+ * @param signal cuts the connection when it is aborted, also after the login
+ * @throws PoolerError; a ServerRefusal carries the server's own error
+ */
+export async function logIn(
+  target: ServerTarget,
+  address: Address,
+  attempt: TlsAttempt,
+  signal?: AbortSignal,
+): Promise<LoginAttempt> {
+  signal?.throwIfAborted();
   const wire = new Wire(address);
+  const cut = (): void => {
+    wire.fail(new PoolerError('nobody needs the connection any more', { sqlstate: '57P01' }));
+    wire.peer.destroy();
+  };
+  signal?.addEventListener('abort', cut);
   const timer =
     target.connectTimeoutMs > 0
       ? setTimeout(() => {

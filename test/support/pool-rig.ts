@@ -3,12 +3,13 @@
 import { ScramKeyCache } from '../../lib/auth/index.js';
 import { defaultConfig, newDatabase, type PoolSettings, resolvePool } from '../../lib/config/index.js';
 import {
+  LocalPlaces,
+  type PlaceUse,
   Pool,
   type PoolClient,
   type PoolEvents,
   type PoolPolicy,
   type PoolTicket,
-  ServerBudget,
 } from '../../lib/pool/index.js';
 import { ClientChannel, type ClientHost, newTraffic, type ServerChannel } from '../../lib/relay/index.js';
 import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/server/index.js';
@@ -166,7 +167,7 @@ export class TestClient implements PoolClient, ClientHost {
 
 export class PoolRig {
   readonly clock = new FakeClock();
-  readonly budget = new ServerBudget();
+  readonly budget = new LocalPlaces();
   readonly pools: Pool[] = [];
   readonly diary: string[] = [];
   readonly warnings: string[] = [];
@@ -176,30 +177,19 @@ export class PoolRig {
 
   readonly #events: PoolEvents = {
     serverConnected: () => {},
-    serverClosed: (closing, _server, error) => {
-      this.closed.push(error);
-      for (const pool of this.pools) if (pool !== closing) pool.reconsider();
-    },
+    serverClosed: (_pool, _server, error) => this.closed.push(error),
     connectFailed: (_pool, error) => this.diary.push(`connect failed: ${error.message}`),
     leak: () => {},
     serverError: () => {},
-    makeRoom: (asking, full) =>
-      this.pools.some(
-        (pool) =>
-          pool !== asking &&
-          (full === 'database-full' ? pool.database === asking.database : pool.user === asking.user) &&
-          pool.giveWay(),
-      ),
-    serverIdle: () => {},
   };
 
   pool(
     server: FakeServer,
     settings: Partial<PoolSettings> = {},
     policy: Partial<PoolPolicy> = {},
-    name: { readonly database?: string; readonly user?: string } = {},
+    name: { readonly database?: string; readonly user?: string; readonly use?: PlaceUse } = {},
   ): Pool {
-    const { database = 'd', user = 'u' } = name;
+    const { database = 'd', user = 'u', use } = name;
     const base = defaultConfig();
     const config = {
       ...base,
@@ -251,6 +241,7 @@ export class PoolRig {
       {
         clock: this.clock,
         places: this.budget,
+        use,
         dialler: {
           resolver: this.#resolver,
           warn: (text, error) => this.warnings.push(`${text}: ${error instanceof Error ? error.message : error}`),

@@ -2,11 +2,12 @@
 
 import t from 'tap';
 import { ServerLedger } from '../../../lib/cluster/index.js';
+import type { PlaceUse } from '../../../lib/pool/index.js';
 import { FakeClock } from '../../support/index.js';
 import { Random } from '../../support/random.js';
 
 const limits = { poolMax: 4, databaseMax: 0, userMax: 0 };
-const pool = (id: number, database = 'd', user = 'u', apart = false) => ({ id, database, user, apart });
+const pool = (id: number, database = 'd', user = 'u', use: PlaceUse = 'clients') => ({ id, database, user, use });
 
 function ledger() {
   const clock = new FakeClock();
@@ -16,6 +17,7 @@ function ledger() {
     said,
     take: () => said.splice(0),
     ledger: new ServerLedger(clock, {
+      refused: (worker, id, full) => said.push(`refused ${worker}.${id} by ${full}`),
       granted: (worker, id) => said.push(`granted ${worker}.${id}`),
       wanted: (worker, id, urgently) => said.push(`${urgently ? 'wanted now' : 'wanted'} ${worker}.${id}`),
       kept: (worker, id) => said.push(`kept ${worker}.${id}`),
@@ -115,10 +117,10 @@ t.test("weir's own servers count to database and user, not to the pool", async (
   const { ledger: all, take } = ledger();
   const one = { poolMax: 1, databaseMax: 3, userMax: 0 };
   all.want(0, pool(1), one, 'waiting');
-  all.want(0, pool(2, 'd', 'u', true), one, 'waiting');
-  all.want(1, pool(2, 'd', 'u', true), one, 'waiting');
+  all.want(0, pool(2, 'd', 'u', 'look-ups'), one, 'waiting');
+  all.want(1, pool(2, 'd', 'u', 'look-ups'), one, 'waiting');
   t.same(take(), ['granted 0.1', 'granted 0.2', 'granted 1.2']);
-  all.want(2, pool(2, 'd', 'u', true), one, 'waiting');
+  all.want(2, pool(2, 'd', 'u', 'look-ups'), one, 'waiting');
   t.notOk(take().includes('granted 2.2'));
 });
 
@@ -147,6 +149,7 @@ t.test('whatever happens, no limit is passed and no place is idle while one wait
       held.set(key(worker, id), (held.get(key(worker, id)) ?? 0) + 1);
       wishes.delete(key(worker, id));
     },
+    refused: () => {},
     wanted: () => {},
     kept: () => {},
   });
