@@ -26,10 +26,10 @@ import {
   readyForQuery,
   TransactionStatus,
 } from '../wire/index.js';
+import { ClientListening } from './client-listening.js';
 import { ClientGone, Dialogue } from './dialogue.js';
 import type { ClientAddress, ClientGate, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
-import { overflow, Subscription } from './notifications.js';
 import { Replication } from './replication.js';
 
 interface Session {
@@ -40,8 +40,7 @@ interface Session {
   settings: PoolSettings;
   readonly channel: ClientChannel;
   readonly cancelSecret: Buffer;
-  /** What it listens on; made when it first does. */
-  subscription: Subscription | undefined;
+  readonly listening: ClientListening;
 }
 
 export type ClientState =
@@ -294,7 +293,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         settings,
         channel,
         cancelSecret: outcome.cancelSecret,
-        subscription: undefined,
+        listening: new ClientListening({
+          hub: () => this.#house.notifications(pool),
+          onNotified: () => this.#tell(),
+          goOn: () => this.#goOnListening(),
+          fail: (error) => this.fail(error),
+        }),
       };
       channel.readsSequences = pool.sequenceReaders.has(this.applicationName);
       pool.clients.add(this);
@@ -395,10 +399,9 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         this.#tell();
         return;
       }
-      this.#listenAsked = false;
+      session.listening.beforeFeed();
       const taken = session.channel.feed(bytes, start, end);
-      // An error before it has made its server skip it, or it was cancelled.
-      if (this.#listening !== undefined && taken > 0 && !this.#listenAsked) this.#forgetListen(session);
+      session.listening.afterFeed(taken);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // The message it stopped at is in the channel, and goes on when its record is on disk.
       else if (this.#auditor?.waiting === true || this.#gate?.waiting === true) return;
@@ -587,73 +590,43 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   // LISTEN and NOTIFY
 
-  /** The LISTEN that the client waits to send, and whether it may. */
-  #listening: { readonly channels: readonly ChannelUse[]; ready: boolean } | undefined;
-
-  /** Whether it has been asked for since it was last fed. */
-  #listenAsked = false;
-
-  /** It goes out, or nowhere. */
-  #forgetListen(session: Session): void {
-    this.#listening = undefined;
-    session.subscription?.sent();
+  readyToListen(channels: readonly ChannelUse[]): 'ready' | 'wait' | ErrorFields {
+    return this.session?.listening.ready(channels) ?? 'ready';
   }
 
-  readyToListen(channels: readonly ChannelUse[]): boolean {
+  /** The statement that waited may be sent, or is refused. */
+  #goOnListening(): void {
     const { session } = this;
-    assert(session !== undefined, 'a client that listens has a session');
-    this.#listenAsked = true;
-    if (this.#listening?.ready === true) {
-      this.#forgetListen(session);
-      return true;
-    }
-    if (this.#listening !== undefined) return false;
-    const listening = { channels, ready: false };
-    this.#listening = listening;
-    session.subscription ??= new Subscription(this.#house.notifications(session.pool), () => this.#tell());
-    const names = channels.flatMap(({ kind, channel }) => (kind === 'listen' && channel !== null ? [channel] : []));
-    session.subscription.expect(names, (error) => {
-      if (this.#listening !== listening || this.#state.kind === 'closed') return;
-      if (error !== undefined) {
-        this.fail(error);
-        return;
-      }
-      listening.ready = true;
-      this.#feedHeld(session);
-    });
-    return false;
+    if (session !== undefined) this.#feedHeld(session);
   }
 
   onCommitSent(): void {
-    this.session?.subscription?.forgetTentative();
+    this.session?.listening.onCommitSent();
   }
 
-  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void {
-    const { session } = this;
-    if (session === undefined) return;
-    if (session.subscription === undefined) {
-      if (listens.length === 0) return;
-      session.subscription = new Subscription(this.#house.notifications(session.pool), () => this.#tell());
-    }
-    session.subscription.settle(listens, unlistens);
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): readonly string[] {
+    return this.session?.listening.onChannels(listens, unlistens) ?? [];
+  }
+
+  onOwnNotification(bytes: Buffer, start: number, end: number, keepsServer: boolean): boolean {
+    return this.session?.listening.onOwnNotification(bytes, start, end, keepsServer) ?? false;
   }
 
   channels(): readonly string[] {
-    return this.session?.subscription?.channels ?? [];
+    return this.session?.listening.channels ?? [];
   }
 
   /** Passes on what the client has been notified of, if it is between two batches. */
   #tell(): void {
-    const { session } = this;
-    const subscription = session?.subscription;
-    if (session === undefined || subscription === undefined) return;
-    if (!subscription.waiting && !subscription.overflowed) return;
     const state = this.#state;
     const between =
-      (state.kind === 'idle' && !session.channel.inDeferredTransaction) ||
+      (state.kind === 'idle' && !state.session.channel.inDeferredTransaction) ||
       (state.kind === 'active' && state.server.channel.quiet);
-    if (between && !this.peer.pressured) for (const frame of subscription.take()) this.peer.writeOwned(frame);
-    if (subscription.overflowed) this.fail(overflow());
+    if (!between) return;
+    state.session.listening.tell(
+      () => !this.peer.pressured,
+      (frame) => this.peer.writeOwned(frame),
+    );
   }
 
   onTerminate(): void {
@@ -695,7 +668,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind !== 'reading') return;
     const { session } = state;
     this.#state = { kind: 'idle', session };
-    if (session.subscription !== undefined) this.#tell();
+    this.#tell();
     this.#goOn(session);
   }
 
@@ -788,7 +761,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const { ladder } = server.channel;
     const standing = ladder.settle(session.channel, this.#house.config.weir.leak_probe_every);
     if (standing === 'asking') return;
-    session.subscription?.settleTentative();
+    session.listening.settle();
     if (standing === 'kept') {
       this.#tell();
       this.#goOn(session);
@@ -911,7 +884,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       if (state.kind === 'waiting') session.pool.leaveQueue(state.ticket);
       if (state.kind === 'active') session.pool.abandon(state.server, running);
       if (state.kind === 'reading') session.pool.dropRead(state.server, state.read);
-      session.subscription?.end();
+      session.listening.end();
       session.channel.close();
     }
     if (state.kind === 'replication') {

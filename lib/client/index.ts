@@ -3,4 +3,6 @@
 export { ClientConnection, type ClientState } from './connection.js';
 export type { ClientAddress, ClientGate, Console, ConsoleAnswer, House, LoginRecord } from './house.js';
 export { lookUp, type Row } from './internal-client.js';
-export { NotificationHub } from './notifications.js';
+export { newHub } from './listener.js';
+export { NotificationMemory } from './notification-queue.js';
+export type { HubEvents, NotificationHub } from './notifications.js';

@@ -121,8 +121,12 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
 
   #begin(server: ServerConnection): void {
     this.server = server;
-    // The settings of the server's login, whoever had it before.
-    this.channel.settings = server.loginSettings;
+    this.channel.settings = this.settingsOn(server);
+  }
+
+  /** The settings of the server's login, whoever had it before. */
+  protected settingsOn(server: ServerConnection): Settings {
+    return server.loginSettings;
   }
 
   onLease(server: ServerConnection): void {

@@ -2,270 +2,215 @@
 // dealt out. Never answers a client's statement.
 
 import type { Pool } from '../pool/index.js';
-import { listenTo, unlistenFrom, unseen } from '../session/index.js';
-import { PoolerError } from '../util/index.js';
-import { queryMessage, readNotification } from '../wire/index.js';
-import { errorIn, InternalClient } from './internal-client.js';
+import { listenTo, unlistenFrom } from '../session/index.js';
+import type { Clock, PoolerError } from '../util/index.js';
+import { readNotification } from '../wire/index.js';
+import { type BarrierDone, type ListenCommand, Listening } from './listening.js';
+import { Kept, type NotificationMemory } from './notification-queue.js';
+import type { Subscription } from './subscription.js';
 
-/** Bytes of notifications kept for one client that is busy, or does not read. */
-const queueBytesMax = 1024 * 1024;
-/** How soon to try again to get a server that listens. */
-const retryMs = 1_000;
+/** How soon to try again to get a server that listens: at once, then with a wait that doubles. */
+const retryMs = 250;
+const retryMsMax = 10_000;
+/** A server that has listened for so long was no failure. */
+const steadyMs = 5_000;
 
-interface Kept {
-  readonly channel: string;
-  readonly frame: Buffer;
+/** What a hub says to the rest of the process. */
+export interface HubEvents {
+  /** Clients may miss notifications from now on. */
+  listenerLost(pool: Pool, reason: string, listeners: number): void;
+  /** What they listened on is listened on again. */
+  listenerBack(pool: Pool, lostMs: number, told: number): void;
 }
 
-/** What one client listens on, and what it has not been told yet. Channels are bytes as latin1 strings. */
-export class Subscription {
-  readonly #hub: NotificationHub;
-  readonly #channels = new Set<string>();
-  /** Its LISTEN is on the way: whether it will count is not known. */
-  readonly #tentative = new Set<string>();
-  /** Channels of a LISTEN that has not been sent: what is settled meanwhile is about those before. */
-  #awaited: readonly string[] = [];
-  #queue: Kept[] = [];
-  #bytes = 0;
-  readonly #onQueued: () => void;
-
-  /** @param onQueued there is something to tell */
-  constructor(hub: NotificationHub, onQueued: () => void) {
-    this.#hub = hub;
-    this.#onQueued = onQueued;
-  }
-
-  get channels(): readonly string[] {
-    return [...this.#channels];
-  }
-
-  /** Whether more waits than is kept: the client does not read, or stays in one transaction. */
-  get overflowed(): boolean {
-    return this.#bytes > queueBytesMax;
-  }
-
-  get waiting(): boolean {
-    return this.#queue.some(({ channel }) => this.#channels.has(channel));
-  }
-
-  /** No LISTEN is on the way any more: what was expected of one that never ran is not. */
-  settleTentative(): void {
-    if (this.#tentative.size > 0) this.settle([], []);
-  }
-
-  /** Keeps what comes on the channels from now on; `ready` when none that is committed later can be missed. */
-  expect(channels: readonly string[], ready: (error: PoolerError | undefined) => void): void {
-    this.#awaited = channels;
-    this.#hub.listen(channels, (error) => {
-      if (error === undefined) {
-        for (const channel of channels) {
-          this.#hub.join(channel, this);
-          // Nobody may wait for it any more.
-          if (this.#awaited === channels) this.#tentative.add(channel);
-          else if (!this.#channels.has(channel) && !this.#tentative.has(channel)) this.#hub.leave(channel, this);
-        }
-      }
-      ready(error);
-    });
-  }
-
-  /** The LISTEN that was waited for goes out, or nowhere. */
-  sent(): void {
-    this.#awaited = [];
-  }
-
-  /** What came before the transaction that listens commits is not the client's. */
-  forgetTentative(): void {
-    this.#keep((channel) => this.#channels.has(channel));
-  }
-
-  /** What the server says of the client's session. */
-  settle(listens: readonly string[], unlistens: readonly (string | null)[]): void {
-    const before = new Set([...this.#channels, ...this.#tentative]);
-    for (const channel of unlistens) {
-      if (channel === null) this.#channels.clear();
-      else this.#channels.delete(channel);
-    }
-    const late = listens.filter((channel) => !before.has(channel));
-    for (const channel of listens) this.#channels.add(channel);
-    const awaited = this.#awaited.filter((channel) => this.#tentative.has(channel));
-    this.#tentative.clear();
-    for (const channel of awaited) this.#tentative.add(channel);
-    for (const channel of before) {
-      if (!this.#channels.has(channel) && !this.#tentative.has(channel)) this.#hub.leave(channel, this);
-    }
-    this.#keep((channel) => this.#channels.has(channel));
-    if (late.length === 0) return;
-    // A statement nobody could read has begun to listen.
-    for (const channel of late) this.#hub.join(channel, this);
-    this.#hub.listen(late, () => {});
-  }
-
-  #keep(wanted: (channel: string) => boolean): void {
-    this.#queue = this.#queue.filter(({ channel }) => wanted(channel));
-    this.#bytes = this.#queue.reduce((sum, { frame }) => sum + frame.length, 0);
-  }
-
-  push(channel: string, frame: Buffer): void {
-    this.#queue.push({ channel, frame });
-    this.#bytes += frame.length;
-    if (!this.#tentative.has(channel) || this.overflowed) this.#onQueued();
-  }
-
-  /** What is kept for sure, which it is now up to the caller to tell. */
-  take(): Buffer[] {
-    const frames = this.#queue.flatMap(({ channel, frame }) => (this.#channels.has(channel) ? [frame] : []));
-    this.#keep((channel) => !this.#channels.has(channel));
-    return frames;
-  }
-
-  end(): void {
-    for (const channel of new Set([...this.#channels, ...this.#tentative])) this.#hub.leave(channel, this);
-    this.#channels.clear();
-    this.#tentative.clear();
-  }
+/** The server that listens, as the hub sees it: it says `answered` or `failed` to each text, and `onNotification`. */
+export interface ListeningServer {
+  /** Whether it is to be closed when nobody uses it any more. */
+  readonly retires: boolean;
+  /** One text at a time; a server is had with the first. */
+  run(sql: string): void;
+  /** Nobody listens: the server goes back. */
+  rest(): void;
+  /** It is given up, whatever it does. */
+  stop(): void;
 }
 
-interface Job {
-  readonly sql: string;
-  readonly done: (error: PoolerError | undefined) => void;
+export interface HubParts {
+  readonly memory: NotificationMemory;
+  readonly clock: Clock;
+  readonly events: HubEvents;
+  /** Made once. */
+  listener(hub: NotificationHub): ListeningServer;
+  /** @returns what keeps it from being called */
+  later(waitMs: number, go: () => void): () => void;
 }
 
 /** The one that listens, for the clients of one pool. */
 export class NotificationHub {
-  readonly #pool: Pool;
-  readonly #listener: Listener;
-  readonly #subscribers = new Map<string, Set<Subscription>>();
-  readonly #jobs: Job[] = [];
-  #running: Job | undefined;
-  #retry: NodeJS.Timeout | undefined;
+  readonly pool: Pool;
+  readonly memory: NotificationMemory;
+  readonly #clock: Clock;
+  readonly #events: HubEvents;
+  readonly #listener: ListeningServer;
+  readonly #later: HubParts['later'];
+  readonly #listening = new Listening<Subscription>();
+  /** Takes back the next attempt. */
+  #retry: (() => void) | undefined;
+  /** Losses and attempts that failed, one soon after the other. */
+  #failures = 0;
+  /** Since when the server listens. */
+  #sinceMs: number | undefined;
+  #lostMs = 0;
   #closed = false;
 
-  constructor(pool: Pool) {
-    this.#pool = pool;
-    this.#listener = new Listener(pool, this);
+  /** @param pool has the one server */
+  constructor(pool: Pool, parts: HubParts) {
+    this.pool = pool;
+    this.memory = parts.memory;
+    this.#clock = parts.clock;
+    this.#events = parts.events;
+    this.#later = parts.later;
+    this.#listener = parts.listener(this);
   }
 
-  get pool(): Pool {
-    return this.#pool;
-  }
-
-  /** Channels listened on. */
+  /** Channels that clients want. */
   get size(): number {
-    return this.#subscribers.size;
+    return this.#listening.size;
   }
 
-  join(channel: string, subscription: Subscription): void {
-    const subscribers = this.#subscribers.get(channel);
-    if (subscribers === undefined) this.#subscribers.set(channel, new Set([subscription]));
-    else subscribers.add(subscription);
+  /** Whether something may have been missed, and its listeners have not been told yet. */
+  get hasGap(): boolean {
+    return this.#listening.hasGap;
   }
 
-  leave(channel: string, subscription: Subscription): void {
-    const subscribers = this.#subscribers.get(channel);
-    if (subscribers?.delete(subscription) !== true || subscribers.size > 0) return;
-    this.#subscribers.delete(channel);
-    this.#add({ sql: unlistenFrom(channel), done: () => {} });
+  // What subscriptions ask
+
+  /** The client wants more channels and others no more; what is more counts with the next barrier. */
+  change(more: readonly string[], less: readonly string[], subscription: Subscription): void {
+    for (const channel of more) this.#listening.want(channel, subscription);
+    for (const channel of less) this.#listening.unwant(channel, subscription);
+    if (less.length > 0) this.#goOn();
   }
 
-  /** Listens, also where it does already: what was committed before is told before the answer comes. */
-  listen(channels: readonly string[], done: (error: PoolerError | undefined) => void): void {
-    this.#add({ sql: listenTo(channels), done });
+  /** @param done see `Listening.barrier` */
+  barrier(done: BarrierDone): void {
+    this.#listening.barrier(done);
+    this.#goOn();
   }
 
-  #add(job: Job): void {
-    if (this.#closed) return;
-    this.#jobs.push(job);
-    this.#next();
+  forget(subscription: Subscription): void {
+    this.#listening.forget(subscription);
   }
 
-  #next(): void {
-    if (this.#running !== undefined || this.#retry !== undefined) return;
-    const job = this.#jobs.shift();
-    if (job !== undefined) {
-      this.#running = job;
-      this.#listener.run(queryMessage(job.sql));
-    } else if (this.#subscribers.size === 0) {
-      this.#listener.rest();
-    }
-  }
+  // What the server says
 
   answered(error: PoolerError | undefined): void {
-    const job = this.#running;
-    this.#running = undefined;
-    job?.done(error);
-    this.#next();
+    if (error !== undefined) {
+      this.#listener.stop();
+      this.failed(error);
+      return;
+    }
+    this.#sinceMs ??= this.#clock.now();
+    let told = 0;
+    this.#listening.answered((subscription) => {
+      if (subscription.onBack()) told++;
+    });
+    if (told > 0) this.#events.listenerBack(this.pool, this.#clock.now() - this.#lostMs, told);
+    this.#goOn();
   }
 
-  /** The server is lost, or there is none. Who waits to listen is told; what is listened on is taken up again. */
+  /** The server is lost, or there is none. What is listened on is taken up again. */
   failed(error: PoolerError): void {
-    const waiting = [...(this.#running === undefined ? [] : [this.#running]), ...this.#jobs.splice(0)];
-    this.#running = undefined;
-    for (const job of waiting) job.done(error);
-    if (this.#closed || this.#subscribers.size === 0 || this.#retry !== undefined) return;
-    this.#retry = setTimeout(
-      () => {
-        this.#retry = undefined;
-        this.#jobs.unshift({ sql: listenTo([...this.#subscribers.keys()]), done: () => {} });
-        this.#next();
-      },
-      this.#listener.heldBefore ? 0 : retryMs,
-    );
-    this.#retry.unref();
+    const now = this.#clock.now();
+    const sinceMs = this.#sinceMs;
+    if (sinceMs !== undefined && now - sinceMs >= steadyMs) this.#failures = 0;
+    const waitMs = this.#failures === 0 ? 0 : Math.min(retryMsMax, retryMs * 2 ** (this.#failures - 1));
+    this.#failures++;
+    this.#lose(error.message);
+    this.#dropRetry();
+    if (this.#closed || this.#listening.isEmpty) return;
+    this.#retry = this.#later(waitMs, () => {
+      this.#retry = undefined;
+      this.#goOn();
+    });
+    // Who waits to listen waits on for a server that is lost, but not for one that cannot be had.
+    if (sinceMs === undefined) this.#listening.fail(error);
+  }
+
+  #dropRetry(): void {
+    this.#retry?.();
+    this.#retry = undefined;
+  }
+
+  #lose(reason: string): void {
+    if (this.#sinceMs !== undefined) this.#lostMs = this.#clock.now();
+    this.#sinceMs = undefined;
+    const listeners = this.#listening.lost().filter((subscription) => subscription.onLost()).length;
+    if (listeners > 0) this.#events.listenerLost(this.pool, reason, listeners);
   }
 
   onNotification(bytes: Buffer, start: number, end: number): void {
     const notification = readNotification(bytes, start, end);
-    const subscribers = notification && this.#subscribers.get(notification.channel);
+    const subscribers = notification && this.#listening.members(notification.channel);
     if (subscribers === undefined) return;
-    const frame = Buffer.from(bytes.subarray(start, end));
-    for (const subscription of [...subscribers]) subscription.push(notification!.channel, frame);
+    const { channel } = notification!;
+    const kept = new Kept(channel, Buffer.from(bytes.subarray(start, end)));
+    for (const subscription of [...subscribers]) subscription.onNotification(channel, kept);
+  }
+
+  /** Sends what is to be sent, where nothing is under way. Who waits to listen does not wait for the time of the next attempt. */
+  #goOn(): void {
+    if (this.#closed || this.#listening.isRunning) return;
+    if (this.#retry !== undefined) {
+      if (!this.#listening.isAwaited) return;
+      this.#dropRetry();
+    }
+    const command = this.#listening.next();
+    if (command !== undefined) this.#listener.run(textOf(command));
+    else if (this.#listening.isEmpty) {
+      this.#sinceMs = undefined;
+      this.#failures = 0;
+      this.#listener.rest();
+    }
+  }
+
+  // Control
+
+  /** Called several times a second: a server that is to be closed when nobody uses it is given up, since this one is always used. */
+  sweep(): void {
+    this.pool.sweep();
+    if (this.#listener.retires && !this.#listening.isRunning) this.#move('the server that listens is to be replaced');
+  }
+
+  /** The server goes, and another one comes as soon as it may. */
+  #move(reason: string): void {
+    this.#lose(reason);
+    this.#listener.stop();
+    this.#goOn();
+  }
+
+  /** Nothing of it stays connected. */
+  pause(): void {
+    this.pool.pause();
+    this.#move('PAUSE');
+  }
+
+  resume(): void {
+    this.pool.resume();
+    this.#dropRetry();
+    this.#goOn();
   }
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#retry);
+    this.#dropRetry();
     this.#listener.stop();
   }
 }
 
-/** The client inside weir that holds the listening server. */
-class Listener extends InternalClient {
-  readonly #hub: NotificationHub;
-  /** Whether it had a server that answered, the last time it asked. */
-  heldBefore = false;
-
-  constructor(pool: Pool, hub: NotificationHub) {
-    super(pool, unseen);
-    this.#hub = hub;
-    this.channel.onNotification = (bytes, start, end) => hub.onNotification(bytes, start, end);
-  }
-
-  protected onAnswer(answer: Buffer): void {
-    this.heldBefore = true;
-    this.#hub.answered(errorIn(answer));
-  }
-
-  protected onFailure(error: PoolerError): void {
-    this.#hub.failed(error);
-    this.heldBefore = false;
-  }
-
-  /** Nobody listens: the server goes back. */
-  rest(): void {
-    this.release();
-  }
-
-  stop(): void {
-    this.drop();
-  }
-}
-
-/** Why a client is cut off that has not taken its notifications. */
-export function overflow(): PoolerError {
-  return new PoolerError('too many notifications wait for the client', {
-    sqlstate: '53400',
-    detail: `More than ${queueBytesMax} bytes of notifications came while it was in a transaction or did not read.`,
-    hint: 'Read notifications as they come, and keep transactions of sessions that listen short.',
-  });
+function textOf({ listens, unlistens }: ListenCommand): string {
+  const statements = unlistens.map(unlistenFrom);
+  if (listens.length > 0) statements.push(listenTo(listens));
+  // Any round trip ends behind what was committed before it.
+  return statements.length > 0 ? statements.join(';') : 'SELECT 1';
 }

@@ -496,6 +496,20 @@ const statements = {
     'Largest prepared statement weir keeps in order to prepare it on other servers; a larger one is refused with an error.',
     { origin: 'weir' },
   ),
+  notification_queue_limit: setting(
+    ['weir'],
+    int(1024, 1_073_741_824, 'bytes'),
+    16_777_216,
+    'Bytes of notifications kept for one client that listens and is in a transaction, runs a statement or does not read: each counts with 128 bytes more than it has on the wire. A client for which more come is cut off with SQLSTATE 53400.',
+    { origin: 'weir' },
+  ),
+  notification_memory_limit: setting(
+    ['weir'],
+    int(1024, 1_000_000_000_000, 'bytes'),
+    268_435_456,
+    'The same for all clients of one process together, where a notification that several are to be told of counts once, and 16 bytes for each further client. Beyond it the client for which most is kept is cut off.',
+    { origin: 'weir' },
+  ),
   inspect_limit: setting(
     ['weir'],
     int(0, 16_777_216, 'bytes'),

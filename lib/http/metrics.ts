@@ -167,12 +167,37 @@ export class Metrics {
       counted('weir_pooler_errors_total', 'Errors weir itself sent to clients, by SQLSTATE.', 'sqlstate', () =>
         pooler.poolerErrors.entries(),
       ),
+      ...this.#listenMetrics(),
       ...this.#auditMetrics(),
       new LiveMetric(
         'histogram',
         'weir_event_loop_lag_seconds',
         'How late the sweep, four times a second, began.',
         () => histogramSamples('weir_event_loop_lag_seconds', noLabels, pooler.loopLag),
+      ),
+    ];
+  }
+
+  #listenMetrics(): LiveMetric[] {
+    const pooler = this.#pooler;
+    return [
+      one(
+        'gauge',
+        'weir_listened_channels',
+        'Channels listened on for clients, of all pools together.',
+        () => pooler.channelsListened,
+      ),
+      one(
+        'counter',
+        'weir_listeners_lost_total',
+        'Times a server that listens for clients was lost: they may have missed notifications.',
+        () => pooler.listenersLost,
+      ),
+      one(
+        'gauge',
+        'weir_notification_queue_bytes',
+        'Bytes of notifications that clients have not been told yet.',
+        () => pooler.notificationMemory.bytes,
       ),
     ];
   }

@@ -19,9 +19,12 @@ import {
   type ClientGate,
   type Console,
   type House,
+  type HubEvents,
   type LoginRecord,
   lookUp,
-  NotificationHub,
+  type NotificationHub,
+  NotificationMemory,
+  newHub,
 } from '../client/index.js';
 import {
   type Change,
@@ -100,7 +103,7 @@ export interface PoolerOptions {
   readonly siblings?: Siblings | undefined;
 }
 
-export class Pooler implements House, PoolEvents {
+export class Pooler implements House, PoolEvents, HubEvents {
   readonly version: string;
   readonly clock: Clock;
   readonly log: Logger;
@@ -132,6 +135,10 @@ export class Pooler implements House, PoolEvents {
   readonly #lookUpPools = new Map<string, Pool>();
   /** Those that listen for the clients of a pool. */
   readonly #hubs = new Map<Pool, NotificationHub>();
+  /** What clients that listen have not been told yet. */
+  readonly notificationMemory: NotificationMemory;
+  /** Times clients may have missed notifications. */
+  listenersLost = 0;
   readonly hazardLog = new HazardLog();
   /** Pools that are forgotten, until their last server has gone. */
   readonly #leaving = new Set<Pool>();
@@ -195,6 +202,8 @@ export class Pooler implements House, PoolEvents {
     this.#secretKey = secretKey;
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
+    const { notification_queue_limit, notification_memory_limit } = loaded.config.weir;
+    this.notificationMemory = new NotificationMemory(notification_queue_limit, notification_memory_limit);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
     this.keyCache = new ScramKeyCache({ secret: this.#secretKey });
     this.verifiers = this.#newVerifiers();
@@ -455,11 +464,31 @@ export class Pooler implements House, PoolEvents {
   notifications(pool: Pool): NotificationHub {
     let hub = this.#hubs.get(pool);
     if (hub === undefined) {
-      const settings = { ...pool.settings, pool_size: 1, min_pool_size: 0, reserve_pool_size: 0 };
-      hub = new NotificationHub(this.#newPool(pool.database, settings, 'listening'));
+      const own = this.#newPool(pool.database, ofListener(pool.settings), 'listening');
+      hub = newHub(own, this.notificationMemory, this.clock, this);
+      if (pool.paused) hub.pause();
       this.#hubs.set(pool, hub);
     }
     return hub;
+  }
+
+  listenerLost({ database, user }: Pool, reason: string, listeners: number): void {
+    this.listenersLost++;
+    this.log.warn(
+      { database, user, listeners, reason },
+      'the server that listens is lost: notifications may be missed',
+    );
+  }
+
+  listenerBack({ database, user }: Pool, lostMs: number, told: number): void {
+    this.log.info({ database, user, listeners: told, lost_ms: Math.round(lostMs) }, 'listening again');
+  }
+
+  /** Channels listened on for clients. */
+  get channelsListened(): number {
+    let channels = 0;
+    for (const hub of this.#hubs.values()) channels += hub.size;
+    return channels;
   }
 
   guessFailed(place: string, user: string): void {
@@ -702,6 +731,8 @@ export class Pooler implements House, PoolEvents {
       this.throttle = this.#newThrottle();
     }
     this.#policy = policyOf(next);
+    this.notificationMemory.clientBytesMax = next.weir.notification_queue_limit;
+    this.notificationMemory.bytesMax = next.weir.notification_memory_limit;
     this.resolver.ttlMs = next.weir.dns_max_ttl * 1_000;
     this.log.level = resolveLogLevel(next.weir);
     this.verifiers = this.#newVerifiers();
@@ -719,8 +750,7 @@ export class Pooler implements House, PoolEvents {
       const target = this.#targetOf(settings);
       const same = sameTarget(pool.target, target);
       pool.reconfigure(settings, this.#policy, target, same);
-      const listening = this.#hubs.get(pool)?.pool;
-      listening?.reconfigure({ ...listening.settings, pool_size: 1 }, this.#policy, target, same);
+      this.#hubs.get(pool)?.pool.reconfigure(ofListener(settings), this.#policy, target, same);
     }
     for (const { session } of this.#clients) {
       const settings = session && resolvePool(next, session.database, session.user);
@@ -761,6 +791,11 @@ export class Pooler implements House, PoolEvents {
     }
   }
 
+  /** Its servers, and the one that listens for its clients. */
+  #serversOf(pool: Pool): number {
+    return pool.servers.size + (this.#hubs.get(pool)?.pool.servers.size ?? 0);
+  }
+
   #poolsOf(database: string | undefined): Pool[] {
     return [...this.#pools.values()].filter((pool) => database === undefined || pool.database === database);
   }
@@ -773,10 +808,13 @@ export class Pooler implements House, PoolEvents {
     } else {
       this.#pausedDatabases.add(database);
     }
-    for (const pool of this.#poolsOf(database)) pool.pause();
+    for (const pool of this.#poolsOf(database)) {
+      pool.pause();
+      this.#hubs.get(pool)?.pause();
+    }
     await this.#until(() => {
       if (database === undefined ? this.#state !== 'paused' : !this.#pausedDatabases.has(database)) return true;
-      return this.#poolsOf(database).every((pool) => pool.servers.size === 0);
+      return this.#poolsOf(database).every((pool) => this.#serversOf(pool) === 0);
     });
   }
 
@@ -789,7 +827,9 @@ export class Pooler implements House, PoolEvents {
       throw new PoolerError(`database ${database} is not paused`, { sqlstate: '08P01' });
     }
     for (const pool of this.#poolsOf(database)) {
-      if (this.#state === 'active' && !this.#pausedDatabases.has(pool.database)) pool.resume();
+      if (this.#state !== 'active' || this.#pausedDatabases.has(pool.database)) continue;
+      pool.resume();
+      this.#hubs.get(pool)?.resume();
     }
   }
 
@@ -799,9 +839,12 @@ export class Pooler implements House, PoolEvents {
     else this.#pausedDatabases.add(database);
     const error = new PoolerError('admin forced disconnect', { sqlstate: '57P01' });
     for (const pool of this.#poolsOf(database)) {
+      const listening = this.#hubs.get(pool)?.pool;
       pool.pause();
+      listening?.pause();
       for (const client of [...pool.clients]) (client as ClientConnection).fail(error);
       pool.kill(error);
+      listening?.kill(error);
     }
   }
 
@@ -815,7 +858,10 @@ export class Pooler implements House, PoolEvents {
   }
 
   reconnect(database: string | undefined): void {
-    for (const pool of this.#poolsOf(database)) pool.reconnect();
+    for (const pool of this.#poolsOf(database)) {
+      pool.reconnect();
+      this.#hubs.get(pool)?.pool.reconnect();
+    }
   }
 
   disable(database: string): void {
@@ -828,7 +874,9 @@ export class Pooler implements House, PoolEvents {
 
   /** Resolves when no server has to be closed any more. */
   waitClose(database: string | undefined): Promise<void> {
-    return this.#until(() => this.#poolsOf(database).every((pool) => pool.retiring === 0));
+    return this.#until(() =>
+      this.#poolsOf(database).every((pool) => pool.retiring + (this.#hubs.get(pool)?.pool.retiring ?? 0) === 0),
+    );
   }
 
   #until(condition: () => boolean): Promise<void> {
@@ -889,7 +937,7 @@ export class Pooler implements House, PoolEvents {
     const { weir } = this.#config;
     for (const client of this.#clients) this.#sweepClient(client, now);
     for (const pool of this.#lookUpPools.values()) pool.sweep();
-    for (const hub of this.#hubs.values()) hub.pool.sweep();
+    for (const hub of this.#hubs.values()) hub.sweep();
     for (const pool of this.#leaving) {
       pool.sweep();
       if (pool.servers.size === 0) this.#leaving.delete(pool);
@@ -924,7 +972,10 @@ export class Pooler implements House, PoolEvents {
     for (const name of names) {
       this.resolver.addresses(name).then(
         (addresses) => {
-          for (const pool of this.#pools.values()) pool.onAddresses(name, addresses);
+          for (const pool of this.#pools.values()) {
+            pool.onAddresses(name, addresses);
+            this.#hubs.get(pool)?.pool.onAddresses(name, addresses);
+          }
         },
         // The servers that are connected go on; new ones will say what is wrong.
         (error: unknown) => this.log.debug({ err: error, name }, 'address lookup failed'),
@@ -1057,6 +1108,11 @@ export class Pooler implements House, PoolEvents {
       keepAlive: { enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle },
     };
   }
+}
+
+/** Of the pool with the one server that listens for the clients of another. */
+function ofListener(settings: PoolSettings): PoolSettings {
+  return { ...settings, pool_size: 1, min_pool_size: 0, reserve_pool_size: 0 };
 }
 
 function policyOf(config: Config): PoolPolicy {

@@ -647,7 +647,8 @@ export class ClientChannel extends FrameStream {
     if (footprint.isInert) return;
     const { effects } = footprint;
     if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
-    if (!this.#canBeListenedFor && this.#listensBy(footprint) !== undefined) server.ladder.keepListening();
+    if (!this.#canBeListenedFor(footprint) && this.#channelsBy(footprint, Effect.Listens) !== undefined)
+      server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
     this.#hideSequences(server, footprint, 'runs');
@@ -664,30 +665,43 @@ export class ClientChannel extends FrameStream {
     server.ladder.forgetSequences(this);
   }
 
-  /** Notifications come in the encoding of whoever listens: another one's are not for this client. */
-  get #canBeListenedFor(): boolean {
+  /** Notifications come in the encoding of whoever listens: another one's are not for this client. Or its server is to be kept. */
+  #canBeListenedFor({ pins }: Footprint): boolean {
+    if (pins.includes('listen')) return false;
     const encoding = this.settings.values.get('client_encoding');
     return encoding === undefined || encoding === 'UTF8';
   }
 
-  /** Whether the statement may be sent: one that listens may have to wait. */
-  #mayRun(footprint: Footprint): boolean {
-    if (footprint.isInert || !this.#canBeListenedFor) return true;
-    const channels = this.#listensBy(footprint);
-    return channels === undefined || this.#session.readyToListen(channels);
+  /** Whether the statement may be sent: one that listens, or does so no more, may have to wait. */
+  #mayListen(footprint: Footprint): 'ready' | 'wait' | ErrorFields {
+    if (footprint.isInert || !this.#canBeListenedFor(footprint)) return 'ready';
+    const { server } = this;
+    const channels = this.#channelsBy(footprint, Effect.Listens);
+    if (channels !== undefined)
+      return server?.ladder.pins.has('listen') === true ? 'ready' : this.#session.readyToListen(channels);
+    // What was committed before the transaction that listens commits is not the client's.
+    const commits = (footprint.effects & Effect.Commits) !== 0;
+    if (commits && server !== undefined && (server.ladder.pending & Effect.Listens) !== 0)
+      return this.#session.readyToListen([]);
+    // What was before an UNLISTEN is the client's, as it is where its server itself has told of it by then.
+    const unlistens = this.#channelsBy(footprint, Effect.Unlistens);
+    if (unlistens === undefined || this.#session.channels().length === 0) return 'ready';
+    const { Idle } = TransactionStatus;
+    const outside = server === undefined || (server.status === Idle && server.statusStays);
+    return outside && this.#deferred === undefined ? this.#session.readyToListen(unlistens) : 'ready';
   }
 
-  /** The channels of a statement that listens, by itself or by what it executes. */
-  #listensBy({ effects, channels, statements }: Footprint): readonly ChannelUse[] | undefined {
-    let listens = (effects & Effect.Listens) !== 0;
+  /** The channels of a statement that listens, or does so no more, by itself or by what it executes. */
+  #channelsBy({ effects, channels, statements }: Footprint, how: number): readonly ChannelUse[] | undefined {
+    let does = (effects & how) !== 0;
     let all = channels;
     for (const { kind, name } of statements) {
       const executed = kind === 'execute' ? this.statements.get(name)?.footprint : undefined;
-      if (executed === undefined || (executed.effects & Effect.Listens) === 0) continue;
-      listens = true;
+      if (executed === undefined || (executed.effects & how) === 0) continue;
+      does = true;
       all = [...all, ...executed.channels];
     }
-    return listens ? all : undefined;
+    return does ? all : undefined;
   }
 
   /** Brings what the statement shows, or names at SQL level, to what it is with the client. */
@@ -724,13 +738,16 @@ export class ClientChannel extends FrameStream {
     return this.#session.settingNames();
   }
 
-  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void {
-    this.#session.onChannels(listens, unlistens);
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): readonly string[] {
+    return this.#session.onChannels(listens, unlistens);
   }
 
-  /** Whether notifications that its server gets are the client's. */
-  listensItself(ladder: Ladder): boolean {
-    return this.transparent || ladder.pins.has('listen');
+  /** Whether a notification that its server gets is the client's, and now. */
+  listensItself(ladder: Ladder, bytes: Buffer, start: number, end: number): boolean {
+    if (this.transparent) return true;
+    if (ladder.pins.has('listen')) return this.#session.onOwnNotification(bytes, start, end, true);
+    if ((ladder.pending & Effect.Unknown) !== 0) this.#session.onOwnNotification(bytes, start, end, false);
+    return false;
   }
 
   /** A statement prepared by SQL becomes the client's own. Answers false when it may have no more, or none so long. */
@@ -856,6 +873,9 @@ export class ClientChannel extends FrameStream {
       this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, abortedTransaction.sqlstate);
       return this.#refuseAborted(Frontend.Query);
     }
+    const listens = this.transparent || this.#ignored ? 'ready' : this.#mayListen(footprint);
+    if (listens === 'wait') return Verdict.Stop;
+    if (listens !== 'ready') return this.#denyQuery(listens, footprint, bytes, start, end, end - start);
     const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
     if (admission === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
@@ -963,7 +983,6 @@ export class ClientChannel extends FrameStream {
         'Use the extended protocol: parameters or prepared statements.',
       );
     }
-    if (!this.transparent && !this.#mayRun(footprint)) return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return this.#overlook();
@@ -1223,7 +1242,11 @@ export class ClientChannel extends FrameStream {
     }
     const { statementEnd } = parts;
     const known = this.#statementOf(bytes, parts.statementStart, statementEnd);
-    if (known !== undefined && !this.#mayRun(known.footprint)) return Verdict.Stop;
+    if (known !== undefined && !this.#ignored) {
+      const listens = this.#mayListen(known.footprint);
+      if (listens === 'wait') return Verdict.Stop;
+      if (listens !== 'ready') return this.#denyBatch(listens, known.footprint, bytes, start, end);
+    }
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;

@@ -18,6 +18,7 @@ import {
   Statement,
   type StatementUse,
   troublesome,
+  unlistenFrom,
 } from '../session/index.js';
 import {
   ownQueryMessage,
@@ -492,6 +493,8 @@ export class Ladder {
   #toLookFor(): number {
     let look = this.effects & lookedFor;
     if ((look & Effect.Unknown) !== 0) look |= everything;
+    // Whether it still has to be kept for what it listens on.
+    if ((this.effects & Effect.Unlistens) !== 0 && this.pins.has('listen')) look |= Effect.Listens;
     if ((this.effects & Effect.Ends) !== 0) for (const name of this.pins.keys()) look |= pinEffects[name] ?? 0;
     return look;
   }
@@ -514,6 +517,11 @@ export class Ladder {
     if (this.pins.has(name)) return;
     this.pins.set(name, this.#server.nowMs());
     this.#server.traffic.ladder.pins[name]++;
+  }
+
+  #unpin(name: HazardName): void {
+    this.#lasting.delete(name);
+    this.pins.delete(name);
   }
 
   #ask(client: ClientChannel, look: number, compare: boolean, unlistened: readonly (string | null)[]): void {
@@ -752,13 +760,15 @@ export class Ladder {
     const { prefix } = this.#server.statements;
     const marks = this.#marked.splice(0).map((channel, index) => ({ channel, mark: `${prefix}${index}` }));
     const unlistened = marks.flatMap(({ channel, mark }) => (findings.channels.includes(mark) ? [channel] : []));
-    // A server that is kept for it tells its client itself.
-    if (this.pins.has('listen')) return;
-    client.onChannels(
-      findings.channels.filter((channel) => !channel.startsWith(prefix)),
-      [...unlistened, ...asked.unlistened],
-    );
-    if (findings.channels.length > 0) this.#server.ask(ownQueryMessage('UNLISTEN *'), () => this.#finished());
+    const own = findings.channels.filter((channel) => !channel.startsWith(prefix));
+    // What a statement nobody could read has begun to listen on this server alone hears: it is kept, and tells its client.
+    const kept = client.onChannels(own, [...unlistened, ...asked.unlistened]);
+    if (kept.length > 0) this.keepListening();
+    else this.#unpin('listen');
+    const left = findings.channels.filter((channel) => !kept.includes(channel));
+    if (left.length === 0) return;
+    const unlisten = kept.length === 0 ? 'UNLISTEN *' : left.map(unlistenFrom).join(';');
+    this.#server.ask(queryMessage(unlisten), () => this.#finished());
   }
 
   /** What the server has and weir did not expect is counted; what follows puts it right. */

@@ -46,12 +46,23 @@ export interface SessionHost {
   preparedBody(text: Buffer, name: string, failed: boolean): Buffer | undefined;
   /** A statement with hazards is about to run. */
   onHazards(footprint: Footprint): void;
-  /** Whether notifications on the channels are kept for the client from here on; false: ask again when fed again. */
-  readyToListen(channels: readonly ChannelUse[]): boolean;
+  /**
+   * Whether notifications on the channels are kept for the client from here on, and those committed before on others have come;
+   * `wait`: ask again when fed again. Or why that cannot be.
+   */
+  readyToListen(channels: readonly ChannelUse[]): 'ready' | 'wait' | ErrorFields;
   /** A transaction that may have begun to listen is about to commit. */
   onCommitSent(): void;
-  /** What the client listens on has changed, by what the server says and by what it was told. */
-  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): void;
+  /**
+   * What the client listens on has changed, by what the server says and by what it was told. @returns channels that nobody
+   * else listens on for the client
+   */
+  onChannels(listens: readonly string[], unlistens: readonly (string | null)[]): readonly string[];
+  /**
+   * The client's own server tells of a notification, while it may have begun to listen unseen or (`keepsServer`) is kept
+   * for that. @returns whether the client is to be told at once
+   */
+  onOwnNotification(bytes: Buffer, start: number, end: number, keepsServer: boolean): boolean;
   /** Channels the client listens on. */
   channels(): readonly string[];
   /** Names of settings with a dot that clients of the pool have used. */
@@ -65,9 +76,10 @@ export interface SessionHost {
 export const plainSession: SessionHost = {
   preparedBody: () => undefined,
   onHazards: () => {},
-  readyToListen: () => true,
+  readyToListen: () => 'ready',
   onCommitSent: () => {},
-  onChannels: () => {},
+  onChannels: () => [],
+  onOwnNotification: () => false,
   channels: () => [],
   settingNames: () => [],
   onSettingName: () => {},

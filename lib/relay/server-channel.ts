@@ -871,14 +871,14 @@ export class ServerChannel extends FrameStream {
     return this.#owed.peek()?.silent === true;
   }
 
-  /** Only a client that keeps its server listens on it; the others are told by the server that listens for them. */
+  /** Only a client that keeps its server is told by it; the others are by the server that listens for them. */
   #onNotification(bytes: Buffer, start: number, end: number): Verdict {
     const client = this.#client;
     if (client?.onNotification !== undefined) {
       client.onNotification(bytes, start, end);
       return Verdict.Drop;
     }
-    if (client === undefined || !client.listensItself(this.ladder)) return Verdict.Drop;
+    if (client === undefined || !client.listensItself(this.ladder, bytes, start, end)) return Verdict.Drop;
     if (this.#visible) return Verdict.Keep;
     this.emitBefore();
     client.toClient.write(bytes, start, end);

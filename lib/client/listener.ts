@@ -1,0 +1,75 @@
+// The client inside weir that holds the server which listens for the clients of a pool.
+
+import type { Pool } from '../pool/index.js';
+import type { ServerConnection } from '../server/index.js';
+import { type Settings, unseen } from '../session/index.js';
+import type { Clock, PoolerError } from '../util/index.js';
+import { queryMessage } from '../wire/index.js';
+import { errorIn, InternalClient } from './internal-client.js';
+import type { NotificationMemory } from './notification-queue.js';
+import { type HubEvents, NotificationHub } from './notifications.js';
+
+/** Since when a server has a setting that ends idle sessions. */
+const idleTimeoutVersion = 140_000;
+
+/** @param pool has the one server */
+export function newHub(pool: Pool, memory: NotificationMemory, clock: Clock, events: HubEvents): NotificationHub {
+  return new NotificationHub(pool, {
+    memory,
+    clock,
+    events,
+    listener: (hub) => {
+      const listener = new Listener(pool, hub);
+      return {
+        get retires() {
+          return listener.retires;
+        },
+        run: (sql) => listener.run(queryMessage(sql)),
+        rest: () => listener.rest(),
+        stop: () => listener.stop(),
+      };
+    },
+    later: (waitMs, go) => {
+      const timer = setTimeout(go, waitMs).unref();
+      return () => clearTimeout(timer);
+    },
+  });
+}
+
+/** The client inside weir that holds the listening server. */
+class Listener extends InternalClient {
+  readonly #hub: NotificationHub;
+
+  constructor(pool: Pool, hub: NotificationHub) {
+    super(pool, unseen);
+    this.#hub = hub;
+    this.channel.onNotification = (bytes, start, end) => hub.onNotification(bytes, start, end);
+  }
+
+  get retires(): boolean {
+    return this.server !== undefined && this.pool.retires(this.server);
+  }
+
+  /** Payloads come in the encoding of whoever listens, and nothing may end a session that only listens. */
+  protected override settingsOn(server: ServerConnection): Settings {
+    const own: [string, string][] = [['client_encoding', 'UTF8']];
+    if (server.channel.version >= idleTimeoutVersion) own.push(['idle_session_timeout', '0']);
+    return server.loginSettings.withAll(own);
+  }
+
+  protected onAnswer(answer: Buffer): void {
+    this.#hub.answered(errorIn(answer));
+  }
+
+  protected onFailure(error: PoolerError): void {
+    this.#hub.failed(error);
+  }
+
+  rest(): void {
+    this.release();
+  }
+
+  stop(): void {
+    this.drop();
+  }
+}
