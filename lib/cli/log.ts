@@ -1,22 +1,21 @@
 // The process's log: JSON lines, or readable ones on a terminal; to standard output, and to a file that can be reopened.
 
-import { openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import pino from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import { type Config, resolveLogLevel } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
+import { fileSink, type LogSink, standardOutputSink } from './log-sink.js';
 
 export interface ProcessLog {
   readonly log: pino.Logger;
   /** Opens the file again, after rotation. */
   reopen(): void;
-  /** Everything logged so far is on its way to where it belongs. */
-  flush(): void;
+  /** Resolves when everything logged so far is where it belongs, or cannot be soon. */
+  flush(): Promise<void>;
+  /** For a process that ends here and now. */
+  flushNow(): void;
 }
-
-/** Bytes written at once, of whole lines: more would be torn where several processes write to one pipe. */
-const maxWrite = 4_096;
 
 /** What is never to appear, should an object that holds it ever be logged. */
 const redact = ['password', '*.password', 'secret', '*.secret', 'key', 'req.headers.authorization'];
@@ -29,35 +28,17 @@ const redact = ['password', '*.password', 'secret', '*.secret', 'key', 'req.head
 export function openLog(config: Config, quiet: boolean, worker?: number): ProcessLog {
   const { weir } = config;
   const streams: pino.StreamEntry[] = [];
-  const files: ReturnType<typeof pino.destination>[] = [];
+  const sinks: LogSink[] = [];
   if (!quiet) {
+    const sink = standardOutputSink();
+    sinks.push(sink);
     const wantsPretty = weir.log_format === 'pretty' || (weir.log_format === 'auto' && isatty(1));
-    if (wantsPretty) {
-      streams.push({
-        level: 'trace',
-        stream: pretty({ colorize: isatty(1), sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' }),
-      });
-    } else {
-      const standardOutput = pino.destination({ dest: 1, sync: false, maxWrite });
-      files.push(standardOutput);
-      streams.push({ level: 'trace', stream: standardOutput });
-    }
+    streams.push({ level: 'trace', stream: wantsPretty ? readable(sink) : sink });
   }
-  let logfile: ReturnType<typeof pino.destination> | undefined;
   if (weir.logfile !== '') {
-    try {
-      // Opened once here: a bad path is an error of the start, not of the first line.
-      openSync(weir.logfile, 'a');
-    } catch (cause) {
-      throw new PoolerError(`logfile ${weir.logfile} cannot be opened`, {
-        sqlstate: '58030',
-        hint: 'Check the path and its permissions.',
-        cause,
-      });
-    }
-    logfile = pino.destination({ dest: weir.logfile, append: true, sync: false, maxWrite });
-    files.push(logfile);
-    streams.push({ level: 'trace', stream: logfile });
+    const sink = openFile(weir.logfile);
+    sinks.push(sink);
+    streams.push({ level: 'trace', stream: sink });
   }
   const log = pino(
     { level: resolveLogLevel(weir), base: worker === undefined ? null : { worker }, redact },
@@ -65,15 +46,38 @@ export function openLog(config: Config, quiet: boolean, worker?: number): Proces
   );
   return {
     log,
-    reopen: () => logfile?.reopen(),
-    flush: () => {
-      for (const file of files) {
-        try {
-          file.flushSync();
-        } catch {
-          // Nobody reads any more; there is nowhere left to say so.
-        }
-      }
+    reopen: () => {
+      for (const sink of sinks) sink.reopen();
+    },
+    flush: async () => {
+      await Promise.all(sinks.map((sink) => sink.flush()));
+    },
+    flushNow: () => {
+      for (const sink of sinks) sink.flushNow();
     },
   };
+}
+
+/** @throws PoolerError: a bad path is an error of the start, not of the first line */
+function openFile(path: string): LogSink {
+  try {
+    return fileSink(path);
+  } catch (cause) {
+    throw new PoolerError(`logfile ${path} cannot be opened`, {
+      sqlstate: '58030',
+      hint: 'Check the path and its permissions.',
+      cause,
+    });
+  }
+}
+
+/** For people: a line each. */
+function readable(sink: LogSink): pino.DestinationStream {
+  const pretty = prettyFactory({
+    colorize: isatty(1),
+    singleLine: true,
+    ignore: 'pid,hostname',
+    translateTime: 'SYS:HH:MM:ss.l',
+  });
+  return { write: (line) => sink.write(pretty(line)) };
 }

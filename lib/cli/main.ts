@@ -17,6 +17,10 @@ import { serve } from './serve.js';
 import { servePrimary, serveWorker } from './serve-cluster.js';
 import { tryOut } from './try-out.js';
 
+/** After having served. */
+const outputMsMax = 1_000;
+let served = false;
+
 interface RunFlags {
   readonly daemon?: true;
   readonly reboot?: true;
@@ -130,6 +134,16 @@ function check(file: string): number {
   }
 }
 
+/** What has been printed is in the pipe; not waited for where a pipe stays full. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    stream.write('', () => resolve());
+    // A pager that waits for its reader takes as long as it likes; whoever serves clients has nothing to say any more.
+    if (served) setTimeout(resolve, outputMsMax);
+  });
+}
+
 const version = packageVersion();
 const increase = (_: string, before: number): number => before + 1;
 const program = new Command('weir')
@@ -156,6 +170,7 @@ const program = new Command('weir')
         hint: 'Send SIGTERM to the running process and start another; both can share a Unix socket directory by port.',
       });
     }
+    served = true;
     process.exitCode = await run(file, flags, version);
   });
 program
@@ -191,8 +206,14 @@ program
 
 addPolicyCommands(program);
 
+// Who reads our output may have left: `weir audit verify ... | head -1`.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 program.parseAsync().then(
-  () => process.exit(),
+  async () => {
+    await written(process.stdout);
+    process.exit();
+  },
   (error: unknown) => {
     complain(error);
     process.exit(1);

@@ -16,13 +16,21 @@ export interface Running {
   shutdown(mode: ShutdownMode): void;
 }
 
+/** How many clients are in a transaction, or keep a server otherwise. */
+export type CountBusy = () => number;
+
 /** What else signals ask for. */
 export interface Actions {
   reopenLog(): void;
   reload(): Promise<unknown>;
   pause(): Promise<unknown>;
   resume(): Promise<unknown>;
+  /** Not known where others serve. */
+  readonly busy?: CountBusy;
 }
+
+/** Most shutdowns are over before. */
+const waitingToldMs = 300;
 
 /** PgBouncer's signals. @returns what stops listening to them */
 function onSignals(running: Running, actions: Actions): () => void {
@@ -41,7 +49,10 @@ function onSignals(running: Running, actions: Actions): () => void {
     },
     // A second one does not wait any longer.
     SIGTERM: () => running.shutdown(running.shutdownMode === undefined ? 'wait_for_clients' : 'immediate'),
-    SIGINT: () => running.shutdown(running.shutdownMode === undefined ? 'wait_for_servers' : 'immediate'),
+    SIGINT: () => {
+      running.shutdown(running.shutdownMode === undefined ? 'wait_for_servers' : 'immediate');
+      if (running.shutdownMode === 'wait_for_servers') tellWaiting(running, actions.busy);
+    },
     SIGQUIT: () => running.shutdown('immediate'),
     SIGUSR1: () => void actions.pause().catch(warn('not paused')),
     SIGUSR2: () => {
@@ -54,12 +65,27 @@ function onSignals(running: Running, actions: Actions): () => void {
   };
 }
 
+/** Says whom a shutdown waits for, as often as that changes: on a terminal it would otherwise look as if it hung. */
+function tellWaiting({ log, finished }: Running, busy: CountBusy | undefined): void {
+  let told: number | undefined;
+  const timer = setInterval(() => {
+    const count = busy?.();
+    if (count === 0 || (count === told && told !== undefined)) return;
+    const whom = count === undefined ? 'clients' : `${count} client${count === 1 ? '' : 's'}`;
+    log.info(`waiting for ${whom} in a transaction; Ctrl-C again to stop now`);
+    told = count;
+    if (count === undefined) clearInterval(timer);
+  }, waitingToldMs);
+  timer.unref();
+  void finished.finally(() => clearInterval(timer));
+}
+
 /** A failed assertion concerns one connection, whose sockets are closed by then; anything else may concern all of them. */
-export function onInternalErrors(log: Logger, flush: () => void): void {
+export function onInternalErrors(log: Logger, flushNow: () => void): void {
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'internal error in the pooler');
     if (error instanceof AssertionFailure) return;
-    flush();
+    flushNow();
     process.exit(1);
   });
 }
@@ -109,19 +135,24 @@ export function removePidFile(path: string): void {
   }
 }
 
+/** From when nobody is served any more. */
+const endMsMax = 30_000;
+
 export interface ProcessParts {
   readonly http: HttpServer | undefined;
   readonly pidfile: string;
-  readonly flush: () => void;
+  readonly flush: () => Promise<void>;
 }
 
 /** Obeys signals until nobody is served any more, and cleans up. */
 export async function untilFinished(running: Running, actions: Actions, parts: ProcessParts): Promise<void> {
   const stopSignals = onSignals(running, actions);
   await running.finished;
+  // Whatever is still open, a socket of HTTP or a log that nobody reads: it does not keep the process.
+  setTimeout(() => process.exit(), endMsMax).unref();
   stopSignals();
   await parts.http?.close();
   removePidFile(parts.pidfile);
   running.log.info('weir has stopped');
-  parts.flush();
+  await parts.flush();
 }

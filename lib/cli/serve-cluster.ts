@@ -17,9 +17,9 @@ export async function servePrimary(
 ): Promise<{ readonly finished: Promise<void> }> {
   const { config } = options.loaded;
   dropPrivileges(config.weir.user);
-  const { log, reopen, flush } = openLog(config, options.quiet);
+  const { log, reopen, flush, flushNow } = openLog(config, options.quiet);
   writePidFile(config.weir.pidfile);
-  onInternalErrors(log, flush);
+  onInternalErrors(log, flushNow);
   let http: HttpServer | undefined;
   let primary: Primary;
   try {
@@ -77,8 +77,8 @@ export async function serveWorker({ read, quiet, version }: WorkerOptions): Prom
       return { ...loaded, config: { ...loaded.config, weir: { ...loaded.config.weir, listen_port: port } } };
     };
     const loaded = readHere();
-    const { log, reopen, flush } = openLog(loaded.config, quiet, index);
-    onInternalErrors(log, flush);
+    const { log, reopen, flush, flushNow } = openLog(loaded.config, quiet, index);
+    onInternalErrors(log, flushNow);
     const { siblings, fleet } = worker;
     pooler = await Pooler.create({ loaded, clock: systemClock, log, reread: readHere, version, siblings });
     const console = new AdminConsole(pooler, fleet);
@@ -89,7 +89,7 @@ export async function serveWorker({ read, quiet, version }: WorkerOptions): Prom
     worker.ready(places);
     await pooler.finished;
     log.debug('worker has stopped');
-    flush();
+    await flush();
   } catch (error) {
     // The primary says it.
     await worker.failed(error);

@@ -27,7 +27,7 @@ export interface Served {
 export async function serve(options: ServeOptions): Promise<Served> {
   const { config } = options.loaded;
   dropPrivileges(config.weir.user);
-  const { log, reopen, flush } = openLog(config, options.quiet);
+  const { log, reopen, flush, flushNow } = openLog(config, options.quiet);
   const pooler = await Pooler.create({
     loaded: options.loaded,
     clock: systemClock,
@@ -52,8 +52,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
     reload: () => pooler.reload(),
     pause: () => pooler.pause(undefined),
     resume: async () => pooler.resume(undefined),
+    busy: () => [...pooler.pools].reduce((sum, { counts }) => sum + counts.active, 0),
   };
-  onInternalErrors(log, flush);
+  onInternalErrors(log, flushNow);
   const finished = untilFinished(pooler, actions, { http, pidfile: config.weir.pidfile, flush });
   return { pooler, finished };
 }

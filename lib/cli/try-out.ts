@@ -1,7 +1,7 @@
 // What weir does without a configuration: an embedded PostgreSQL, itself in front of it, and the line to try.
 
-import { type Config, defaultConfig, newDatabase, newUser } from '../config/index.js';
-import { type EmbeddedPostgres, startEmbedded } from '../demo/index.js';
+import { type Config, defaultConfig, type Endpoint, newDatabase, newUser } from '../config/index.js';
+import { type EmbeddedPostgres, freePort, isPortTaken, startEmbedded } from '../demo/index.js';
 import type { Loaded } from '../pooler/index.js';
 import { PoolerError } from '../util/index.js';
 import { serve } from './serve.js';
@@ -14,25 +14,26 @@ export interface TryOutOptions {
 }
 
 const failedStatus = 1;
+const metricsHost = '127.0.0.1';
+const metricsPort = 9127;
 
 /** Resolves with the exit status. @throws PoolerError when it cannot start */
 export async function tryOut(options: TryOutOptions): Promise<number> {
   let stopping = false;
   const postgres = await startEmbedded({ dataDir: options.dataDir, log: () => {} });
   try {
-    const loaded: Loaded = { config: configFor(postgres, options), users: new Map(), policy: undefined };
+    const http = await metricsPlace();
+    const loaded: Loaded = { config: configFor(postgres, options, http), users: new Map(), policy: undefined };
     let status = 0;
     const { pooler, finished } = await serve({
       loaded,
       reread: () => loaded,
       quiet: options.quiet,
       version: options.version,
-      onReady: () => {
-        const { port } = { port: loaded.config.weir.listen_port };
-        const url = `postgresql://${postgres.user}:${postgres.password.reveal()}@127.0.0.1:${port}/${postgres.database}`;
-        console.log(`\nPostgreSQL ${postgres.version} behind weir. Try it:\n\n  psql '${url}'\n`);
-      },
+      onReady: () => console.log(introduction(postgres, loaded.config.weir.listen_port, http, options.dataDir)),
     });
+    // The terminal is gone; there is no file that could be read again.
+    process.once('SIGHUP', () => pooler.shutdown('immediate'));
     postgres.onExit((exit) => {
       if (exit.expected || stopping) return;
       status = failedStatus;
@@ -47,7 +48,39 @@ export async function tryOut(options: TryOutOptions): Promise<number> {
   }
 }
 
-function configFor(postgres: EmbeddedPostgres, options: TryOutOptions): Config {
+/** The usual port, or any where that is taken. */
+async function metricsPlace(): Promise<Endpoint> {
+  const port = (await isPortTaken(metricsHost, metricsPort)) ? await freePort(metricsHost) : metricsPort;
+  return { host: metricsHost, port };
+}
+
+/** What to type, each on a line of its own. */
+function introduction(postgres: EmbeddedPostgres, port: number, http: Endpoint, dataDir: string | undefined): string {
+  const url = (database: string): string =>
+    `postgresql://${postgres.user}:${postgres.password.reveal()}@127.0.0.1:${port}/${database}`;
+  return [
+    '',
+    `PostgreSQL ${postgres.version} behind weir. Try it:`,
+    '',
+    `  psql '${url(postgres.database)}'`,
+    '',
+    'For an application:',
+    '',
+    `  DATABASE_URL=${url(postgres.database)}`,
+    '',
+    'The console, and the metrics:',
+    '',
+    `  psql '${url('pgbouncer')}' -c 'SHOW POOLS'`,
+    `  curl http://${http.host}:${http.port}/metrics`,
+    '',
+    dataDir === undefined
+      ? 'All data are lost when weir ends, unless it is started with --data-dir (make run DATA_DIR=...). Ctrl-C ends it.'
+      : `The data are kept in ${dataDir}. Ctrl-C ends weir.`,
+    '',
+  ].join('\n');
+}
+
+function configFor(postgres: EmbeddedPostgres, options: TryOutOptions, http: Endpoint): Config {
   const base = defaultConfig();
   const host = { kind: 'tcp', host: postgres.host, port: postgres.port } as const;
   const { user, password, database } = postgres;
@@ -60,6 +93,7 @@ function configFor(postgres: EmbeddedPostgres, options: TryOutOptions): Config {
       ...base.weir,
       max_client_conn: 10_000,
       admin_users: [user],
+      http_listen: http,
       listen_port: options.port ?? base.weir.listen_port,
     },
     databases: new Map([

@@ -7,3 +7,4 @@ export type { Binaries } from './binaries.js';
 export { binariesAt, findBinaries } from './binaries.js';
 export type { EmbeddedOptions, EmbeddedPostgres, ServerExit, StopMode } from './embedded.js';
 export { startEmbedded } from './embedded.js';
+export { freePort, isPortTaken } from './server-probe.js';

@@ -1,6 +1,6 @@
 // The sockets weir listens on: TCP addresses and one Unix socket, whose stale file is replaced.
 
-import { chmodSync, chownSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import type { ClientAddress } from '../client/index.js';
 import type { GlobalSettings } from '../config/index.js';
@@ -26,7 +26,7 @@ function listen(server: net.Server, options: net.ListenOptions, what: string): P
           sqlstate: '58000',
           hint:
             cause.code === 'EADDRINUSE'
-              ? 'Another program listens there; change listen_port.'
+              ? 'Another program listens there; change listen_port, or without a file: --port (make run PORT=...).'
               : 'Check listen_addr and unix_socket_dir.',
           cause,
         }),
@@ -52,6 +52,18 @@ function unixPath(weir: GlobalSettings, port: number): string {
   return dir.startsWith('@') ? `\0${dir.slice(1)}/.s.PGSQL.${port}` : `${dir}/.s.PGSQL.${port}`;
 }
 
+function userName(uid: number): string {
+  try {
+    const entry = readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find((line) => line.split(':')[2] === String(uid));
+    if (entry !== undefined) return `user ${entry.split(':')[0]}`;
+  } catch {
+    // The number will do.
+  }
+  return `the user with number ${uid}`;
+}
+
 function groupId(group: string): number {
   if (/^\d+$/.test(group)) return Number(group);
   const line = readFileSync('/etc/group', 'utf8')
@@ -73,8 +85,16 @@ async function clearUnix(path: string): Promise<void> {
   }
   try {
     unlinkSync(path);
-  } catch {
-    // Most often there is none; if it cannot be removed, listening says so.
+  } catch (cause) {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return;
+    const what = `a ${found.isSocket() ? 'socket file' : 'file'} of ${userName(found.uid)}`;
+    throw new PoolerError(`cannot listen on ${path}: ${what} is in the way`, {
+      sqlstate: '58000',
+      detail: 'No program answers there, and this process may not remove the file.',
+      hint: 'Remove the file, or change unix_socket_dir or listen_port (--port).',
+      cause,
+    });
   }
 }
 

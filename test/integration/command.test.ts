@@ -1,7 +1,7 @@
 // The weir command as its users meet it: a process with arguments, files, output, signals and an exit status.
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -387,7 +387,10 @@ t.test('a port in use is an error that says what to change', async (t) => {
   const ended = await run(t, config);
   t.equal(ended.status, 1);
   t.match(ended.stderr, `weir: cannot listen on 127.0.0.1:${port}: EADDRINUSE`);
-  t.match(ended.stderr, /HINT: Another program listens there; change listen_port\./);
+  t.match(
+    ended.stderr,
+    /HINT: Another program listens there; change listen_port, or without a file: --port \(make run PORT=\.\.\.\)\./,
+  );
   t.notOk(existsSync(pidfile), 'no pid file stays behind');
 });
 
@@ -533,6 +536,36 @@ t.test('without a file it starts a PostgreSQL and prints a line that works; kill
   await weir.ended;
   await eventually(() => !isRunning(pid), { withinMs: 15_000 });
   t.notOk(isRunning(pid), 'the server ends with weir, however that ends');
+});
+
+t.test('without a file it says what an application, the console and a scraper are given', async (t) => {
+  const { weir, url } = await tryOut(t);
+  const said = await eventually(() => /will be lost|are lost/.test(weir.stdout) && weir.stdout, { withinMs: 5_000 });
+  t.equal(/^ *DATABASE_URL=(\S+)$/m.exec(said)?.[1], url);
+  const consoleUrl = /^ *psql '(\S+)' -c 'SHOW POOLS'$/m.exec(said)?.[1] ?? '';
+  t.match(await ask(consoleUrl, 'show version'), [{ version: /weir/ }]);
+  const metrics = /^ *curl (\S+)$/m.exec(said)?.[1] ?? '';
+  t.match(await (await fetch(metrics)).text(), /^weir_/m);
+  t.match(said, /All data are lost when weir ends, unless it is started with --data-dir/);
+  // Somebody in a transaction: Ctrl-C says whom it waits for, and a second one waits no longer.
+  const client = new pg.Client(url);
+  client.on('error', () => {});
+  await client.connect();
+  await client.query('begin');
+  await client.query('select 1');
+  weir.signal('SIGINT');
+  await eventually(() => /waiting for 1 client in a transaction; Ctrl-C again to stop now/.test(weir.stdout));
+  weir.signal('SIGINT');
+  t.match(await weir.ended, { signal: null });
+});
+
+t.test('what is in the way of a Unix socket is named, with its owner', async (t) => {
+  const { config, directory } = configure(t, { listen_addr: '', listen_port: 6432 });
+  mkdirSync(join(directory, '.s.PGSQL.6432'));
+  const { status, stderr } = await run(t, config);
+  t.equal(status, 1);
+  t.match(stderr, /\.s\.PGSQL\.6432: a file of (user \S+|the user with number \d+) is in the way/);
+  t.match(stderr, /HINT: Remove the file, or change unix_socket_dir/);
 });
 
 t.test('with --data-dir what was written is there the next time', async (t) => {
