@@ -27,7 +27,7 @@ import {
   TransactionStatus,
 } from '../wire/index.js';
 import { ClientListening } from './client-listening.js';
-import { ClientGone, Dialogue } from './dialogue.js';
+import { ClientGone, Dialogue, NoPacket } from './dialogue.js';
 import type { ClientAddress, ClientGate, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 import { Replication } from './replication.js';
@@ -233,6 +233,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         : new PoolerError('internal error in the pooler', { sqlstate: 'XX000', cause });
     const reason = error instanceof LoginFailure ? error.reason : error.message;
     this.#house.loginFailed(this.address, progress.database, progress.user, error, reason);
+    if (error instanceof NoPacket) {
+      this.#close(error.detail ?? reason);
+      return;
+    }
     if (error instanceof LoginFailure && error.guess) {
       this.#house.guessFailed(throttlePlace(this.address, progress.user), progress.user);
       this.peer.pause();
@@ -692,6 +696,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   onWaitFailed(error: PoolerError): void {
     this.fail(error);
+  }
+
+  keepSettings(values: ReadonlyMap<string, string>): void {
+    this.#channel?.keep(values);
   }
 
   onWaitNotice(seconds: number): void {

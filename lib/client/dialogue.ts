@@ -16,6 +16,9 @@ type Waiter = { resolve(): void; reject(error: PoolerError): void };
 
 export class ClientGone extends PoolerError {}
 
+/** What has come is no packet of PostgreSQL's: whoever sent it would not understand an answer, and gets none. */
+export class NoPacket extends PoolerError {}
+
 export class Dialogue implements PeerHandler {
   readonly #peer: Peer;
   readonly #onGone: () => void;
@@ -101,9 +104,9 @@ export class Dialogue implements PeerHandler {
       }
       const length = startupPacketLength(this.#unread, 0, this.#unread.length);
       if (length === -1) {
-        throw new PoolerError('bad packet', {
+        throw new NoPacket('bad packet', {
           sqlstate: '08P01',
-          detail: 'The first packet is not one of PostgreSQL.',
+          detail: 'The length of the first packet is not one of PostgreSQL.',
         });
       }
       if (length !== undefined && this.#unread.length >= length) {

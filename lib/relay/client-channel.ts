@@ -161,7 +161,7 @@ export class ClientChannel extends FrameStream {
   /** What the client last put in its unnamed slot. */
   unnamed: Statement | undefined;
   /** Those the session began with. */
-  readonly loginSettings: Settings;
+  loginSettings: Settings;
   /** Takes the notifications of its server instead of `toClient`. */
   onNotification: ((bytes: Buffer, start: number, end: number) => void) | undefined;
   /** Records what the client runs, where that is asked for. */
@@ -249,7 +249,7 @@ export class ClientChannel extends FrameStream {
     }
     if (bytes[start] === Frontend.Query) {
       if (this.#limits.simpleProtocol === 'refused' || frameEnd(bytes, start, end) !== end) return undefined;
-      if (end - start > this.#limits.inspectBytesMax) return undefined;
+      if (end - start > this.#limits.inspectBytesMax || end - start <= headerBytes) return undefined;
       const found = this.#host.inspect(bytes, start + headerBytes, end - 1);
       return this.#isForwarded(found, bytes, start + headerBytes, end - 1) ? found : undefined;
     }
@@ -493,7 +493,7 @@ export class ClientChannel extends FrameStream {
     this.unnamed = undefined;
   }
 
-  protected onHeader(tag: number): Verdict {
+  protected onHeader(tag: number, total: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled && tag !== Frontend.Terminate) return this.#skipCancelled(tag);
     if (this.#hasToWait && tag !== Frontend.Terminate) return Verdict.Stop;
@@ -502,8 +502,10 @@ export class ClientChannel extends FrameStream {
       case Frontend.Execute:
         return this.#forward(owedExecute);
       case Frontend.Sync:
-        return this.#onSync();
+        // Neither has a body: PostgreSQL says so.
+        return total > headerBytes && this.server === undefined ? this.#forward(owedSync) : this.#onSync();
       case Frontend.Flush:
+        if (total > headerBytes && this.server?.copyIn !== true) return this.#forward(owedParse);
         return this.server === undefined || this.server.ignoring ? Verdict.Drop : Verdict.Keep;
       case Frontend.FunctionCall:
         return this.#onFunctionCall();
@@ -721,6 +723,14 @@ export class ClientChannel extends FrameStream {
       server.ladder.showChannels(this.#session.channels());
   }
 
+  /** New servers begin with settings that the client's session began without: it keeps what it had. */
+  keep(values: ReadonlyMap<string, string>): void {
+    const missing = [...values].filter(([name]) => !this.loginSettings.values.has(name));
+    if (missing.length === 0) return;
+    this.loginSettings = this.loginSettings.withAll(missing);
+    this.settings = this.settings.withAll(missing.filter(([name]) => !this.settings.values.has(name)));
+  }
+
   // What the ladder asks
 
   /** The client has asked for what nextval answered. */
@@ -776,6 +786,7 @@ export class ClientChannel extends FrameStream {
   }
 
   /** A message that goes on as it is and is answered by `owed`. */
+  /** Sends the message as it is: also one that cannot be read, since PostgreSQL has its own words for what is wrong with it. */
   #forward(owed: typeof owedExecute): Verdict {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
@@ -850,6 +861,7 @@ export class ClientChannel extends FrameStream {
   }
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
+    if (bytes.indexOf(0, start + headerBytes) !== end - 1) return this.#forward(owedQuery);
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
     const ruling = this.#ignored
       ? undefined
@@ -1038,7 +1050,7 @@ export class ClientChannel extends FrameStream {
 
   #onParse(bytes: Buffer, start: number, end: number): Verdict {
     const parts = readParse(bytes, start, end);
-    if (parts === undefined) return this.#violation('bad packet', 'Parse cannot be read');
+    if (parts === undefined) return this.#forward(owedParse);
     if (this.#ignored) return Verdict.Drop;
     const { queryStart, queryEnd } = parts;
     const { gate } = this;
@@ -1222,7 +1234,10 @@ export class ClientChannel extends FrameStream {
   /** @param frameEnd where the frame will end, in the terms of `start`; beyond `end` for one seen by its prefix */
   #onBind(bytes: Buffer, start: number, end: number, frameEnd: number): Verdict {
     const parts = readBind(bytes, start, end);
-    if (parts === undefined) return this.#violation('bad packet', 'Bind cannot be read, or its names are too long');
+    if (parts === undefined) {
+      if (frameEnd === end) return this.#forward(owedBind);
+      return this.#violation('bad packet', 'the names in a Bind are too long');
+    }
     if (this.gate !== undefined && !this.#ignored) {
       const verdict = this.#judgeBind(this.gate, bytes, parts.statementStart, parts.statementEnd);
       if (verdict !== undefined) return verdict;
@@ -1353,7 +1368,7 @@ export class ClientChannel extends FrameStream {
 
   #onDescribe(bytes: Buffer, start: number, end: number): Verdict {
     const parts = readTarget(bytes, start, end);
-    if (parts === undefined) return this.#violation('bad packet', 'Describe cannot be read');
+    if (parts === undefined) return this.#forward(owedDescribe);
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
@@ -1399,7 +1414,7 @@ export class ClientChannel extends FrameStream {
 
   #onClose(bytes: Buffer, start: number, end: number): Verdict {
     const parts = readTarget(bytes, start, end);
-    if (parts === undefined) return this.#violation('bad packet', 'Close cannot be read');
+    if (parts === undefined) return this.#forward(owedClose);
     const server = this.server;
     if (server?.ignoring) return Verdict.Drop;
     if (parts.target === Target.Portal || this.transparent) {

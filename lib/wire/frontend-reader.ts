@@ -14,11 +14,13 @@ export interface ParseParts {
   readonly queryEnd: number;
 }
 
+/** @returns undefined for one that PostgreSQL refuses, as too short or too long for what it says of itself */
 export function readParse(bytes: Buffer, start: number, end: number): ParseParts | undefined {
   const nameEnd = stringEnd(bytes, start + 5, end);
   if (nameEnd < 0) return undefined;
   const queryEnd = stringEnd(bytes, nameEnd + 1, end);
   if (queryEnd < 0 || queryEnd + 3 > end) return undefined;
+  if (queryEnd + 3 + 4 * bytes.readUInt16BE(queryEnd + 1) !== end) return undefined;
   return { nameStart: start + 5, nameEnd, queryStart: nameEnd + 1, queryEnd };
 }
 

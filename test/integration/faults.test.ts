@@ -392,6 +392,8 @@ t.test('bad packets at every stage get the right FATAL, close their own connecti
   };
   const sslRequest = say.requestSsl();
   const bad = { S: 'FATAL', C: '08P01', M: 'bad packet' };
+  /** What has no length of a packet is no client: it is not spoken to. */
+  const silence = { message: 'the connection is over' };
   interface Case {
     readonly what: string;
     readonly weir: TestWeir;
@@ -403,12 +405,12 @@ t.test('bad packets at every stage get the right FATAL, close their own connecti
   }
   const nobody = Buffer.concat([length(9), Buffer.from([0, 3, 0, 0, 0])]);
   const cases: readonly Case[] = [
-    { what: 'HTTP', weir: trusted, send: [Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')], told: bad },
-    { what: 'a length of 0', weir: trusted, send: [length(0)], told: bad },
-    { what: 'a length of 7', weir: trusted, send: [length(7, 0, 3, 0)], told: bad },
-    { what: 'a negative length', weir: trusted, send: [length(-1, 0, 3, 0, 0)], told: bad },
-    { what: 'a startup packet of 10,001 bytes', weir: trusted, send: [length(10_001, 0, 3, 0, 0)], told: bad },
-    { what: 'random bytes', weir: trusted, send: [Buffer.from('8f3a9c1d5e7b2046', 'hex')], told: bad },
+    { what: 'HTTP', weir: trusted, send: [Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')], told: silence },
+    { what: 'a length of 0', weir: trusted, send: [length(0)], told: silence },
+    { what: 'a length of 7', weir: trusted, send: [length(7, 0, 3, 0)], told: silence },
+    { what: 'a negative length', weir: trusted, send: [length(-1, 0, 3, 0, 0)], told: silence },
+    { what: 'a startup packet of 10,001 bytes', weir: trusted, send: [length(10_001, 0, 3, 0, 0)], told: silence },
+    { what: 'random bytes', weir: trusted, send: [Buffer.from('8f3a9c1d5e7b2046', 'hex')], told: silence },
     {
       what: 'protocol 2',
       weir: trusted,
@@ -500,34 +502,6 @@ t.test('bad packets at every stage get the right FATAL, close their own connecti
       loggedIn: true,
       send: [frame('Q', Buffer.alloc(0), 2_000_001)],
       told: bad,
-    },
-    {
-      what: 'a Bind without names',
-      weir: trusted,
-      loggedIn: true,
-      send: [frame('B', Buffer.from('x'))],
-      told: { S: 'FATAL', C: '08P01' },
-    },
-    {
-      what: 'a Parse without text',
-      weir: trusted,
-      loggedIn: true,
-      send: [frame('P', Buffer.from('x'))],
-      told: { S: 'FATAL', C: '08P01' },
-    },
-    {
-      what: 'a Describe of nothing',
-      weir: trusted,
-      loggedIn: true,
-      send: [frame('D')],
-      told: { S: 'FATAL', C: '08P01' },
-    },
-    {
-      what: 'a Close of an unknown kind',
-      weir: trusted,
-      loggedIn: true,
-      send: [frame('C', Buffer.from('Xname\0'))],
-      told: { S: 'FATAL', C: '08P01' },
     },
     { what: 'a server message', weir: trusted, loggedIn: true, send: [frame('Z', Buffer.from('I'))], told: bad },
     {

@@ -697,19 +697,14 @@ t.test(
   },
 );
 
-t.test('a message over the limit, of an unknown type or cut wrongly ends the connection', async (t) => {
+t.test('a message over the limit or of an unknown type ends the connection', async (t) => {
   const header = Buffer.from('Q\0\0\0\0', 'latin1');
   header.writeUInt32BE(1_000_000, 1);
-  const truncatedParse = Buffer.from('P\0\0\0\x08abcd', 'latin1');
   for (const [message, detail] of [
     [header, /max_packet_size/],
     [Buffer.from('p\0\0\0\x05x', 'latin1'), /password/],
     [Buffer.from('?\0\0\0\x04', 'latin1'), /message type \?/],
     [Buffer.from('\x01\0\0\0\x04', 'latin1'), /code 1/],
-    [truncatedParse, /Parse cannot be read/],
-    [Buffer.from('D\0\0\0\x06X\0', 'latin1'), /Describe cannot be read/],
-    [Buffer.from('C\0\0\0\x05S', 'latin1'), /Close cannot be read/],
-    [Buffer.from('B\0\0\0\x05x', 'latin1'), /Bind cannot be read/],
   ] as const) {
     const rig = new RelayRig();
     const client = rig.addClient();
