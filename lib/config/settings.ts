@@ -379,8 +379,8 @@ const authentication = {
   auth_failure_delay: setting(
     ['weir'],
     { ...seconds, max: 60 },
-    1,
-    'Seconds a failed login is answered late, which slows down guessing. 0: at once.',
+    0.5,
+    'Seconds a failed login is answered late, which slows down guessing. Clients with a connect timeout below it never learn why they failed. 0: at once.',
     { origin: 'weir' },
   ),
   max_login_failures: setting(
