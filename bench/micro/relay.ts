@@ -176,6 +176,7 @@ class Pair implements ClientHost, ServerHost {
   }
 
   onLeak(): void {}
+  onSettingsAltered(): void {}
 
   onTerminate(): never {
     throw new Error('the client went');

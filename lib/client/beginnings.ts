@@ -1,8 +1,8 @@
 // What a session begins with: the settings its pool's servers have, over them the client's own, and the packet that tells it so.
 
 import type { TimeLimits } from '../policy/index.js';
-import type { Pool } from '../pool/index.js';
-import { inert, isReplayed, Settings } from '../session/index.js';
+import type { Pool, Welcome } from '../pool/index.js';
+import { inert, Settings } from '../session/index.js';
 import { authenticationOk, parameterStatus } from '../wire/index.js';
 import type { ClientAddress, House } from './house.js';
 import { lookUp } from './internal-client.js';
@@ -22,8 +22,8 @@ interface Known {
   readonly settings: Map<string, Settings>;
   /** By the client's own settings. */
   readonly beginnings: Map<string, Beginning>;
-  /** The servers' parameters of which the beginnings are made. */
-  welcome: ReadonlyMap<string, string> | undefined;
+  /** What the beginnings are made of. */
+  welcome: Welcome | undefined;
 }
 
 const knownByPool = new WeakMap<Pool, Known>();
@@ -42,9 +42,8 @@ export async function beginSession(
   const key = [...asked, ...limits].flat().join('\0');
   const before = known.beginnings.get(key);
   if (before !== undefined) return before;
-  const begun = new Map<string, string>();
   const { welcome } = known;
-  for (const [name, value] of welcome ?? []) if (isReplayed(name)) begun.set(name.toLowerCase(), value);
+  const begun = new Map(welcome?.settings.values);
   for (const [name, value] of asked) {
     begun.set(name, isCanonical(name, value) ? value : await accept(pool, known, name, value));
   }
@@ -53,7 +52,8 @@ export async function beginSession(
   }
   const settings = sharedSettings(known, new Settings(begun));
   const frames = [authenticationOk()];
-  for (const [name, value] of welcome ?? []) frames.push(parameterStatus(name, settings.get(name) ?? value));
+  for (const [name, value] of welcome?.parameters ?? [])
+    frames.push(parameterStatus(name, settings.get(name) ?? value));
   const beginning = { settings, frames: Buffer.concat(frames) };
   // Another server may have logged in meanwhile.
   if (known.welcome === welcome) remember(known.beginnings, key, beginning);

@@ -142,6 +142,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   }
 
   onWaitNotice(): void {}
+  keepSettings(): void {}
   onServerPressure(): void {}
   onServerRead(): void {}
 

@@ -872,7 +872,7 @@ const databaseKeys = {
     ['database'],
     text,
     '',
-    'Statement run once on each new server connection before any client gets it; an error is logged and ignored.',
+    'Statement run on each new server connection before any client gets it. The settings and the role it leaves are what sessions begin with and what RESET and DISCARD ALL go back to. It runs once more on the first connection, which is then made anew with them, and behind a reset of everything. An error, or a transaction left open, is logged and ignored.',
   ),
   client_encoding: setting(['database'], text, '', 'Value of `client_encoding` asked of the server at connect.'),
   datestyle: setting(['database'], text, '', 'Value of `DateStyle` asked of the server at connect.'),

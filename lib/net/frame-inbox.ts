@@ -5,8 +5,12 @@ import { headerBytes } from '../wire/index.js';
 
 /** No message of a login is longer: PostgreSQL takes tokens of up to 65,535 bytes. */
 export const loginFrameBytesMax = 65_535 + headerBytes;
-/** Messages that may pile up: a login sends a few dozen. */
-const framesMax = 1_000;
+/** How much may pile up: a login sends a few dozen messages. */
+export interface InboxLimits {
+  readonly frameBytesMax: number;
+  readonly framesMax: number;
+}
+const loginLimits: InboxLimits = { frameBytesMax: loginFrameBytesMax, framesMax: 1_000 };
 
 /** Bytes in, frames out, in order, as promises: login is the control plane. */
 export class FrameInbox {
@@ -16,15 +20,21 @@ export class FrameInbox {
   readonly #frames: Buffer[] = [];
   #waiting: { resolve(frame: Buffer): void; reject(error: Error): void } | undefined;
   #error: Error | undefined;
+  readonly #limits: InboxLimits;
+
+  constructor(limits = loginLimits) {
+    this.#limits = limits;
+  }
 
   /** Takes a copy. After a failure nothing is taken any more. */
   push(bytes: Buffer): void {
     if (this.#error !== undefined) return;
     this.#append(bytes);
+    const { frameBytesMax, framesMax } = this.#limits;
     let start = 0;
     while (this.#length - start >= headerBytes) {
       const total = this.#bytes.readUInt32BE(start + 1) + 1;
-      if (total < headerBytes || total > loginFrameBytesMax || this.#frames.length >= framesMax) {
+      if (total < headerBytes || total > frameBytesMax || this.#frames.length >= framesMax) {
         this.fail(
           new PoolerError('bad packet', {
             sqlstate: '08P01',

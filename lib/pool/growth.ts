@@ -2,7 +2,14 @@
 
 import { createPool, type Pool as GenericPool } from 'generic-pool';
 import type { PoolSettings } from '../config/index.js';
-import { type Dialler, dial, type LoggedIn, ServerConnection, type ServerTarget } from '../server/index.js';
+import {
+  type BaseMemory,
+  type Dialled,
+  type Dialler,
+  dial,
+  ServerConnection,
+  type ServerTarget,
+} from '../server/index.js';
 import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { PlaceNeed, PlaceSeeker, ServerPlaces } from './budget.js';
 import type { PoolPolicy } from './pool-policy.js';
@@ -21,6 +28,7 @@ export interface Growing extends PlaceSeeker {
   readonly settings: PoolSettings;
   readonly policy: PoolPolicy;
   readonly target: ServerTarget;
+  readonly bases: BaseMemory;
   readonly servers: ReadonlySet<ServerConnection>;
   /** Whether it may make servers at all. */
   readonly mayGrow: boolean;
@@ -35,7 +43,7 @@ export interface Growing extends PlaceSeeker {
   /** For how long nobody has been served who waits, in milliseconds. */
   unservedMs(): number;
   /** A server of its own from a connection that has logged in. */
-  adopt(login: LoggedIn, generation: number): Promise<ServerConnection>;
+  adopt(login: Dialled, generation: number): Promise<ServerConnection>;
   readonly generation: number;
   onMade(server: ServerConnection): void;
   /** The server it made has ended meanwhile. */
@@ -224,7 +232,7 @@ export class Growth {
     if (!pool.mayGrow || signal.aborted) return undefined;
     const { generation } = pool;
     try {
-      const login = await dial(pool.target, this.#dialler, this.#turn++, signal);
+      const login = await dial(pool.target, this.#dialler, this.#turn++, signal, pool.bases);
       return await pool.adopt(login, generation);
     } catch (cause) {
       if (signal.aborted) return undefined;

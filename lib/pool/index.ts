@@ -11,6 +11,7 @@ export {
   type ServerPlaces,
 } from './budget.js';
 export { idleInTransaction, transactionTooLong } from './errors.js';
+export type { Welcome } from './greeting.js';
 export type { Lane } from './lanes.js';
 export { LocalPlaces } from './local-places.js';
 export type { OwnServer } from './own-server.js';

@@ -34,7 +34,7 @@ export async function openOwnServer(
   const release = await takePlace(request, places);
   try {
     const all = new Map([...target.parameters, ...parameters]);
-    const own: ServerTarget = { ...target, parameters: [...all], connectQuery: undefined };
+    const own: ServerTarget = { ...target, parameters: [...all], connectQuery: undefined, tracked: false };
     const login = await dial(own, dialler, 0);
     return { login, release, cancel: () => cancelServer(own, login, request.cancelMs) };
   } catch (error) {

@@ -4,6 +4,8 @@ import type { PoolSettings } from '../config/index.js';
 import { TimeHistogram } from '../metrics/index.js';
 import { newTraffic, type Reader, type RerunCause, type SharedRead, smartReset, type Traffic } from '../relay/index.js';
 import {
+  BaseMemory,
+  type Dialled,
   type Dialler,
   type Lessee,
   type LoggedIn,
@@ -19,7 +21,7 @@ import type { ServerErrorFields } from '../wire/index.js';
 import type { FullLimit, PlaceSeeker, PlaceUse, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
 import { cached, closedPool, endedAtOnce, idleInTransaction, noPlace, timedOut, transactionTooLong } from './errors.js';
-import { Greeting } from './greeting.js';
+import { Greeting, type Welcome } from './greeting.js';
 import { type Growing, Growth } from './growth.js';
 import { Lane, Lanes } from './lanes.js';
 import { type OwnServer, openOwnServer } from './own-server.js';
@@ -38,6 +40,8 @@ export interface PoolClient extends Lessee {
   onWaitFailed(error: PoolerError): void;
   /** Has been waiting for so many seconds. */
   onWaitNotice(seconds: number): void;
+  /** See `ClientChannel.keep`. */
+  keepSettings(values: ReadonlyMap<string, string>): void;
   /** A time limit of the pool has passed while it had a server. */
   onTimedOut(error: PoolerError): void;
 }
@@ -62,6 +66,8 @@ export interface PoolEvents {
   serverClosed(pool: Pool, server: ServerConnection, error: PoolerError | undefined): void;
   connectFailed(pool: Pool, error: PoolerError): void;
   serverError(pool: Pool, fields: ServerErrorFields): void;
+  /** A client of the pool has altered the settings of roles or databases. */
+  settingsAltered(pool: Pool): void;
   /** A server's session has something that weir did not believe it to have. */
   leak(pool: Pool, server: ServerConnection, cause: string, what: string): void;
 }
@@ -155,6 +161,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   readonly clients = new Set<PoolClient>();
   /** Cancel requests under way. */
   cancelsInFlight = 0;
+  /** What connect_query makes of its servers. */
+  readonly bases = new BaseMemory();
 
   constructor(
     database: string,
@@ -223,9 +231,9 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     return this.#growth.failureAtMs;
   }
 
-  /** Parameters as servers report them to a new client, by their own names; undefined before the first login. */
-  get welcome(): ReadonlyMap<string, string> | undefined {
-    return this.#greeting.parameters;
+  /** What a new client begins with; undefined before the first login. */
+  get welcome(): Welcome | undefined {
+    return this.#greeting.welcome;
   }
 
   get generation(): number {
@@ -652,6 +660,9 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
         return;
       case 'nothing':
         break;
+      case 'restore':
+        this.#afterReset(server);
+        return;
       default:
         this.traffic.ladder.resets[plan.kind]++;
         server.ask('reset', plan.query, (error) => {
@@ -681,24 +692,25 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#context.places.onSpare(this);
   }
 
-  /** RESET ALL took with it what connect_query had set up. */
+  /** What connect_query has set up is gone. */
   #afterReset(server: ServerConnection): void {
-    const { connectQuery } = server.target;
-    if (connectQuery === undefined || server.state.kind !== 'idle') {
+    const { restoreQuery } = server;
+    if (restoreQuery === undefined || server.state.kind !== 'idle') {
       this.#free(server);
       return;
     }
-    server.ask('reset', connectQuery, (error) => {
+    server.ask('reset', restoreQuery, (error) => {
       if (error !== undefined)
         this.#context.dialler.warn(
           'connect_query failed',
           new PoolerError(error.message, { sqlstate: error.sqlstate }),
         );
+      server.channel.ladder.restored();
       this.#free(server);
     });
   }
 
-  #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | Reset {
+  #resetPlan(server: ServerConnection): 'nothing' | 'destroy' | 'restore' | Reset {
     const { channel } = server;
     if (!channel.usedSinceReset) return 'nothing';
     const { serverResetQuery, serverResetQueryAlways } = this.policy;
@@ -763,9 +775,10 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     return this.#context.shareOf?.(min_pool_size) ?? min_pool_size;
   }
 
-  async adopt(login: LoggedIn, generation: number): Promise<ServerConnection> {
+  async adopt(login: Dialled, generation: number): Promise<ServerConnection> {
     const { clock } = this.#context;
     await this.#readCatalog(login);
+    if (login.peer.closed) throw endedAtOnce();
     return new ServerConnection(
       this.#context.nextId(),
       generation,
@@ -800,13 +813,22 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#servers.add(server);
     this.connects++;
     this.#context.events.serverConnected(this, server);
-    this.#greeting.known(server.parameters);
+    const novelties = this.bases.novelties(server.loginSettings);
+    if (novelties.size > 0) for (const client of this.clients) client.keepSettings(novelties);
+    const { parameters, begunSettings: settings } = server;
+    this.#greeting.known({ parameters, settings }, server.generation === this.#generation ? 'new' : 'old');
     this.#free(server);
     this.#grow();
   }
 
+  /** Settings of roles or databases have been altered: who logs in from now on begins with what they are then. */
+  renewWelcome(): void {
+    this.#greeting.isAltered = true;
+  }
+
   onConnectFailed(error: PoolerError): void {
     this.#growth.noteFailure(error);
+    this.#greeting.makeDo();
     this.#context.events.connectFailed(this, error);
     if (this.#servers.size > 0) return;
     const told = cached(error);
@@ -825,9 +847,13 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   /** Resolves when a server has logged in and its parameters are known. @throws PoolerError */
   greeted(): Promise<void> {
     if (this.#closed) return Promise.reject(closedPool());
-    if (this.welcome !== undefined) return Promise.resolve();
+    if (this.#greeting.isAltered) this.#outdate();
+    const known = this.welcome !== undefined;
+    const size = this.#servers.size + this.#growth.connecting;
+    const canRenew = !this.#paused && this.#growth.failure === undefined && size < this.sizeMax;
+    if (known && !(this.#greeting.isOld && canRenew)) return Promise.resolve();
     const refusal = this.#refusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
+    if (refusal !== undefined) return known ? Promise.resolve() : Promise.reject(refusal);
     const greeted = this.#greeting.wait(this.#context.clock.now());
     this.#grow();
     return greeted;
@@ -871,6 +897,10 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
         server.destroy(new PoolerError(`ROLLBACK failed: ${error.message}`, { sqlstate: error.sqlstate }));
       else this.#free(server);
     });
+  }
+
+  onSettingsAltered(): void {
+    this.#context.events.settingsAltered(this);
   }
 
   onLeak(server: ServerConnection, cause: string, what: string): void {
@@ -1072,6 +1102,12 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   // Control
 
+  /** New servers may begin otherwise. */
+  #outdate(): void {
+    this.reconnect();
+    this.#greeting.outdate();
+  }
+
   /** Servers connected so far are closed when next idle. */
   reconnect(): void {
     this.#generation++;
@@ -1123,7 +1159,9 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.settings = settings;
     this.policy = policy;
     this.target = target;
-    if (!sameTarget) this.reconnect();
+    if (!sameTarget) {
+      this.#outdate();
+    }
     this.#grow();
   }
 

@@ -602,6 +602,10 @@ export class Pooler implements House, PoolEvents, HubEvents {
     );
   }
 
+  settingsAltered(): void {
+    for (const pool of this.#pools.values()) pool.renewWelcome();
+  }
+
   leak(pool: Pool, server: ServerConnection, cause: string, what: string): void {
     this.log.error(
       { server: server.id, database: pool.database, user: pool.user, cause, what },
@@ -1104,6 +1108,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
       keyCache: this.keyCache,
       parameters,
       connectQuery: database.connect_query,
+      tracked: weir.track_session_state,
       connectTimeoutMs: weir.server_connect_timeout * 1_000,
       keepAlive: { enabled: weir.tcp_keepalive, idleSeconds: weir.tcp_keepidle },
     };
@@ -1177,6 +1182,7 @@ function sameTarget(a: ServerTarget, b: ServerTarget): boolean {
     a.tls?.mode === b.tls?.mode &&
     a.sessionAttrs === b.sessionAttrs &&
     a.connectQuery === b.connectQuery &&
+    a.tracked === b.tracked &&
     isDeepStrictEqual(a.hosts, b.hosts) &&
     isDeepStrictEqual(a.parameters, b.parameters)
   );

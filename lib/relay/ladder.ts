@@ -35,7 +35,7 @@ import type { ServerChannel } from './server-channel.js';
 export type Standing = 'free' | 'asking' | 'kept';
 
 /** What must happen to a server that nobody has before it is lent. */
-export type ResetPlan = 'nothing' | 'troublesome' | 'smart' | 'discard_all' | 'destroy';
+export type ResetPlan = 'nothing' | 'restore' | 'troublesome' | 'smart' | 'discard_all' | 'destroy';
 
 /** Removes all that a client leaves but prepared statements, whose names are weir's own. */
 export const smartReset = [
@@ -137,6 +137,8 @@ export class Ladder {
   #localResets = false;
   /** It is being made sure. */
   #returning = false;
+  /** What connect_query has left beside settings is gone. */
+  #lost = false;
   #releases = 0;
   #compared = false;
 
@@ -204,7 +206,7 @@ export class Ladder {
     this.#sequenceOwner = unused;
     this.#server.traffic.ladder.resets.targeted++;
     this.#server.askForSure(ownQueryMessage(targetedReset));
-    this.#server.settings = this.#server.loginSettings;
+    this.#server.settingsReset();
     const { restoreQuery } = this.#server;
     if (restoreQuery !== undefined) this.#server.ask(restoreQuery, () => {});
   }
@@ -440,7 +442,8 @@ export class Ladder {
       const { settings } = readProbe(rows);
       for (const name of own.keys()) {
         const found = settings.get(name);
-        const isReset = found?.source === 'reset' || (name.includes('.') && found?.value === '');
+        const reset = this.#server.loginSettings.values.get(name) ?? '';
+        const isReset = found?.source === 'reset' || (name.includes('.') && found?.value === reset);
         if (!isReset) own.delete(name);
       }
       const begun = new Settings(own);
@@ -625,7 +628,8 @@ export class Ladder {
     const onServer = new Map(server.settings.values);
     const own = new Map(client.settings.values);
     const asReset = (name: string, value: string | undefined): void => {
-      put(onServer, name, loginSettings.values.has(name) ? (value ?? onServer.get(name)) : undefined);
+      const reset = server.reports(name) ? onServer.get(name) : loginSettings.values.get(name);
+      put(onServer, name, loginSettings.values.has(name) ? (value ?? reset) : undefined);
       put(own, name, client.loginSettings.get(name) ?? onServer.get(name));
     };
     // A value that nobody has set here may be the client's own all the same, where the server began with it.
@@ -643,9 +647,9 @@ export class Ladder {
       // As it was believed to be, and nothing has named it: what the client is to have may be something else.
       const believed = server.settings.values.get(name) ?? (name.includes('.') ? '' : undefined);
       if (!asked.resetsAll && !namedBy(asked.uses, name) && found.value === believed) continue;
-      // RESET leaves an empty text, where the session began with a value that is what it goes back to.
-      if (found.value === '' && name.includes('.') && client.loginSettings.values.has(name)) {
-        if (asked.resetsAll || resetBy(asked.uses, name)) {
+      // What RESET leaves, an empty text unless the server began with more: the client's session goes back to what it began with.
+      if (name.includes('.') && found.value === (loginSettings.values.get(name) ?? '')) {
+        if (client.loginSettings.values.has(name) && (asked.resetsAll || resetBy(asked.uses, name))) {
           asReset(name, undefined);
           continue;
         }
@@ -654,7 +658,7 @@ export class Ladder {
       if (found.value === '' && name.includes('.') && !own.has(name) && !namedBy(asked.uses, name)) continue;
       onServer.set(name, found.value);
       own.set(name, found.value);
-      if (found.restricted && server.loginSuperuser === 'off') this.#pin('setting', 'lasting');
+      if (found.restricted && !server.loginSuperuser) this.#pin('setting', 'lasting');
     }
     if (findings.allSettings) {
       for (const name of new Set([...onServer.keys(), ...own.keys()])) {
@@ -677,8 +681,9 @@ export class Ladder {
       put(onServer, 'session_authorization', authorization);
       put(onServer, 'role', acting);
       if (asked.actsAs || !same) {
-        put(own, 'session_authorization', authorization);
-        put(own, 'role', acting ?? ((asked.effects & Effect.ResetsRole) !== 0 ? begun : none));
+        put(own, 'session_authorization', authorization ?? client.loginSettings.get('session_authorization'));
+        const wentBack = (asked.effects & Effect.ResetsRole) !== 0 && acting === loginSettings.get('role');
+        put(own, 'role', wentBack ? begun : (acting ?? none));
       }
     }
     if (bytesOf(own) > settingsBytesMax) {
@@ -837,7 +842,7 @@ export class Ladder {
     if ((this.#residue & Effect.Ends) !== 0) return 'smart';
     const { values } = this.#server.settings;
     for (const name of troublesome) if (values.has(name)) return 'troublesome';
-    return 'nothing';
+    return this.#lost ? 'restore' : 'nothing';
   }
 
   /** Puts back what must not be in force between two clients. */
@@ -845,6 +850,16 @@ export class Ladder {
     const values = new Map(this.#server.settings.values);
     const names = troublesome.filter((name) => values.delete(name));
     return { query: names.map((name) => `RESET ${name}`).join(';'), after: new Settings(values) };
+  }
+
+  /** DISCARD ALL has taken what connect_query had left beside settings. */
+  lost(): void {
+    if (this.#server.hasMore && this.#server.restoreQuery !== undefined) this.#lost = true;
+  }
+
+  /** connect_query has run again. */
+  restored(): void {
+    this.#lost = false;
   }
 
   /** The server was reset. */

@@ -161,6 +161,8 @@ export interface ServerHost {
   onError(fields: ServerErrorFields, own: boolean): void;
   /** The server announced its end. */
   onFatal(fields: ServerErrorFields): void;
+  /** ALTER ROLE or ALTER DATABASE has been committed: new servers may begin with other settings. */
+  onSettingsAltered(): void;
   /** The session has something weir did not know of. */
   onLeak(cause: string, what: string): void;
   /** A read has run, alone or on a shared server: how long it took and how long its answer was. */

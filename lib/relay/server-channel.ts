@@ -139,11 +139,15 @@ const changedResult = '0A000';
 /** Integrity constraints, and the check of a view. */
 const constraintClasses = /^(23|44)/;
 
+const letterA = 0x41;
 const letterD = 0x44;
 const letterR = 0x52;
 const letterO = 0x4f;
 const reset = Buffer.from('RESET\0');
 const unlisten = Buffer.from('UNLISTEN\0');
+/** Of commands that alter what sessions begin with. */
+const alterRole = Buffer.from('ALTER ROLE\0');
+const alterDatabase = Buffer.from('ALTER DATABASE\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
@@ -195,7 +199,7 @@ export class ServerChannel extends FrameStream {
   readonly place: string;
   /** Who logged in, as the server reported it. */
   readonly loginAuthorization: string;
-  readonly loginSuperuser: string;
+  readonly loginSuperuser: boolean;
   /** Its version as a number, such as 160004. */
   readonly version: number;
   /** The parameters it reports, by lower-case name as it writes them. */
@@ -237,10 +241,16 @@ export class ServerChannel extends FrameStream {
   #batchOver = false;
   /** The same of a batch of weir's own. */
   #ownOver: (() => void) | undefined;
-  /** Those it had after its login. */
+  /** What RESET goes back to. */
   readonly loginSettings: Settings;
+  /** Of those, what connect_query leaves as it is wherever it runs: as the server has them behind a reset. */
+  readonly #restoredSettings: Settings;
+  /** Whether connect_query has left more than settings. */
+  readonly hasMore: boolean;
   /** The client ran RESET or DISCARD ALL in this batch: the server goes back to its beginning, the client to its own. */
   #resetting = false;
+  /** ALTER ROLE or ALTER DATABASE has run, and its transaction has not ended. */
+  #altered = false;
   #closed = false;
 
   /** When the reply that is being waited for became due; undefined while nothing is owed to a client. */
@@ -255,8 +265,13 @@ export class ServerChannel extends FrameStream {
     readonly clock: Clock;
     readonly traffic: Traffic;
     readonly settings: Settings;
+    /** What RESET goes back to, where that is not the same. */
+    readonly loginSettings?: Settings;
+    readonly hasMore?: boolean;
     readonly statements: ServerStatements;
     readonly parameters?: ReadonlyMap<string, string>;
+    /** Whether who logged in is one, where the parameters tell of a role. */
+    readonly superuser?: boolean;
     readonly restoreQuery?: Buffer | undefined;
     readonly place?: string;
   }) {
@@ -266,13 +281,15 @@ export class ServerChannel extends FrameStream {
     this.#clock = options.clock;
     this.traffic = options.traffic;
     this.settings = options.settings;
-    this.loginSettings = options.settings;
+    this.loginSettings = options.loginSettings ?? options.settings;
+    this.#restoredSettings = common(this.loginSettings, options.settings);
+    this.hasMore = options.hasMore ?? false;
     this.statements = options.statements;
     this.restoreQuery = options.restoreQuery;
     this.place = options.place ?? '';
     this.loginAuthorization = options.parameters?.get('session_authorization') ?? '';
     this.version = versionNumber(options.parameters?.get('server_version') ?? '');
-    this.loginSuperuser = options.parameters?.get('is_superuser') ?? 'off';
+    this.loginSuperuser = options.superuser ?? options.parameters?.get('is_superuser') === 'on';
     for (const name of options.parameters?.keys() ?? []) {
       if (isReplayed(name)) this.#reported.set(name.toLowerCase(), name);
     }
@@ -775,9 +792,22 @@ export class ServerChannel extends FrameStream {
 
   /** What the server does not report has its value of the login again. */
   #forgetUnreported(): void {
-    const reported = new Map<string, string>();
-    for (const [name, value] of this.loginSettings.values) reported.set(name, this.settings.values.get(name) ?? value);
-    this.settings = new Settings(reported);
+    const values = new Map(this.#restoredSettings.values);
+    for (const name of this.#reported.keys()) {
+      const value = this.settings.values.get(name);
+      if (value !== undefined) values.set(name, value);
+    }
+    this.settings = new Settings(values);
+  }
+
+  /** Whether the server tells when the setting changes. */
+  reports(name: string): boolean {
+    return this.#reported.has(name);
+  }
+
+  /** All settings were reset. */
+  settingsReset(): void {
+    this.settings = this.#restoredSettings;
   }
 
   protected onHeader(tag: number): Verdict {
@@ -816,6 +846,8 @@ export class ServerChannel extends FrameStream {
         else if (bytes[start + headerBytes] === letterR) {
           this.#resetting ||= reset.equals(bytes.subarray(start + headerBytes, end));
           if (this.#visible && bytes[start + headerBytes + 1] === letterO) this.ladder.onRollback('rollback');
+        } else if (bytes[start + headerBytes] === letterA) {
+          this.#altered ||= altersSettings(bytes.subarray(start + headerBytes, end));
         } else if ((this.ladder.effects & Effect.Unlistens) !== 0 && this.#visible)
           if (unlisten.equals(bytes.subarray(start + headerBytes, end))) this.ladder.onUnlisten();
         if (this.#copyIn) this.#endCopyIn();
@@ -1062,6 +1094,8 @@ export class ServerChannel extends FrameStream {
       if (this.transactionStartedMs !== undefined) traffic.transactionTime.observe(now - this.transactionStartedMs);
       this.transactionStartedMs = undefined;
       this.idleInTransactionSinceMs = undefined;
+      if (this.#altered) this.#host.onSettingsAltered();
+      this.#altered = false;
     } else {
       this.idleInTransactionSinceMs = now;
     }
@@ -1108,6 +1142,7 @@ export class ServerChannel extends FrameStream {
       if (this.#visible && this.#client !== undefined) this.#tellDiscarded(this.#client);
       this.unnamed = undefined;
       this.#forgetUnreported();
+      this.ladder.lost();
       this.#resetting = true;
       this.#forgetStatements();
       if (this.#visible) this.#client?.onDiscardAll();
@@ -1476,4 +1511,13 @@ export class ServerChannel extends FrameStream {
     this.#host.onDoubt(reason);
     return Verdict.Drop;
   }
+}
+
+/** What both have alike. */
+function common(a: Settings, b: Settings): Settings {
+  return a.equals(b) ? a : new Settings(new Map([...a.values].filter(([name, value]) => b.values.get(name) === value)));
+}
+
+function altersSettings(tag: Buffer): boolean {
+  return alterRole.equals(tag) || alterDatabase.equals(tag);
 }

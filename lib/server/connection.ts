@@ -2,11 +2,13 @@
 
 import type { Peer, PeerHandler } from '../net/index.js';
 import { type ClientChannel, ServerChannel, type ServerHost, type SharedRead, type Traffic } from '../relay/index.js';
-import { isReplayed, type ReadShape, ServerStatements, Settings, type StatementRegistry } from '../session/index.js';
+import { type ReadShape, ServerStatements, type Settings, type StatementRegistry } from '../session/index.js';
 import { firstAttempt } from '../tls/index.js';
 import { assert, type Clock, internalError, PoolerError } from '../util/index.js';
 import { cancelRequestMessage, ownQueryMessage, type ServerErrorFields, terminateMessage } from '../wire/index.js';
-import { askOnce, type LoggedIn, logIn, ServerRefusal, sendCancel } from './login.js';
+import { askOnce, ServerRefusal } from './ask.js';
+import { BaseMemory, makeBase, type ServerBase } from './base.js';
+import { type LoggedIn, logIn, sendCancel } from './login.js';
 import type { Resolver } from './resolver.js';
 import { type Address, addressText, type ServerTarget, type SessionAttrs } from './target.js';
 
@@ -43,6 +45,8 @@ export interface ServerOwner {
   /** The connection is over; called once. `error` is undefined when weir closed it. */
   onServerClosed(server: ServerConnection, error: PoolerError | undefined): void;
   onServerError(server: ServerConnection, fields: ServerErrorFields): void;
+  /** A client has altered the settings of roles or databases. */
+  onSettingsAltered(): void;
   /** Its session has something that weir did not believe it to have. */
   onLeak(server: ServerConnection, cause: string, what: string): void;
   /** A read has run, alone or beside others. */
@@ -81,8 +85,12 @@ export class ServerConnection implements PeerHandler, ServerHost {
   readonly connectedWallMs: number;
   /** When it was last lent, in milliseconds of the wall clock. */
   requestedWallMs: number;
-  /** As it was after the login: what RESET goes back to. */
+  /** What RESET goes back to. */
   readonly loginSettings: Settings;
+  /** What sessions begin with: as connect_query has left it. */
+  readonly begunSettings: Settings;
+  /** What makes that again behind a reset. */
+  readonly restoreQuery: string | undefined;
   /** Parameters by the server's own names, as it reported them at its login. */
   readonly parameters: Map<string, string>;
   /** Of which generation of the pool: an older one is closed when next idle. */
@@ -105,7 +113,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
   constructor(
     id: number,
     generation: number,
-    login: LoggedIn,
+    login: Dialled,
     target: ServerTarget,
     env: ServerEnvironment,
     owner: ServerOwner,
@@ -125,17 +133,23 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.connectedWallMs = env.clock.wallMs();
     this.requestedWallMs = this.connectedWallMs;
     this.parameters = new Map(login.parameters);
-    this.loginSettings = Settings.empty.withAll([...login.parameters].filter(([name]) => isReplayed(name)));
+    const { base } = login;
+    this.loginSettings = base.login;
+    this.begunSettings = base.begun;
+    this.restoreQuery = base.restoreQuery;
     this.#state = { kind: 'idle', sinceMs: this.connectedMs };
     this.channel = new ServerChannel({
       toServer: this.peer,
       host: this,
       clock: env.clock,
       traffic: env.traffic,
-      settings: this.loginSettings,
+      settings: base.begun,
+      loginSettings: base.login,
       statements: new ServerStatements(env.registry, Math.max(1, env.statementsMax)),
-      parameters: login.parameters,
-      restoreQuery: target.connectQuery === undefined ? undefined : ownQueryMessage(target.connectQuery),
+      parameters: base.parameters,
+      superuser: base.superuser,
+      restoreQuery: base.restoreQuery === undefined ? undefined : ownQueryMessage(base.restoreQuery),
+      hasMore: base.hasMore,
       place: `${addressText(login.address)}/${login.pid}`.replaceAll(/[^ -~]|["\\]/g, '?'),
     });
     this.peer.handler = this;
@@ -339,6 +353,10 @@ export class ServerConnection implements PeerHandler, ServerHost {
     this.#owner.onServerError(this, fields);
   }
 
+  onSettingsAltered(): void {
+    this.#owner.onSettingsAltered();
+  }
+
   onLeak(cause: string, what: string): void {
     this.#owner.onLeak(this, cause, what);
   }
@@ -452,8 +470,17 @@ export function cancelServer(
   );
 }
 
+/** A server that has logged in, and what sessions on it begin with. */
+export interface Dialled extends LoggedIn {
+  readonly base: ServerBase;
+}
+
+/** What connect_query makes is known behind the first login, and what differs from server to server behind the second. */
+const loginsMax = 3;
+
 /**
- * Connects to the first host that answers and fits. `turn` says which host is first.
+ * Connects to the first host that answers and fits, and runs connect_query there. `turn` says which host is first.
+ * @param memory of what connect_query has made of servers before
  * @throws PoolerError when none does, and whatever `signal` is aborted with
  */
 export async function dial(
@@ -461,6 +488,43 @@ export async function dial(
   dialler: Dialler,
   turn: number,
   signal?: AbortSignal,
+  memory = new BaseMemory(),
+): Promise<Dialled> {
+  const { connectQuery, tracked, connectTimeoutMs: timeoutMs } = target;
+  for (let logins = 1; ; logins++) {
+    const sent = new Map(memory.startup(connectQuery));
+    const parameters = [...new Map([...target.parameters, ...sent])];
+    try {
+      const login = await dialOnce({ ...target, parameters }, dialler, turn, signal);
+      const warn = (text: string, error: unknown): void =>
+        dialler.warn(`${text} at ${addressText(login.address)}`, error);
+      try {
+        const request = { connectQuery, memory, sent, prelude: memory.prelude(sent), tracked, timeoutMs, warn };
+        const { base, made } = await makeBase(login, request);
+        const again = made !== undefined && memory.learn(connectQuery, sent, made);
+        if (!again || logins === loginsMax) return { ...login, base };
+        await memory.readOriginals(login, timeoutMs);
+      } catch (error) {
+        login.peer.destroy();
+        throw error;
+      }
+      login.peer.writeOwned(terminateMessage);
+      login.peer.end();
+    } catch (error) {
+      if (!(error instanceof ServerRefusal) || !refusesParameters.test(error.sqlstate) || !memory.refuse(sent))
+        throw error;
+    }
+  }
+}
+
+/** Of servers, and of poolers before them, that do not take what is in a startup packet. */
+const refusesParameters = /^(08P01|0A|22|42)/;
+
+async function dialOnce(
+  target: ServerTarget,
+  dialler: Dialler,
+  turn: number,
+  signal: AbortSignal | undefined,
 ): Promise<LoggedIn> {
   const { hosts } = target;
   assert(hosts.length > 0, 'a database has a host');
@@ -484,16 +548,5 @@ export async function dial(
     (await logInSomewhere(target, addresses, sessionAttrs, signal)) ??
     (await logInSomewhere(target, addresses, 'any', signal));
   assert(login !== undefined, 'any server fits any');
-  if (target.connectQuery !== undefined) {
-    try {
-      await askOnce(login, target.connectQuery, target.connectTimeoutMs);
-    } catch (error) {
-      dialler.warn(`connect_query failed at ${addressText(login.address)}`, error);
-      if (!(error instanceof ServerRefusal)) {
-        login.peer.destroy();
-        throw error;
-      }
-    }
-  }
   return login;
 }

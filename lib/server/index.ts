@@ -1,7 +1,10 @@
 // One PostgreSQL connection: dialling, logging in, lending, checking, cancelling, closing. Knows nothing of pools or of who waits.
 
+export { ask, askOnce, ServerRefusal } from './ask.js';
+export { BaseMemory, type ServerBase } from './base.js';
 export {
   cancelServer,
+  type Dialled,
   type Dialler,
   dial,
   type Lessee,
@@ -10,6 +13,6 @@ export {
   type ServerOwner,
   type ServerState,
 } from './connection.js';
-export { askOnce, type LoggedIn, ServerRefusal } from './login.js';
+export type { LoggedIn } from './login.js';
 export { type Lookup, Resolver } from './resolver.js';
 export { type Address, addressText, type ServerTarget, type SessionAttrs } from './target.js';

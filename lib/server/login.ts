@@ -14,7 +14,6 @@ import { onConnected, onFailure, onSslAnswer, type TlsAttempt, type TlsMove } fr
 import { assert, PoolerError } from '../util/index.js';
 import {
   Backend,
-  ownQueryMessage,
   passwordMessage,
   readBackendKey,
   readErrorFields,
@@ -24,6 +23,7 @@ import {
   sslRequestMessage,
   startupMessage,
 } from '../wire/index.js';
+import { ServerRefusal } from './ask.js';
 import { type Address, addressText, type ServerTarget } from './target.js';
 
 /** A server that has said ReadyForQuery for the first time; the peer's handler is whoever takes it over. */
@@ -38,9 +38,6 @@ export interface LoggedIn {
   /** What followed the ReadyForQuery. */
   readonly rest: Buffer;
 }
-
-/** An error the server itself sent. */
-export class ServerRefusal extends PoolerError {}
 
 export type LoginAttempt =
   | { readonly kind: 'ready'; readonly server: LoggedIn }
@@ -368,44 +365,6 @@ async function sendScram(wire: Wire, first: ScramClientStep): Promise<boolean> {
     default:
       return step satisfies never;
   }
-}
-
-/** Runs one statement on a server that nobody uses yet; answers the first column of the first row. */
-export async function askOnce(server: LoggedIn, sql: string, timeoutMs: number): Promise<string | undefined> {
-  const inbox = new FrameInbox();
-  server.peer.handler = {
-    onData: (bytes, start, end) => inbox.push(Buffer.from(bytes.subarray(start, end))),
-    onPressure: () => {},
-    onRelief: () => {},
-    onClose: () => inbox.fail(new PoolerError('server closed the connection', { sqlstate: '08006' })),
-  };
-  const timer = setTimeout(
-    () => inbox.fail(new PoolerError('no answer in time (server_connect_timeout)', { sqlstate: '08006' })),
-    timeoutMs > 0 ? timeoutMs : 60_000,
-  );
-  let value: string | undefined;
-  let refusal: ServerRefusal | undefined;
-  try {
-    server.peer.writeOwned(ownQueryMessage(sql));
-    for (;;) {
-      const frame = await inbox.next();
-      if (frame[0] === Backend.ReadyForQuery) break;
-      if (frame[0] === Backend.ErrorResponse) {
-        const fields = readErrorFields(frame, 0, frame.length);
-        refusal = new ServerRefusal(fields.message, { sqlstate: fields.sqlstate });
-      } else if (frame[0] === Backend.DataRow && value === undefined && frame.length >= 11) {
-        const length = frame.readInt32BE(7);
-        if (length >= 0) value = frame.toString('utf8', 11, 11 + length);
-      } else if (frame[0] === Backend.ParameterStatus) {
-        const parameter = readParameterStatus(frame, 0, frame.length);
-        if (parameter !== undefined) server.parameters.set(parameter.name, parameter.value);
-      }
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-  if (refusal !== undefined) throw refusal;
-  return value;
 }
 
 /**

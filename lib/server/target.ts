@@ -22,6 +22,8 @@ export interface ServerTarget {
   readonly parameters: readonly (readonly [string, string])[];
   /** Run once after each login; its errors are logged and ignored. */
   readonly connectQuery: string | undefined;
+  /** Whether the sessions of clients are carried from server to server. */
+  readonly tracked: boolean;
   /** Milliseconds for connecting and logging in; 0 is no limit. */
   readonly connectTimeoutMs: number;
   readonly keepAlive: { readonly enabled: boolean; readonly idleSeconds: number };

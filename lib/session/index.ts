@@ -26,5 +26,13 @@ export {
   readProbe,
 } from './probe.js';
 export { type ReadBarrier, ReadShape, readBarriers } from './read-shape.js';
-export { isReadBack, isReplayed, isSettingName, isStartupSetting, Settings, troublesome } from './settings.js';
+export {
+  asciiLiteral,
+  isReadBack,
+  isReplayed,
+  isSettingName,
+  isStartupSetting,
+  Settings,
+  troublesome,
+} from './settings.js';
 export { ClientStatements, ServerStatements, Statement, StatementRegistry, type Taken } from './statements.js';

@@ -185,17 +185,21 @@ export class Settings {
   /** One Query message that brings a server from `from` to these settings; `undefined` when nothing differs. */
   replayMessage(from: Settings): Buffer | undefined {
     if (this.#lastFrom === from) return this.#lastMessage;
-    this.#lastMessage = this.#difference(from);
+    const text = this.replayText(from);
+    this.#lastMessage = text === undefined ? undefined : queryMessage(text);
     this.#lastFrom = from;
     return this.#lastMessage;
   }
 
-  #difference(from: Settings): Buffer | undefined {
+  /** The same as the text of it. */
+  replayText(from: Settings): string | undefined {
     if (this.equals(from)) return undefined;
     const parts: string[] = [];
     const acting = this.#acting();
     const wasActing = from.#acting();
-    if (wasActing.length > 0) parts.push('RESET SESSION AUTHORIZATION', 'RESET ROLE');
+    // What is set behind it may need the rights of who logged in, whatever role the session began with.
+    if (wasActing.length > 0)
+      parts.push('RESET SESSION AUTHORIZATION', acting.length > 0 ? 'SET ROLE NONE' : 'RESET ROLE');
     for (const [name, value] of this.values) {
       if (identity.has(name)) continue;
       const characters = this.#characters(value);
@@ -206,7 +210,7 @@ export class Settings {
       if (!this.values.has(name) && !identity.has(name)) parts.push(`RESET ${quoted(name)}`);
     }
     parts.push(...acting);
-    return parts.length === 0 ? undefined : queryMessage(parts.join(';'));
+    return parts.length === 0 ? undefined : parts.join(';');
   }
 
   /** One Query message that sets all of them until the transaction ends. */

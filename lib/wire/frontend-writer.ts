@@ -79,6 +79,11 @@ export function saslResponse(payload: Buffer): Buffer {
   return serialize.sendSCRAMClientFinalMessage(payload.toString('utf8'));
 }
 
+/** Ends a COPY from stdin with an error. */
+export function copyFailMessage(reason: string): Buffer {
+  return serialize.copyFail(reason);
+}
+
 /** A Query with its text in UTF-8, for weir's own statements. */
 export function ownQueryMessage(sql: string): Buffer {
   return serialize.query(sql);

@@ -25,13 +25,16 @@ const version = postgresVersions.find((each) => each === Number(process.env['PGV
 const form: Form = {
   workers: Number(process.env['WORKERS'] ?? 1),
   lanes: process.env['LANES'] === 'off' ? 'off' : 'auto',
+  base: readBase(process.env['BASE']),
 };
 /** The other ways weir can serve the same sessions, where none has been asked for. */
 const otherForms: readonly Form[] = [
-  { workers: 1, lanes: 'off' },
-  { workers: 2, lanes: 'auto' },
-  { workers: 2, lanes: 'off' },
-  { workers: 4, lanes: 'auto' },
+  { workers: 1, lanes: 'off', base: 'none' },
+  { workers: 2, lanes: 'auto', base: 'none' },
+  { workers: 2, lanes: 'off', base: 'none' },
+  { workers: 4, lanes: 'auto', base: 'none' },
+  { workers: 1, lanes: 'auto', base: 'settings' },
+  { workers: 1, lanes: 'auto', base: 'role' },
 ];
 const otherSteps = 2_000;
 /** How many failing programs to find before giving up. */
@@ -41,6 +44,10 @@ const known = process.env['KNOWN'] === undefined ? undefined : new RegExp(proces
 /** A file the failures are appended to. */
 const reportFile = process.env['REPORT'];
 const selfCheckSteps = 300;
+
+function readBase(name: string | undefined): Form['base'] {
+  return name === 'settings' || name === 'role' ? name : 'none';
+}
 
 function readKinds(list: string): ReadonlySet<Kind> {
   const names = list.replace(/^-/, '').split(',').filter(Boolean);
@@ -84,9 +91,10 @@ t.test(`a program is the same each time it runs on PostgreSQL (SEED=${seed})`, (
 
 t.test(`sessions through ${target} are sessions (SEED=${seed} STEPS=${steps})`, (t) => play(t, target, steps));
 
-if (target === 'weir' && process.env['WORKERS'] === undefined && process.env['LANES'] === undefined) {
+const asked = ['WORKERS', 'LANES', 'BASE'].some((name) => process.env[name] !== undefined);
+if (target === 'weir' && !asked) {
   for (const other of otherForms)
-    t.test(`also in ${other.workers} processes with lanes ${other.lanes}`, (t) =>
+    t.test(`also in ${other.workers} processes with lanes ${other.lanes}, base ${other.base}`, (t) =>
       play(t, target, Math.min(steps, otherSteps), other),
     );
 }

@@ -81,6 +81,7 @@ export class Lane implements ServerHost {
     this.diary.push('fatal');
   }
   onLeak(): void {}
+  onSettingsAltered(): void {}
   onDoubt(reason: string): void {
     this.diary.push(`doubt: ${reason}`);
   }

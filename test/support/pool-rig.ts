@@ -114,6 +114,8 @@ export class TestClient implements PoolClient, ClientHost {
     this.#diary.push(`${this.name} failed`);
   }
 
+  keepSettings(): void {}
+
   onWaitNotice(seconds: number): void {
     this.#diary.push(`${this.name} told after ${seconds} s`);
   }
@@ -180,6 +182,7 @@ export class PoolRig {
     serverClosed: (_pool, _server, error) => this.closed.push(error),
     connectFailed: (_pool, error) => this.diary.push(`connect failed: ${error.message}`),
     leak: () => {},
+    settingsAltered: () => {},
     serverError: () => {},
   };
 
@@ -209,6 +212,7 @@ export class PoolRig {
       keyCache: new ScramKeyCache({ secret: Buffer.alloc(32) }),
       parameters: [],
       connectQuery: undefined,
+      tracked: false,
       connectTimeoutMs: 0,
       keepAlive: { enabled: false, idleSeconds: 0 },
     };
@@ -255,12 +259,7 @@ export class PoolRig {
   }
 
   client(pool: Pool, name: string): TestClient {
-    return new TestClient(
-      pool,
-      name,
-      this.diary,
-      new Settings(new Map([...(pool.welcome ?? [])].map(([key, value]) => [key.toLowerCase(), value]))),
-    );
+    return new TestClient(pool, name, this.diary, pool.welcome?.settings ?? Settings.empty);
   }
 
   /** Time passes, and the sweep comes once. */

@@ -227,6 +227,7 @@ export class ServerRig implements ServerHost {
   }
 
   onLeak(): void {}
+  onSettingsAltered(): void {}
 
   onReadRun(): void {}
 

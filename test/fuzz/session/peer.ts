@@ -9,6 +9,8 @@ export interface Place {
   readonly port: number;
   readonly user: string;
   readonly database: string;
+  /** What a session is to begin with, as `options`: in place of a connect_query. */
+  readonly base?: string | undefined;
 }
 
 /** Of errors and notices; not where in PostgreSQL's sources they were raised. */
@@ -33,14 +35,15 @@ export class Peer {
 
   /** The lines of the login, and the peer unless it was refused. */
   static async connect(
-    { host, port, user, database }: Place,
+    { host, port, user, database, base }: Place,
     parameters: Readonly<Record<string, string>>,
     withinMs: number,
   ): Promise<{ peer: Peer | undefined; lines: string[] }> {
     const client = await RawClient.open({ host, port });
     const peer = new Peer(client);
     const logIn = async (): Promise<string[]> => {
-      await client.logIn({ user, database, parameters });
+      const options = [base, parameters['options']].filter((each) => each !== undefined).join(' ');
+      await client.logIn({ user, database, parameters: options === '' ? parameters : { ...parameters, options } });
       for (const [name, value] of client.parameters) peer.#parameters.set(name, value);
       return [...client.parameters].map(([name, value]) => `S ${name}=${value}`).sort();
     };

@@ -16,7 +16,32 @@ export interface Form {
   /** Processes. */
   readonly workers: number;
   readonly lanes: 'auto' | 'off';
+  /** Whether its servers run a connect_query. */
+  readonly base: 'none' | 'settings' | 'role';
 }
+
+interface Base {
+  readonly connectQuery: string;
+  /** What a direct connection begins with instead. */
+  readonly options: string;
+}
+
+const baseSettings: readonly (readonly [name: string, value: string])[] = [
+  ['work_mem', '7MB'],
+  ['search_path', 'sb,\\ public'],
+  ['statement_timeout', '4min'],
+  ['TimeZone', 'Asia/Tokyo'],
+  ['app.x', 'base'],
+  ['extra_float_digits', '0'],
+];
+const settingsQuery =
+  "set work_mem = '7MB'; set search_path = sb, public; set statement_timeout = '4min'; set timezone = 'Asia/Tokyo'; select set_config('app.x', 'base', false); do $$ begin perform set_config('extra_float_digits', '0', false); end $$";
+const settingsOptions = baseSettings.map(([name, value]) => `-c ${name}=${value}`).join(' ');
+const bases: Readonly<Record<Form['base'], Base | undefined>> = {
+  none: undefined,
+  settings: { connectQuery: settingsQuery, options: settingsOptions },
+  role: { connectQuery: `${settingsQuery}; set role role_a`, options: `${settingsOptions} -c role=role_a` },
+};
 
 const template: readonly string[] = [
   ...schemas.filter((name) => name !== 'public').map((name) => `create schema "${name}"`),
@@ -118,12 +143,14 @@ export class Playground {
 
   direct({ superuser }: Setup): Place {
     const { host, port } = this.#server;
-    return { host, port, user: superuser ? 'super' : 'plain', database: 'one' };
+    const base = bases[this.#form.base]?.options;
+    return { host, port, user: superuser ? 'super' : 'plain', database: 'one', base };
   }
 
   async target(setup: Setup): Promise<Place> {
     const { host, port } = this.kind === 'direct' ? this.#server : await this.#weir(setup);
-    return { ...this.direct(setup), host, port, database: 'two' };
+    const base = this.kind === 'direct' ? bases[this.#form.base]?.options : undefined;
+    return { ...this.direct(setup), host, port, database: 'two', base };
   }
 
   /** Both databases as they were, every server of weir's idle. */
@@ -163,7 +190,9 @@ export class Playground {
         defer_begin: process.env['DEFER'] !== 'off',
         'on_hazard.sequence': sequencesPin ? 'pin' : 'auto',
       };
-      const options = { server: this.#server, users: { plain: '', super: '' } };
+      const connect_query = bases[this.#form.base]?.connectQuery;
+      const database = connect_query === undefined ? {} : { connect_query };
+      const options = { server: this.#server, users: { plain: '', super: '' }, database };
       weir =
         this.#form.workers === 1
           ? inProcess(await startWeir({ ...options, weir: settings as WeirOptions['weir'] & object }))

@@ -542,7 +542,7 @@ t.test('who logs in waits for the first server, and hears why there is none', as
   server.behaviour = 'accept';
   rig.pass(15_000);
   await pool.greeted();
-  t.equal(pool.welcome?.get('TimeZone'), 'UTC');
+  t.equal(pool.welcome?.parameters.get('TimeZone'), 'UTC');
   await until('it is there', () => pool.counts.idle === 1);
   server.behaviour = 'hang';
   const closing = rig.pool(server, {}, {}, { database: 'other' });
