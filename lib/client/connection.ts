@@ -31,6 +31,7 @@ import { ClientGone, Dialogue, NoPacket } from './dialogue.js';
 import type { ClientAddress, ClientGate, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 import { Replication } from './replication.js';
+import { Vacating } from './vacating.js';
 
 interface Session {
   readonly user: string;
@@ -604,6 +605,19 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (session !== undefined) this.#feedHeld(session);
   }
 
+  /** Made when a statement first needs databases for itself. */
+  #vacating: Vacating | undefined;
+
+  readyToVacate(databases: readonly string[]): boolean {
+    const { session } = this;
+    assert(session !== undefined, 'a client that runs something has a session');
+    this.#vacating ??= new Vacating(
+      (names) => this.#house.vacate(session.pool, names),
+      () => this.goOnHeld(),
+    );
+    return this.#vacating.isReady(databases);
+  }
+
   onCommitSent(): void {
     this.session?.listening.onCommitSent();
   }
@@ -748,6 +762,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     assert(state.kind === 'active', 'a batch ends for a client with a server');
     const { session, server } = state;
     const { pool_mode } = session.settings;
+    if (server.channel.settled) this.#vacating?.end();
     if (pool_mode === 'session') return;
     if (!server.channel.quiet) {
       if (pool_mode === 'statement') {
@@ -885,6 +900,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
     this.#held = noBytes;
+    this.#vacating?.end();
     if ('session' in state) {
       const { session } = state;
       session.pool.clients.delete(this);

@@ -103,6 +103,8 @@ export interface House {
    * @param settings of the startup packet
    */
   loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined;
+  /** Empties databases of servers that serve nobody, for a client of the pool. @returns see `Vacate` */
+  vacate(pool: Pool, databases: readonly string[]): Promise<() => void>;
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
 

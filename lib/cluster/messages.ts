@@ -3,7 +3,7 @@
 import type { AnyRow } from '../admin/index.js';
 import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
 import type { FullLimit, PlaceLimits, PlaceNeed, PlaceUse } from '../pool/index.js';
-import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode } from '../pooler/index.js';
+import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode, VacancyOrder } from '../pooler/index.js';
 import type { SentError } from './link.js';
 
 /** A pool of a worker. */
@@ -48,8 +48,15 @@ export type WorkerNotice =
   | { readonly kind: 'gone'; readonly pool: number }
   | { readonly kind: 'dismiss'; readonly database: string; readonly user: string; readonly count: number }
   | LoginNotice
+  | VacancyEnd
   | { readonly kind: 'ready'; readonly listening: readonly string[] }
   | { readonly kind: 'failed'; readonly error: SentError };
+
+/** The statement that an order of this id was for has been answered. */
+interface VacancyEnd {
+  readonly kind: 'end-vacancy';
+  readonly id: string;
+}
 
 export interface LoginNotice {
   readonly kind: 'login-failed' | 'login-succeeded';
@@ -63,8 +70,14 @@ export type PrimaryNotice =
   | { readonly kind: 'wanted'; readonly pool: number; readonly urgently: boolean }
   | { readonly kind: 'kept'; readonly pool: number }
   | LoginNotice
+  | VacancyEnd
   | { readonly kind: 'shutdown'; readonly mode: ShutdownMode }
   | { readonly kind: 'reopen-log' };
+
+interface VacancyQuestion {
+  readonly kind: 'vacate';
+  readonly order: VacancyOrder;
+}
 
 /** For the places that are kept though their clients have left. */
 export interface RecallQuestion {
@@ -94,11 +107,13 @@ export type WorkerQuestion =
   | { readonly kind: 'begin' | 'in-force' }
   | AdmitQuestion
   | CancelQuestion
+  | VacancyQuestion
   | RowsQuestion
   | Command;
 
 export type PrimaryQuestion =
   | CancelQuestion
+  | VacancyQuestion
   | RowsQuestion
   | Command
   | { readonly kind: 'order'; readonly order: GrantOrder }
@@ -112,6 +127,7 @@ export interface Answers {
   readonly admit: null;
   readonly recall: null;
   readonly cancel: null;
+  readonly vacate: null;
   readonly rows: readonly AnyRow[];
   readonly control: string | null;
   readonly set: string;

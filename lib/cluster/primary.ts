@@ -68,6 +68,8 @@ const pauseMsFirst = 100;
 const pauseMsMax = 10_000;
 /** What takes no time is waited for so long: a worker that hangs must not hold up who asks about all of them. */
 const answerMsMax = 5_000;
+/** A statement waits for it. */
+const vacateMsMax = 2_000;
 /** A login waits for it; less than for how long workers keep no places then. */
 const recallAnswerMsMax = recallMs / 2;
 /** How long a worker that is told to end at once may take. */
@@ -423,6 +425,9 @@ export class Primary implements HttpSource {
       case 'login-succeeded':
         this.#tell(notice, index);
         break;
+      case 'end-vacancy':
+        this.#tell(notice, index);
+        break;
       case 'ready':
         member.listening = notice.listening;
         if (this.#shutdown !== undefined) member.link.notify({ kind: 'shutdown', mode: this.#shutdown });
@@ -500,6 +505,12 @@ export class Primary implements HttpSource {
       case 'cancel': {
         const other = this.#members.get(processOfCancelPid(question.pid));
         if (other?.listening !== undefined) await other.link.ask(question, answerMsMax);
+        return null;
+      }
+      case 'vacate': {
+        const others = [...this.#members.values()].filter((other) => other !== member && other.listening !== undefined);
+        // One that hangs, or ends meanwhile, holds up nobody.
+        await Promise.allSettled(others.map(({ link }) => link.ask(question, vacateMsMax)));
         return null;
       }
       case 'rows':

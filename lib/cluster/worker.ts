@@ -152,6 +152,10 @@ function siblingsOf(
     cancel: async (pid, secret) => {
       await link.ask({ kind: 'cancel', pid, secret: secret.toString('hex') });
     },
+    vacate: async (order) => {
+      await link.ask({ kind: 'vacate', order }).catch(() => {});
+    },
+    endVacancy: (id) => link.notify({ kind: 'end-vacancy', id }),
     loginFailed: (place, user) => link.notify({ kind: 'login-failed', place, user }),
     loginSucceeded: (place, user) => link.notify({ kind: 'login-succeeded', place, user }),
   };
@@ -177,6 +181,9 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
     case 'login-succeeded':
       parts?.pooler.throttle.succeeded(notice.place, notice.user);
       break;
+    case 'end-vacancy':
+      parts?.pooler.vacancy.end(notice.id);
+      break;
     case 'shutdown':
       parts?.pooler.shutdown(notice.mode);
       break;
@@ -197,6 +204,9 @@ async function answer(
   switch (question.kind) {
     case 'cancel':
       await pooler.cancelOwn(question.pid, Buffer.from(question.secret, 'hex'));
+      return null;
+    case 'vacate':
+      pooler.vacancy.obey(question.order);
       return null;
     case 'rows':
       return console.here.rows(question.command);

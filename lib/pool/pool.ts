@@ -153,6 +153,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   #generation = 0;
   #paused = false;
   #closed = false;
+  /** Statements that need the database for themselves. */
+  #vacancies = 0;
   /** A server to be given up for clients of another process, and when. */
   #wantedElsewhere: 'no' | 'when-unneeded' | 'when-free' = 'no';
   /** When the last client or server left, for forgetting the pool. */
@@ -241,7 +243,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   }
 
   get mayGrow(): boolean {
-    return !this.#closed && !this.#paused;
+    return !this.#closed && !this.#paused && this.#vacancies === 0;
   }
 
   get greeting(): number {
@@ -688,8 +690,18 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
       this.#serve(first, server);
       return;
     }
+    if (this.#vacancies > 0 || this.#holdsLastingPlace) {
+      server.close();
+      return;
+    }
     this.#idle.push(server);
     this.#context.places.onSpare(this);
+  }
+
+  /** Whether its places count as needed for long, also while its servers are idle: then none of them is. */
+  get #holdsLastingPlace(): boolean {
+    const { max_db_connections, max_user_connections } = this.settings;
+    return this.use === 'listening' && max_db_connections + max_user_connections > 0;
   }
 
   /** What connect_query has set up is gone. */
@@ -1112,8 +1124,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   reconnect(): void {
     this.#generation++;
     this.#growth.forgetFailure();
-    for (const server of [...this.#idle]) server.close();
-    this.#endLanes();
+    this.closeIdle();
   }
 
   /** Those with reads to answer take no more. */
@@ -1122,6 +1133,24 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
       lane.closing = true;
       if (lane.empty) this.#endLane(lane);
     }
+  }
+
+  closeIdle(): void {
+    for (const server of [...this.#idle]) server.close();
+    this.#endLanes();
+  }
+
+  /** Closes what serves nobody; makes and keeps no server until what is returned is called. */
+  vacate(): () => void {
+    this.#vacancies++;
+    this.closeIdle();
+    while (this.giveWay());
+    return () => {
+      this.#vacancies--;
+      // There may be a database of that name now where there was none, or none any more.
+      this.#growth.forgetFailure();
+      this.#grow();
+    };
   }
 
   /** The host name has other addresses now: servers at none of them are closed when next idle. */
@@ -1138,8 +1167,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   pause(): void {
     this.#paused = true;
     this.#context.places.withdraw(this);
-    for (const server of [...this.#idle]) server.close();
-    this.#endLanes();
+    this.closeIdle();
   }
 
   resume(): void {
@@ -1169,8 +1197,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   close(): void {
     this.#closed = true;
     this.#context.places.withdraw(this);
-    for (const server of [...this.#idle]) server.close();
-    this.#endLanes();
+    this.closeIdle();
     clearTimeout(this.#stallWatch);
     const error = new PoolerError('server shutting down', { sqlstate: '57P01' });
     this.#greeting.fail(error);

@@ -12,3 +12,4 @@ export { verdicts } from './rule-tally.js';
 export { readSchema } from './schema-keeper.js';
 export { processOfCancelPid, type Siblings } from './siblings.js';
 export { addTotals, type DatabaseStatistics, type DatabaseTotals, noTotals } from './statistics.js';
+export type { VacancyOrder } from './vacancy.js';

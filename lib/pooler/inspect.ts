@@ -69,6 +69,7 @@ class Draft {
   readonly settingParameters = new Set<number>();
   readonly statements: StatementUse[] = [];
   readonly channels: Footprint['channels'][number][] = [];
+  readonly databases = new Set<string>();
   readonly hazards = new Set<HazardName>();
 
   add(hazard: HazardName | undefined, effects: number): void {
@@ -198,6 +199,9 @@ class Draft {
       case 'copy':
         if (hazard.direction === 'from') this.effects |= Effect.Sequences;
         break;
+      case 'vacant':
+        for (const database of hazard.databases) this.databases.add(database);
+        break;
       case 'notify':
         break;
       default:
@@ -268,7 +272,8 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   }
   const transaction = transactionOf(facts);
   const calls = facts.functions.filter((name) => isCatalogFunction(name));
-  if (draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0) {
+  const isPlain = draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0;
+  if (isPlain && draft.databases.size === 0) {
     if (transaction !== undefined) return footprint({ transaction, facts });
     const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
@@ -284,6 +289,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       settingParameters: [...draft.settingParameters],
       statements: draft.statements,
       channels: draft.channels,
+      databases: [...draft.databases],
       hazards: [...draft.hazards],
       example: facts.shape.text,
       calls,

@@ -67,6 +67,7 @@ import { Policing } from './policing.js';
 import { Secrets } from './secrets.js';
 import { cancelPidOf, nextSerial, processOfCancelPid, type Siblings } from './siblings.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
+import { Vacancy } from './vacancy.js';
 
 /** Everything that is read before a process can start or reload. */
 export interface Loaded {
@@ -140,6 +141,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   /** Times clients may have missed notifications. */
   listenersLost = 0;
   readonly hazardLog = new HazardLog();
+  readonly vacancy: Vacancy;
   /** Pools that are forgotten, until their last server has gone. */
   readonly #leaving = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
@@ -199,6 +201,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
     this.#statementPrefix = options.statementPrefix;
     this.#siblings = options.siblings;
     this.#places = options.siblings?.places ?? new LocalPlaces();
+    this.vacancy = new Vacancy(() => this.#allPools(), options.siblings, options.siblings?.index ?? 0);
     this.#secretKey = secretKey;
     this.#secrets.load(loaded.config, loaded.users);
     this.#policy = policyOf(loaded.config);
@@ -459,6 +462,18 @@ export class Pooler implements House, PoolEvents, HubEvents {
 
   loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined {
     return this.policing.loginDenied(subject, replicates, settings);
+  }
+
+  vacate(pool: Pool, databases: readonly string[]): Promise<() => void> {
+    return this.vacancy.order(pool, databases);
+  }
+
+  /** Also those for weir itself, and those that have been forgotten. */
+  *#allPools(): Iterable<Pool> {
+    yield* this.#pools.values();
+    yield* this.#lookUpPools.values();
+    for (const hub of this.#hubs.values()) yield hub.pool;
+    yield* this.#leaving;
   }
 
   notifications(pool: Pool): NotificationHub {

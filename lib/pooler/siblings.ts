@@ -4,8 +4,9 @@ import { workersMax } from '../config/index.js';
 import type { ServerPlaces } from '../pool/index.js';
 import type { PoolerError } from '../util/index.js';
 import type { ClientLimits } from './client-limits.js';
+import type { VacancySiblings } from './vacancy.js';
 
-export interface Siblings {
+export interface Siblings extends VacancySiblings {
   /** Which of them this process is, from 0. */
   readonly index: number;
   readonly count: number;

@@ -674,6 +674,11 @@ export class ClientChannel extends FrameStream {
     return encoding === undefined || encoding === 'UTF8';
   }
 
+  /** Whether others' sessions are out of the way of a statement that they would make fail, as far as weir can have it. */
+  #mayVacate({ databases }: Footprint): boolean {
+    return databases.length === 0 || this.#session.readyToVacate(databases);
+  }
+
   /** Whether the statement may be sent: one that listens, or does so no more, may have to wait. */
   #mayListen(footprint: Footprint): 'ready' | 'wait' | ErrorFields {
     if (footprint.isInert || !this.#canBeListenedFor(footprint)) return 'ready';
@@ -888,6 +893,7 @@ export class ClientChannel extends FrameStream {
     const listens = this.transparent || this.#ignored ? 'ready' : this.#mayListen(footprint);
     if (listens === 'wait') return Verdict.Stop;
     if (listens !== 'ready') return this.#denyQuery(listens, footprint, bytes, start, end, end - start);
+    if (!this.#ignored && !this.#mayVacate(footprint)) return Verdict.Stop;
     const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
     if (admission === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
@@ -1073,6 +1079,7 @@ export class ClientChannel extends FrameStream {
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.transparent) {
       const found = judged ?? this.#host.inspect(bytes, queryStart, queryEnd);
+      if (!this.#mayVacate(found)) return Verdict.Stop;
       if (found.hazards.length > 0) this.#session.onHazards(found);
       this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
@@ -1261,6 +1268,7 @@ export class ClientChannel extends FrameStream {
       const listens = this.#mayListen(known.footprint);
       if (listens === 'wait') return Verdict.Stop;
       if (listens !== 'ready') return this.#denyBatch(listens, known.footprint, bytes, start, end);
+      if (!this.#mayVacate(known.footprint)) return Verdict.Stop;
     }
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;

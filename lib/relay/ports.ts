@@ -51,6 +51,7 @@ export interface SessionHost {
    * `wait`: ask again when fed again. Or why that cannot be.
    */
   readyToListen(channels: readonly ChannelUse[]): 'ready' | 'wait' | ErrorFields;
+  readyToVacate(databases: readonly string[]): boolean;
   /** A transaction that may have begun to listen is about to commit. */
   onCommitSent(): void;
   /**
@@ -77,6 +78,7 @@ export const plainSession: SessionHost = {
   preparedBody: () => undefined,
   onHazards: () => {},
   readyToListen: () => 'ready',
+  readyToVacate: () => true,
   onCommitSent: () => {},
   onChannels: () => [],
   onOwnNotification: () => false,

@@ -102,6 +102,8 @@ export interface Footprint {
   readonly settingParameters: readonly number[];
   readonly statements: readonly StatementUse[];
   readonly channels: readonly ChannelUse[];
+  /** It fails while other sessions are in one of these databases. */
+  readonly databases: readonly string[];
   readonly hazards: readonly HazardName[];
   /** Those for which the configuration keeps the server with its client. */
   readonly pins: readonly HazardName[];
@@ -131,6 +133,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     settingParameters: [],
     statements: [],
     channels: [],
+    databases: [],
     hazards: [],
     pins: [],
     refused: undefined,
@@ -143,7 +146,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
   };
   const { settings, settingParameters, statements, channels, pins } = full;
   const names = settings.length + settingParameters.length + statements.length + channels.length + pins.length;
-  const isInert = names === 0 && full.effects === Effect.None && full.hazards.length === 0;
+  const isInert = names + full.databases.length === 0 && full.effects === Effect.None && full.hazards.length === 0;
   return { ...full, detailed: names > 0, isInert };
 }
 

@@ -9,7 +9,7 @@ import { prepareBodyStart } from './prepare-body.js';
 import { sessionHazard } from './session-hazards.js';
 import { settingHazard } from './setting-hazards.js';
 import { type StatementKind, statementClass } from './statement-kinds.js';
-import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from './tree.js';
+import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, stringOf, textAt } from './tree.js';
 
 export interface ExtractOptions {
   /** Functions the operator vouches for, folded, with or without schema: `uuid_generate_v4`, `app.tally`. */
@@ -277,6 +277,10 @@ class Walk {
 
   #ddl(type: string, body: Node, scope: Scope | undefined): void {
     this.#hazard({ kind: 'ddl', node: type });
+    const databases = vacantDatabases(type, body);
+    if (databases.length > 0) this.#hazard({ kind: 'vacant', databases });
+    // What is the name of a template may stand in quotes of either kind.
+    if (type === 'CreatedbStmt') this.#literalDependent = true;
     if (type === 'DropStmt') {
       const names = listAt(body, 'objects').map((object) => nameParts(object).join('.'));
       this.#hazard({
@@ -441,4 +445,26 @@ function namesTemporarySchema(value: unknown): boolean {
   if (typeof value === 'string') return temporarySchema.test(value);
   if (Array.isArray(value)) return value.some(namesTemporarySchema);
   return isNode(value) && Object.values(value).some(namesTemporarySchema);
+}
+
+/** The databases in which no other session may be: DROP, RENAME, SET TABLESPACE, and the template of CREATE. */
+function vacantDatabases(type: string, body: Node): string[] {
+  const option = (name: string): unknown => {
+    const found = listAt(body, 'options')
+      .map((each) => (isNode(each) ? nodeAt(each, 'DefElem') : undefined))
+      .find((each) => each !== undefined && textAt(each, 'defname') === name);
+    return found?.['arg'];
+  };
+  switch (type) {
+    case 'DropdbStmt':
+      return [textAt(body, 'dbname')];
+    case 'CreatedbStmt':
+      return [stringOf(option('template')) ?? 'template1', textAt(body, 'dbname')];
+    case 'AlterDatabaseStmt':
+      return option('tablespace') === undefined ? [] : [textAt(body, 'dbname')];
+    case 'RenameStmt':
+      return body['renameType'] === 'OBJECT_DATABASE' ? [textAt(body, 'subname'), textAt(body, 'newname')] : [];
+    default:
+      return [];
+  }
 }

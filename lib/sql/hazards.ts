@@ -97,6 +97,8 @@ export type Hazard =
       readonly savepoint: string | null;
     }
   | { readonly kind: 'ddl'; readonly node: string }
+  /** Fails while another session is in one of the databases, or moves to that name what others may know under it. */
+  | { readonly kind: 'vacant'; readonly databases: readonly string[] }
   /** A statement whose effects on the session are not known: CREATE EXTENSION, CREATE SUBSCRIPTION... */
   | { readonly kind: 'unknown_statement'; readonly node: string };
 
@@ -137,6 +139,7 @@ export function effectOf(hazard: Hazard): SessionEffects {
     case 'copy':
     case 'transaction':
     case 'ddl':
+    case 'vacant':
       return 'none';
     case 'dblink':
     case 'session_function':

@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { startPostgres } from '../support/index.js';
-import { RawClient } from '../support/raw-client.js';
+import { eventually, startPostgres } from '../support/index.js';
+import { Random } from '../support/random.js';
+import { RawClient, say } from '../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../support/weir.js';
 
 /** Their passwords by their names. */
@@ -121,3 +122,169 @@ t.test('the first login of a pool waits for its server as long as a query would'
     code: '08P01',
   });
 });
+
+// Statements that need a database for themselves
+
+/** Idle servers of `name` in several pools: of two users, of auth_query, and one that has listened. */
+async function settle(t: Test, weir: TestWeir, name: string): Promise<void> {
+  for (const user of ['postgres', 'one']) {
+    const visitor = await client(t, weir, user, name);
+    await visitor.query('select 1');
+    await visitor.query('listen x');
+    await visitor.query('unlisten x');
+  }
+}
+
+t.test('DROP DATABASE and its like first close the servers of that database that serve nobody', async (t) => {
+  const weir = await start(t, { min_pool_size: 1 });
+  const admin = await client(t, weir);
+  const extended = (sql: string): ReturnType<RawClient['query']> => admin.execute(sql);
+  const simple = (sql: string): ReturnType<RawClient['query']> => admin.query(sql);
+  for (const [run, sql] of [
+    [simple, 'create database copy template busy'],
+    [extended, 'create database "copy two" template = \'busy\''],
+    [simple, 'alter database busy rename to "Renamed"'],
+    [extended, 'alter database "Renamed" rename to busy'],
+    [simple, '/* first */ DROP DATABASE busy'],
+    [extended, 'drop database if exists copy with (force)'],
+    [extended, 'drop database "copy two"'],
+  ] as const) {
+    if (sql.startsWith('create database copy')) await server.query('create database busy');
+    for (const name of ['busy', 'copy', 'copy two', 'Renamed']) {
+      const rows = await server.query('select from pg_database where datname = $1', [name]);
+      if (rows.length === 1) await settle(t, weir, name);
+    }
+    const { errors, commands } = await atOnce(sql, run(sql));
+    t.same([errors, commands.length], [[], 1], sql);
+  }
+});
+
+t.test('a client that uses the database is in the way, as it is of a direct connection', async (t) => {
+  const weir = await start(t);
+  await server.query('create database used');
+  const admin = await client(t, weir);
+  const user = await client(t, weir, 'one', 'used');
+  await begin(user);
+  t.equal((await admin.query('drop database used')).errors[0]?.['C'], '55006');
+  await user.query('commit; listen here');
+  t.equal((await admin.query('drop database used')).errors[0]?.['C'], '55006', 'so is one that listens');
+  await user.query('unlisten here');
+  t.same((await admin.query('drop database used')).errors, []);
+  await server.query('create database used');
+  t.equal(await user.value('select current_database()'), 'used', 'a new one of that name is found at once');
+  t.same((await admin.query('drop database used')).errors, []);
+});
+
+t.test('so they do in session mode, and for statements that were prepared before', async (t) => {
+  for (const pool_mode of ['session', 'transaction'] as const) {
+    const weir = await start(t, { pool_mode });
+    const admin = await weir.connect();
+    t.teardown(() => admin.end());
+    for (const text of ['drop database again', { text: 'drop database again', values: [] }]) {
+      await server.query('create database again');
+      const visitor = await client(t, weir, 'one', 'again');
+      await visitor.query('select 1');
+      await visitor.vanish();
+      await t.resolves(admin.query(text as string), pool_mode);
+    }
+    const named = await client(t, weir);
+    await server.query('create database again');
+    named.write(...extended('drop database again', 'named'), say.sync());
+    await named.reply();
+    t.notOk((await server.query("select from pg_database where datname = 'again'")).length, 'in one batch');
+  }
+});
+
+t.test('where the policy denies the statement no server leaves', async (t) => {
+  const weir = await startWeir({
+    server,
+    weir: { auth_type: 'trust' },
+    users: { postgres: server.admin.password, one: 'one' },
+    policy: `[policy]
+mode = "enforce"
+default = "allow"
+[[policy.rules]]
+name = "no-drops"
+statements = ["drop_database"]
+verdict = "deny"
+`,
+  });
+  t.teardown(() => weir.stop());
+  await server.query('create database guarded');
+  const user = await client(t, weir, 'one', 'guarded');
+  const pid = await user.value('select pg_backend_pid()');
+  const admin = await client(t, weir);
+  for (const { errors } of [await admin.query('drop database guarded'), await admin.execute('drop database guarded')]) {
+    t.equal(errors[0]?.['C'], '42501');
+  }
+  t.equal(await user.value('select pg_backend_pid()'), pid);
+});
+
+// Listening
+
+t.test('a LISTEN that would take the last place is refused at once, and queries are served', async (t) => {
+  for (const limits of [{ max_db_connections: 1 }, { max_user_connections: 1 }]) {
+    const weir = await start(t, limits);
+    const listener = await client(t, weir);
+    const { errors } = await atOnce('the refusal', listener.query('listen x'));
+    t.equal(errors[0]?.['C'], '53300');
+    t.match(errors[0]?.['H'], new RegExp(`Raise ${Object.keys(limits)[0]}`));
+    t.equal(await atOnce('a query', (await client(t, weir)).value('select 1')), '1');
+  }
+});
+
+t.test('with one place beside it a server listens, queries are served, and the next user is refused', async (t) => {
+  const weir = await start(t, { max_db_connections: 2 });
+  const listener = await client(t, weir);
+  t.same((await atOnce('LISTEN', listener.query('listen x'))).errors, []);
+  for (const user of ['one', 'two', 'one']) {
+    const other = await client(t, weir, user);
+    t.same((await atOnce(`a query of ${user}`, other.query(`notify x, '${user}'`))).errors, []);
+    t.match((await atOnce('the notification', listener.until('A'))).at(-1)?.body.toString('latin1'), `x\0${user}\0`);
+  }
+  const other = await client(t, weir, 'one');
+  t.equal((await atOnce('the refusal', other.query('listen x'))).errors[0]?.['C'], '53300');
+  t.same((await listener.query('unlisten *')).errors, []);
+  await eventually(async () => (await (await client(t, weir, 'two')).query('listen x')).errors.length === 0);
+});
+
+// The property
+
+t.test('with N places N clients are served at once, whoever they are and whatever idles', async (t) => {
+  const random = new Random(Number(process.env['SEED'] ?? 7));
+  const rounds = Math.ceil(Number(process.env['STEPS'] ?? 500) / 100);
+  for (const places of [1, 2, 4]) {
+    const weir = await start(t, {
+      auth_type: 'scram-sha-256',
+      auth_user: 'asker',
+      max_db_connections: places,
+      default_pool_size: places,
+      min_pool_size: 1,
+      server_check_delay: 0.01,
+    });
+    for (let round = 0; round < rounds; round++) {
+      const listens = places > 2 && random.oneIn(2);
+      const clients = await Promise.all(
+        Array.from({ length: places }, async (_, i) => {
+          const user = random.pick(Object.keys(people));
+          const one = await atOnce(`login ${i} of round ${round}`, weir.connect({ user, password: user }));
+          if (i === 0 && listens) await atOnce(`LISTEN of round ${round}`, one.query('listen x'));
+          return one;
+        }),
+      );
+      // One that listens takes a place, and asks for no other.
+      const busy = listens ? clients.slice(1) : clients;
+      await Promise.all(busy.map((one, i) => atOnce(`client ${i} of round ${round}`, one.query('begin; select 1'))));
+      await Promise.all(
+        busy.map((one) => (random.oneIn(3) ? one.end() : one.query('commit').then(() => one.query('select 2')))),
+      );
+      await Promise.all(clients.map((one) => one.end().catch(() => {})));
+    }
+    t.pass(`${rounds} rounds with ${places}`);
+  }
+});
+
+/** A named statement, prepared and run in one batch. */
+function extended(text: string, name: string): Buffer[] {
+  return [say.parse({ name, text }), say.bind({ statement: name }), say.execute({})];
+}

@@ -229,6 +229,28 @@ const hazardCases: readonly (readonly [string, string, readonly object[]])[] = [
   ],
 ];
 
+void t.test('databases that a statement needs for itself are told by name', async (t) => {
+  for (const [text, databases] of [
+    ['DROP DATABASE Shop', ['shop']],
+    ['drop database if exists "Shop" with (force)', ['Shop']],
+    ['/* psql */ select 1; drop database shop', ['shop']],
+    ['alter database shop rename to store', ['shop', 'store']],
+    ['alter database shop set tablespace fast', ['shop']],
+    ['create database store', ['template1', 'store']],
+    ['create database store template shop', ['shop', 'store']],
+    ["create database store with owner = me template = 'Shop'", ['Shop', 'store']],
+    ['alter database shop set work_mem = 1000', []],
+    ['alter database shop owner to me', []],
+    ['alter database shop with connection limit 5', []],
+    ['alter table shop rename to store', []],
+  ] as const) {
+    const found = facts(text);
+    t.ok(found.known, text);
+    const told = found.hazards.flatMap((hazard) => (hazard.kind === 'vacant' ? hazard.databases : []));
+    t.same(told, databases, text);
+  }
+});
+
 void t.test('each hazard is told with its values', async (t) => {
   for (const [text, effects, hazards] of hazardCases) {
     const found = facts(text);
