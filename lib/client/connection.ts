@@ -134,7 +134,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   requestedWallMs: number;
   /** When it last sent something. */
   activeMs: number;
-  cancelPid = 0;
+  clientPid = 0;
   /** The place taken under the limits on clients. */
   admitted: { readonly database: string; readonly user: string } | undefined;
   applicationName = '';

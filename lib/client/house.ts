@@ -118,5 +118,5 @@ export interface House {
   gone(connection: ClientConnection, reason: string): void;
   nextId(): number;
   /** A new cancel key that no other client has. */
-  newCancelPid(connection: ClientConnection): number;
+  newClientPid(connection: ClientConnection): number;
 }

@@ -6,3 +6,4 @@ export { lookUp, type Row } from './internal-client.js';
 export { newHub } from './listener.js';
 export { NotificationMemory } from './notification-queue.js';
 export type { HubEvents, NotificationHub } from './notifications.js';
+export { clientPidOf, isClientPid, nextSerial, processOfClientPid } from './pids.js';

@@ -295,8 +295,8 @@ async function logInConsole(
 
 function welcome(house: House, peer: Peer, connection: ClientConnection, begun: Buffer, cancelSecret: Buffer): void {
   const { login_notify_message } = house.config.weir;
-  connection.cancelPid = house.newCancelPid(connection);
-  const frames = [begun, backendKeyData(connection.cancelPid, cancelSecret)];
+  connection.clientPid = house.newClientPid(connection);
+  const frames = [begun, backendKeyData(connection.clientPid, cancelSecret)];
   if (login_notify_message !== '') {
     frames.push(noticeResponse({ severity: 'NOTICE', sqlstate: '00000', message: login_notify_message }));
   }

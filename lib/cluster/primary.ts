@@ -4,6 +4,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type AnyRow, showCommands, shutdownModeOf } from '../admin/index.js';
+import { processOfClientPid } from '../client/index.js';
 import {
   clientsIn,
   type HttpSource,
@@ -14,13 +15,7 @@ import {
   mergedText,
   workerReadings,
 } from '../http/index.js';
-import {
-  type Grant,
-  type GrantOrder,
-  processOfCancelPid,
-  type Revocation,
-  type ShutdownMode,
-} from '../pooler/index.js';
+import type { Grant, GrantOrder, Revocation, ShutdownMode } from '../pooler/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import { ClientLedger } from './client-ledger.js';
 import { recallMs } from './client-places.js';
@@ -503,7 +498,7 @@ export class Primary implements HttpSource {
         await this.#admit(index, member, question);
         return null;
       case 'cancel': {
-        const other = this.#members.get(processOfCancelPid(question.pid));
+        const other = this.#members.get(processOfClientPid(question.pid));
         if (other?.listening !== undefined) await other.link.ask(question, answerMsMax);
         return null;
       }

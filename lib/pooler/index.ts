@@ -10,6 +10,6 @@ export { type Listening, tryListening } from './listeners.js';
 export { type Loaded, Pooler, type PoolerOptions, type PoolerState, type ShutdownMode } from './pooler.js';
 export { verdicts } from './rule-tally.js';
 export { readSchema } from './schema-keeper.js';
-export { processOfCancelPid, type Siblings } from './siblings.js';
+export type { Siblings } from './siblings.js';
 export { addTotals, type DatabaseStatistics, type DatabaseTotals, noTotals } from './statistics.js';
 export type { VacancyOrder } from './vacancy.js';

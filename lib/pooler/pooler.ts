@@ -18,6 +18,7 @@ import {
   ClientConnection,
   type ClientGate,
   type Console,
+  clientPidOf,
   type House,
   type HubEvents,
   type LoginRecord,
@@ -25,6 +26,8 @@ import {
   type NotificationHub,
   NotificationMemory,
   newHub,
+  nextSerial,
+  processOfClientPid,
 } from '../client/index.js';
 import {
   type Change,
@@ -65,7 +68,7 @@ import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
 import { Policing } from './policing.js';
 import { Secrets } from './secrets.js';
-import { cancelPidOf, nextSerial, processOfCancelPid, type Siblings } from './siblings.js';
+import type { Siblings } from './siblings.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
 import { Vacancy } from './vacancy.js';
 
@@ -145,7 +148,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   /** Pools that are forgotten, until their last server has gone. */
   readonly #leaving = new Set<Pool>();
   readonly #clients = new Set<ClientConnection>();
-  readonly #byCancelPid = new Map<number, ClientConnection>();
+  readonly #byClientPid = new Map<number, ClientConnection>();
   #pendingLogins = 0;
   readonly #sessions = new ClientCounts();
   readonly #disabled = new Set<string>();
@@ -163,7 +166,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   /** Resolves when the process may end. */
   readonly finished: Promise<void>;
   #lastId = 0;
-  #lastCancelSerial = 0;
+  #lastClientSerial = 0;
   #console: Console | undefined;
   #lastSweepMs: number;
 
@@ -395,13 +398,13 @@ export class Pooler implements House, PoolEvents, HubEvents {
 
   async cancel(pid: number, secret: Buffer): Promise<void> {
     const siblings = this.#siblings;
-    if (siblings !== undefined && processOfCancelPid(pid) !== siblings.index) await siblings.cancel(pid, secret);
+    if (siblings !== undefined && processOfClientPid(pid) !== siblings.index) await siblings.cancel(pid, secret);
     else await this.cancelOwn(pid, secret);
   }
 
   /** Of a client of this process. */
   async cancelOwn(pid: number, secret: Buffer): Promise<void> {
-    const client = this.#byCancelPid.get(pid);
+    const client = this.#byClientPid.get(pid);
     if (client?.hasSecret(secret) === true) await client.cancel();
   }
 
@@ -555,7 +558,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
 
   gone(connection: ClientConnection, reason: string): void {
     if (!this.#clients.delete(connection)) return;
-    if (connection.cancelPid !== 0) this.#byCancelPid.delete(connection.cancelPid);
+    if (connection.clientPid !== 0) this.#byClientPid.delete(connection.clientPid);
     if (connection.loggedIn) {
       if (this.#config.weir.log_disconnections) {
         this.log.info(
@@ -575,13 +578,13 @@ export class Pooler implements House, PoolEvents, HubEvents {
     return this.#lastId++ * count + index + 1;
   }
 
-  newCancelPid(connection: ClientConnection): number {
+  newClientPid(connection: ClientConnection): number {
     let pid: number;
     do {
-      this.#lastCancelSerial = nextSerial(this.#lastCancelSerial);
-      pid = cancelPidOf(this.#lastCancelSerial, this.#siblings?.index ?? 0);
-    } while (this.#byCancelPid.has(pid));
-    this.#byCancelPid.set(pid, connection);
+      this.#lastClientSerial = nextSerial(this.#lastClientSerial);
+      pid = clientPidOf(this.#lastClientSerial, this.#siblings?.index ?? 0);
+    } while (this.#byClientPid.has(pid));
+    this.#byClientPid.set(pid, connection);
     return pid;
   }
 
