@@ -16,6 +16,7 @@ import {
 } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type ChannelUse, ClientStatements, type Footprint, type ReadShape } from '../session/index.js';
+import type { SignalledPids } from '../sql/index.js';
 import { assert, internalError, PoolerError } from '../util/index.js';
 import {
   type ErrorFields,
@@ -31,6 +32,7 @@ import { ClientGone, Dialogue, NoPacket } from './dialogue.js';
 import type { ClientAddress, ClientGate, House } from './house.js';
 import { fatal, LoginFailure, type LoginOutcome, type LoginProgress, logInClient, throttlePlace } from './login.js';
 import { Replication } from './replication.js';
+import { Signalling } from './signalling.js';
 import { Vacating } from './vacating.js';
 
 interface Session {
@@ -147,6 +149,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   #channel: ClientChannel | undefined;
   #auditor: ClientAuditor | undefined;
   #gate: ClientGate | undefined;
+  /** Its statements that signal other clients; made with the first of them. */
+  #signalling: Signalling | undefined;
   /** Where it records. */
   #audit: AuditTrail | undefined;
   /** Input that arrived while there was no server for it. */
@@ -195,6 +199,12 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const { user, database } = this.session ?? { user: '', database: '' };
     const address = this.address.unix ? undefined : this.address.ip;
     return { user, database, application: this.applicationName, address, certificate: this.certificate };
+  }
+
+  /** Whose servers it uses. */
+  get pool(): Pool | undefined {
+    const state = this.#state;
+    return state.kind === 'replication' ? state.pool : this.session?.pool;
   }
 
   get session(): Session | undefined {
@@ -409,7 +419,8 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       session.listening.afterFeed(taken);
       if (this.#state.kind === 'waiting' || taken < end - start) this.#hold(bytes, start + taken, end);
       // The message it stopped at is in the channel, and goes on when its record is on disk.
-      else if (this.#auditor?.waiting === true || this.#gate?.waiting === true) return;
+      else if (this.#auditor?.waiting === true || this.#gate?.waiting === true || this.#signalling?.waiting === true)
+        return;
       // A batch can end in the middle of a message that its error made pointless, such as COPY data.
       else if (this.#state.kind === 'active') {
         const { channel } = this.#state.server;
@@ -566,6 +577,24 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   preparedBody(text: Buffer, name: string, failed: boolean): Buffer | undefined {
     return this.#house.preparedBody(text, name, failed, this);
+  }
+
+  // Statements that signal other clients
+
+  signalledPids(text: Buffer): SignalledPids | undefined {
+    return this.#house.signalledPids(text);
+  }
+
+  realPids(pids: readonly number[]): ReadonlyMap<number, number> | undefined {
+    const state = this.#state;
+    assert(state.kind === 'active', 'pids are asked for with a server');
+    this.#signalling ??= new Signalling(this.#house, this.peer, () => this.goOnHeld());
+    return this.#signalling.realPids(pids, this.clientPid, state.server);
+  }
+
+  onSignalsSent(): void {
+    const state = this.#state;
+    if (state.kind === 'active') this.#signalling?.onSent(state.server);
   }
 
   onHazards(footprint: Footprint): void {
@@ -761,6 +790,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     const state = this.#state;
     assert(state.kind === 'active', 'a batch ends for a client with a server');
     const { session, server } = state;
+    this.#signalling?.onAnswered();
     const { pool_mode } = session.settings;
     if (server.channel.settled) this.#vacating?.end();
     if (pool_mode === 'session') return;
@@ -916,6 +946,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       state.replication.end();
     }
     this.#auditor?.close(reason, sqlstate);
+    this.#signalling?.close();
     if (state.kind === 'login') state.dialogue.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (state.kind === 'console') state.inbox.fail(new ClientGone(reason, { sqlstate: '08006' }));
     if (this.admitted !== undefined) this.#house.dismiss(this.admitted.database, this.admitted.user);

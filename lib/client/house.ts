@@ -7,10 +7,12 @@ import type { Subject, TimeLimits } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { Gate } from '../relay/index.js';
 import type { Footprint } from '../session/index.js';
+import type { SignalledPids } from '../sql/index.js';
 import type { ClientTls } from '../tls/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
 import type { ClientConnection } from './connection.js';
 import type { NotificationHub } from './notifications.js';
+import type { SignalDesk } from './signalling.js';
 
 /** Where a client is, for the log and the console. */
 export interface ClientAddress {
@@ -50,7 +52,7 @@ export interface Console {
   execute(sql: string, role: 'admin' | 'stats', client: ClientConnection): Promise<ConsoleAnswer>;
 }
 
-export interface House {
+export interface House extends SignalDesk {
   readonly clock: Clock;
   readonly config: Config;
   readonly tls: ClientTls | undefined;
@@ -86,6 +88,8 @@ export interface House {
   cancel(pid: number, secret: Buffer): Promise<void>;
   /** What a statement may leave behind in the session. */
   inspect(bytes: Buffer, start: number, end: number, connection: ClientConnection): Footprint;
+  /** The pids a text gives to functions that signal a backend; undefined where it cannot be read. */
+  signalledPids(text: Buffer): SignalledPids | undefined;
   /** What a statement may leave behind that is not read. */
   readonly unread: Footprint;
   /** The statement that the PREPARE of this name in `text` has prepared. */

@@ -7,3 +7,4 @@ export { newHub } from './listener.js';
 export { NotificationMemory } from './notification-queue.js';
 export type { HubEvents, NotificationHub } from './notifications.js';
 export { clientPidOf, isClientPid, nextSerial, processOfClientPid } from './pids.js';
+export type { HeldStandIn, SignalDesk } from './signalling.js';

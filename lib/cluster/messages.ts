@@ -4,6 +4,7 @@ import type { AnyRow } from '../admin/index.js';
 import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
 import type { FullLimit, PlaceLimits, PlaceNeed, PlaceUse } from '../pool/index.js';
 import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode, VacancyOrder } from '../pooler/index.js';
+import type { Address } from '../server/index.js';
 import type { SentError } from './link.js';
 
 /** A pool of a worker. */
@@ -91,6 +92,20 @@ interface CancelQuestion {
   readonly secret: string;
 }
 
+/** Asks for a backend that stands in for the client of this pid, where the server at `address` is. */
+interface StandInQuestion {
+  readonly kind: 'stand-in';
+  readonly pid: number;
+  readonly address: Address;
+}
+
+/** About one that was lent for the client of this pid: whether what was asked of it is done, answered when it is; or it is given back. */
+interface LentStandInQuestion {
+  readonly kind: 'stand-in-acted' | 'stand-in-release';
+  readonly pid: number;
+  readonly id: number;
+}
+
 interface RowsQuestion {
   readonly kind: 'rows';
   readonly command: string;
@@ -108,12 +123,16 @@ export type WorkerQuestion =
   | AdmitQuestion
   | CancelQuestion
   | VacancyQuestion
+  | StandInQuestion
+  | LentStandInQuestion
   | RowsQuestion
   | Command;
 
 export type PrimaryQuestion =
   | CancelQuestion
   | VacancyQuestion
+  | StandInQuestion
+  | LentStandInQuestion
   | RowsQuestion
   | Command
   | { readonly kind: 'order'; readonly order: GrantOrder }
@@ -128,6 +147,9 @@ export interface Answers {
   readonly recall: null;
   readonly cancel: null;
   readonly vacate: null;
+  readonly 'stand-in': { readonly id: number; readonly pid: number } | null;
+  readonly 'stand-in-acted': null;
+  readonly 'stand-in-release': null;
   readonly rows: readonly AnyRow[];
   readonly control: string | null;
   readonly set: string;

@@ -508,6 +508,14 @@ export class Primary implements HttpSource {
         await Promise.allSettled(others.map(({ link }) => link.ask(question, vacateMsMax)));
         return null;
       }
+      case 'stand-in':
+      case 'stand-in-acted':
+      case 'stand-in-release': {
+        const other = this.#members.get(processOfClientPid(question.pid));
+        // A statement may take long until it signals anybody.
+        if (other?.listening !== undefined) return (await other.link.ask(question)) ?? null;
+        return null;
+      }
       case 'rows':
         return this.rows(question.command);
       case 'control':

@@ -156,6 +156,22 @@ function siblingsOf(
       await link.ask({ kind: 'vacate', order }).catch(() => {});
     },
     endVacancy: (id) => link.notify({ kind: 'end-vacancy', id }),
+    standInFor: async (pid, address) => {
+      const lent = await link.ask({ kind: 'stand-in', pid, address });
+      if (lent === null) return undefined;
+      const { id } = lent;
+      return {
+        pid: lent.pid,
+        // A process that has ended has no client any more.
+        acted: link.ask({ kind: 'stand-in-acted', pid, id }).then(
+          () => {},
+          () => {},
+        ),
+        release: () => {
+          link.ask({ kind: 'stand-in-release', pid, id }).catch(() => {});
+        },
+      };
+    },
     loginFailed: (place, user) => link.notify({ kind: 'login-failed', place, user }),
     loginSucceeded: (place, user) => link.notify({ kind: 'login-succeeded', place, user }),
   };
@@ -207,6 +223,14 @@ async function answer(
       return null;
     case 'vacate':
       pooler.vacancy.obey(question.order);
+      return null;
+    case 'stand-in':
+      return pooler.standIns.lend(question.pid, question.address);
+    case 'stand-in-acted':
+      await pooler.standIns.acted(question.id);
+      return null;
+    case 'stand-in-release':
+      pooler.standIns.release(question.id);
       return null;
     case 'rows':
       return console.here.rows(question.command);

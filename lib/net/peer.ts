@@ -42,6 +42,8 @@ export class Peer {
   /** Chunks that bytes among the pending, or about to be written, are in. */
   #borrowed: Buffer[] = [];
   #waiting = false;
+  /** What is gathered is kept. */
+  #corked = false;
   #pressured = false;
   #closed = false;
   #ending = false;
@@ -174,9 +176,22 @@ export class Peer {
     }
   }
 
+  /** Keeps what is written until `uncork`, or until more waits than a slow peer may leave unread. */
+  cork(): void {
+    this.flush();
+    this.#corked = true;
+  }
+
+  uncork(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.flush();
+  }
+
   /** Hands what was gathered to the socket, in one write. */
   flush(): void {
     this.#waiting = false;
+    if (this.#corked && this.#pendingBytes <= pressureBytes) return;
     const pending = this.#pending;
     if (pending.length === 0 || this.#closed) return;
     const socket = this.#socket;
@@ -231,6 +246,7 @@ export class Peer {
   /** Writes what is gathered and says goodbye; reads on for a moment, so that closing does not destroy the last words. */
   end(): void {
     if (this.#closed || this.#ending) return;
+    this.#corked = false;
     this.flush();
     this.#ending = true;
     this.#socket.end();
@@ -240,6 +256,7 @@ export class Peer {
 
   /** The peer has said goodbye and listens no more: closes at once, unless something waits to be written. */
   leave(): void {
+    this.#corked = false;
     this.flush();
     if (this.#closed || this.#ending) return;
     // Over TLS there are words about the end.

@@ -20,9 +20,11 @@ import {
   isCatalogFunction,
   isSafeEncoding,
   type ScanMode,
+  type SignalledPids,
   type StatementCatalog,
   type StatementFacts,
   type StatementKind,
+  signalFunctions,
 } from '../sql/index.js';
 
 /**
@@ -272,12 +274,13 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   }
   const transaction = transactionOf(facts);
   const calls = facts.functions.filter((name) => isCatalogFunction(name));
+  const signals = facts.functions.some((name) => signalFunctions.has(name));
   const isPlain = draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0;
   if (isPlain && draft.databases.size === 0) {
     if (transaction !== undefined) return footprint({ transaction, facts });
     const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
-    return footprint({ calls, read, facts });
+    return footprint({ calls, read, signals, facts });
   }
   if (facts.hazards.some(({ kind }) => kind === 'transaction')) draft.effects |= Effect.Transacts;
   const [only] = facts.hazards;
@@ -294,6 +297,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       example: facts.shape.text,
       calls,
       transaction,
+      signals,
       facts,
     }),
     policies,
@@ -470,6 +474,11 @@ export class Inspector {
       this.#footprints.set(facts, found);
     }
     return found;
+  }
+
+  /** The pids that a text gives to functions that signal a backend. */
+  signalledPids(text: Buffer): SignalledPids | undefined {
+    return this.#catalog.signalledPids(text);
   }
 
   /** Names in the code that a text holds: of settings, and of functions and relations that it makes or changes. */

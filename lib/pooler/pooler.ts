@@ -19,6 +19,7 @@ import {
   type ClientGate,
   type Console,
   clientPidOf,
+  type HeldStandIn,
   type House,
   type HubEvents,
   type LoginRecord,
@@ -54,8 +55,9 @@ import {
   type ServerPlaces,
   transactionTooLong,
 } from '../pool/index.js';
-import { addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
+import { type Address, addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
+import type { SignalledPids } from '../sql/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
@@ -69,6 +71,7 @@ import { type Listening, startListening } from './listeners.js';
 import { Policing } from './policing.js';
 import { Secrets } from './secrets.js';
 import type { Siblings } from './siblings.js';
+import { StandIns } from './stand-ins.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
 import { Vacancy } from './vacancy.js';
 
@@ -128,6 +131,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   readonly #inspector: Inspector;
   readonly policing: Policing;
   readonly grants = new GrantDesk(this);
+  readonly standIns: StandIns;
   /** Undefined where no directory is configured. */
   readonly trail: AuditTrail | undefined;
   readonly #statementPrefix: string | undefined;
@@ -211,6 +215,11 @@ export class Pooler implements House, PoolEvents, HubEvents {
     const { notification_queue_limit, notification_memory_limit } = loaded.config.weir;
     this.notificationMemory = new NotificationMemory(notification_queue_limit, notification_memory_limit);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
+    this.standIns = new StandIns({
+      clientOf: (pid) => this.#byClientPid.get(pid),
+      resolver: this.resolver,
+      warn: (text, error) => this.log.warn({ err: error }, text),
+    });
     this.keyCache = new ScramKeyCache({ secret: this.#secretKey });
     this.verifiers = this.#newVerifiers();
     this.throttle = this.#newThrottle();
@@ -400,6 +409,17 @@ export class Pooler implements House, PoolEvents, HubEvents {
     const siblings = this.#siblings;
     if (siblings !== undefined && processOfClientPid(pid) !== siblings.index) await siblings.cancel(pid, secret);
     else await this.cancelOwn(pid, secret);
+  }
+
+  async standInFor(pid: number, address: Address): Promise<HeldStandIn | undefined> {
+    const siblings = this.#siblings;
+    return siblings !== undefined && processOfClientPid(pid) !== siblings.index
+      ? siblings.standInFor(pid, address)
+      : this.standIns.open(pid, address);
+  }
+
+  signalledPids(text: Buffer): SignalledPids | undefined {
+    return this.#inspector.signalledPids(text);
   }
 
   /** Of a client of this process. */

@@ -1,6 +1,8 @@
 // What a process asks of the others that serve the same clients, where there are any: places under common limits, cancel requests.
 
+import type { HeldStandIn } from '../client/index.js';
 import type { ServerPlaces } from '../pool/index.js';
+import type { Address } from '../server/index.js';
 import type { PoolerError } from '../util/index.js';
 import type { ClientLimits } from './client-limits.js';
 import type { VacancySiblings } from './vacancy.js';
@@ -17,6 +19,8 @@ export interface Siblings extends VacancySiblings {
   dismiss(database: string, user: string): void;
   /** Sends a cancel request to the process that gave out the key; resolves when it has been dealt with. */
   cancel(pid: number, secret: Buffer): Promise<void>;
+  /** A backend that stands in for the client of another process: see `StandIns.open`. */
+  standInFor(pid: number, address: Address): Promise<HeldStandIn | undefined>;
   /** A wrong password, and a right one after that, count in all processes. */
   loginFailed(place: string, user: string): void;
   loginSucceeded(place: string, user: string): void;

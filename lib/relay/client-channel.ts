@@ -18,9 +18,11 @@ import {
 import { isPlainText } from '../sql/index.js';
 import {
   Action,
+  type BindParts,
   bindCompleteMessage,
   bindPrefix,
   closeCompleteMessage,
+  closeStatementMessage,
   commandComplete,
   describeStatementMessage,
   type ErrorFields,
@@ -78,6 +80,7 @@ import {
 } from './ports.js';
 import { abortedTransaction, refusal, refusedState, unknownStatement, unrecorded } from './refusals.js';
 import type { ServerChannel } from './server-channel.js';
+import { type BoundInstead, ClientSignals } from './signals.js';
 
 export interface ClientChannelLimits {
   /** Bytes of a message that are looked at as a whole; a longer Query passes unread. */
@@ -179,6 +182,8 @@ export class ClientChannel extends FrameStream {
   /** That transaction was cancelled while it waited for a server. */
   #aborted = false;
   #asksForPlan = false;
+  /** Its statements that signal other clients, made with the first. */
+  #signals: ClientSignals | undefined;
   /** What the policy has said to the message the stream stopped at. */
   #ruling: Ruling | undefined;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
@@ -500,6 +505,7 @@ export class ClientChannel extends FrameStream {
     if (this.#aborted && tag !== Frontend.Terminate) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Execute:
+        this.#signals?.onExecute();
         return this.#forward(owedExecute);
       case Frontend.Sync:
         // Neither has a body: PostgreSQL says so.
@@ -804,7 +810,10 @@ export class ClientChannel extends FrameStream {
   /** Of a client that is audited. */
   #onExecute(bytes: Buffer, start: number): Verdict {
     const auditor = this.#auditor;
-    if (auditor === undefined) return this.#forward(owedExecute);
+    if (auditor === undefined) {
+      this.#signals?.onExecute();
+      return this.#forward(owedExecute);
+    }
     if (this.server?.ignoring === true) return this.#overlook();
     const portalStart = start + headerBytes;
     const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)));
@@ -817,6 +826,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unrecorded);
     }
     auditor.sent(undefined);
+    this.#signals?.onExecute();
     server.owe(owedExecute);
     return Verdict.Keep;
   }
@@ -896,8 +906,73 @@ export class ClientChannel extends FrameStream {
     if (!this.#ignored && !this.#mayVacate(footprint)) return Verdict.Stop;
     const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
     if (admission === 'wait') return Verdict.Stop;
+    const sent = footprint.signals ? this.#withRealPids(bytes.subarray(start + headerBytes, end - 1), ruling) : ruling;
+    if (sent === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
-    return this.#query(footprint, forgets ? 'statements' : 'nothing', admission, ruling);
+    return this.#query(footprint, forgets ? 'statements' : 'nothing', admission, sent);
+  }
+
+  /** The statement signals other clients: on its server their pids are others. */
+  #withRealPids(text: Buffer, ruling: Ruling | undefined): Ruling | undefined | 'wait' {
+    if (this.#limits.simpleProtocol === 'refused') return ruling;
+    const server = this.#lease();
+    if (server === undefined) return 'wait';
+    if (server.ignoring) return ruling;
+    this.#signals ??= new ClientSignals(this.#session);
+    const instead = this.#signals.query(ruling?.kind === 'rewrite' ? ruling.text : text);
+    return instead === undefined || instead === 'wait' ? (instead ?? ruling) : { kind: 'rewrite', text: instead };
+  }
+
+  /** The same of one that is bound. @param body of its Parse, behind the name */
+  #boundInstead(body: Buffer, rest: Buffer): BoundInstead | undefined | 'wait' {
+    this.#signals ??= new ClientSignals(this.#session);
+    return this.#signals.bind(body.subarray(0, body.indexOf(0)), rest);
+  }
+
+  /** Sends it. @param name of the statement on the server @param body of its Parse, behind the name */
+  #sendBound(server: ServerChannel, { text, rest }: BoundInstead, portal: Buffer, name: string, body: Buffer): Verdict {
+    this.emitBefore();
+    const own = text === undefined ? undefined : `${server.statements.prefix}signal`;
+    if (own !== undefined && text !== undefined) {
+      server.owe(owedSkip(Expect.Closed, undefined));
+      server.sendOwned(closeStatementMessage(own));
+      server.owe(owedSkip(Expect.Parsed, undefined));
+      server.sendOwned(parseMessage(own, Buffer.concat([text, body.subarray(body.indexOf(0))]))); // cold: statements that signal
+    }
+    server.owe(owedBind);
+    server.sendOwned(Buffer.concat([bindPrefix(portal, own ?? name, rest.length), rest])); // cold: statements that signal
+    if (own !== undefined) {
+      server.owe(owedSkip(Expect.Closed, undefined));
+      server.sendOwned(closeStatementMessage(own));
+    }
+    return Verdict.Drop;
+  }
+
+  /** Of a statement that keeps the client's own name. */
+  #onTransparentBind(bytes: Buffer, start: number, end: number, parts: BindParts): Verdict {
+    const { portalEnd, statementStart, statementEnd } = parts;
+    const name = nameOf(bytes, statementStart, statementEnd);
+    const body = this.#signals?.bodyOf(name);
+    let instead: BoundInstead | undefined;
+    if (body !== undefined) {
+      const server = this.#lease();
+      if (server === undefined) return Verdict.Stop;
+      const found = server.ignoring ? undefined : this.#boundInstead(body, bytes.subarray(statementEnd + 1, end));
+      if (found === 'wait') return Verdict.Stop;
+      instead = found;
+    }
+    const portal = bytes.subarray(start + headerBytes, portalEnd);
+    const decision = this.gate?.decision;
+    const shown = portal.toString('latin1'); // cold: session mode
+    this.#auditor?.bindPrepared(shown, name, bytes, statementEnd + 1, end, decision);
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    if (server.ignoring) return Verdict.Drop;
+    this.#begin(server);
+    server.traffic.binds++;
+    if (instead !== undefined && body !== undefined) return this.#sendBound(server, instead, portal, name, body);
+    server.owe(owedBind);
+    return Verdict.Keep;
   }
 
   /** Whether an error has made the server skip what comes before the next Sync. */
@@ -1081,6 +1156,8 @@ export class ClientChannel extends FrameStream {
       const found = judged ?? this.#host.inspect(bytes, queryStart, queryEnd);
       if (!this.#mayVacate(found)) return Verdict.Stop;
       if (found.hazards.length > 0) this.#session.onHazards(found);
+      if (found.signals) this.#signals ??= new ClientSignals(this.#session);
+      this.#signals?.prepared(name, found.signals ? body : undefined);
       this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
       gate?.onPrepared(undefined, name);
@@ -1249,19 +1326,7 @@ export class ClientChannel extends FrameStream {
       const verdict = this.#judgeBind(this.gate, bytes, parts.statementStart, parts.statementEnd);
       if (verdict !== undefined) return verdict;
     }
-    if (this.transparent) {
-      this.#auditor?.bindPrepared(
-        nameOf(bytes, start + headerBytes, parts.portalEnd),
-        nameOf(bytes, parts.statementStart, parts.statementEnd),
-        bytes,
-        parts.statementEnd + 1,
-        end,
-        this.gate?.decision,
-      );
-      const verdict = this.#forward(owedBind);
-      if (verdict === Verdict.Keep && this.server !== undefined) this.server.traffic.binds++;
-      return verdict;
-    }
+    if (this.transparent) return this.#onTransparentBind(bytes, start, end, parts);
     const { statementEnd } = parts;
     const known = this.#statementOf(bytes, parts.statementStart, statementEnd);
     if (known !== undefined && !this.#ignored) {
@@ -1273,6 +1338,11 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    const instead =
+      known?.footprint.signals === true && frameEnd === end
+        ? this.#boundInstead(known.body, bytes.subarray(statementEnd + 1, end))
+        : undefined;
+    if (instead === 'wait') return Verdict.Stop;
     if (this.#auditor !== undefined) {
       const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
       const { body, footprint } = known ?? {};
@@ -1285,6 +1355,8 @@ export class ClientChannel extends FrameStream {
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       if (known !== undefined && !refused) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
+      if (known !== undefined && instead !== undefined)
+        return this.#sendBound(server, instead, bytes.subarray(start + headerBytes, parts.portalEnd), '', known.body);
       server.owe(owedBind);
       return Verdict.Keep;
     }
@@ -1302,13 +1374,11 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
     }
     if (!refused) this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
+    const portal = bytes.subarray(start + headerBytes, parts.portalEnd);
+    if (instead !== undefined) return this.#sendBound(server, instead, portal, statement.serverName, statement.body);
     server.owe(this.#named(Expect.Bound, statement));
     const rest = parts.statementEnd + 1;
-    const prefix = bindPrefix(
-      bytes.subarray(start + headerBytes, parts.portalEnd),
-      statement.serverName,
-      frameEnd - rest,
-    );
+    const prefix = bindPrefix(portal, statement.serverName, frameEnd - rest);
     server.send(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
     return Verdict.Replace;

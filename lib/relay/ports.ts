@@ -12,6 +12,7 @@ import {
   readBarriers,
   type Statement,
 } from '../session/index.js';
+import type { SignalledPids } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { ServerChannel } from './server-channel.js';
 import { type RerunCause, rerunCauses, type SharedRead } from './shared-read.js';
@@ -71,6 +72,12 @@ export interface SessionHost {
   onSettingName(name: string): void;
   /** The client has asked for what nextval answered: it will do so again. */
   onSequenceReader(): void;
+  /** The pids that a text gives to functions by which PostgreSQL signals a backend. */
+  signalledPids(text: Buffer): SignalledPids | undefined;
+  /** What stands on the server for pids that clients were told; undefined: ask again when fed again. Only with a server. */
+  realPids(pids: readonly number[]): ReadonlyMap<number, number> | undefined;
+  /** The message with them that runs is being sent. */
+  onSignalsSent(): void;
 }
 
 /** Of a session that listens on nothing, prepares nothing by SQL and has no habits. */
@@ -86,6 +93,9 @@ export const plainSession: SessionHost = {
   settingNames: () => [],
   onSettingName: () => {},
   onSequenceReader: () => {},
+  signalledPids: () => undefined,
+  realPids: () => new Map(),
+  onSignalsSent: () => {},
 };
 
 /**

@@ -97,6 +97,8 @@ export class ServerConnection implements PeerHandler, ServerHost {
   readonly generation: number;
   /** To be closed as soon as nobody uses it. */
   closeNeeded = false;
+  /** Errors it has sent. */
+  errors = 0;
   /** Whether anybody has ever had it. */
   lent = false;
 
@@ -350,6 +352,7 @@ export class ServerConnection implements PeerHandler, ServerHost {
   }
 
   onError(fields: ServerErrorFields): void {
+    this.errors++;
     this.#owner.onServerError(this, fields);
   }
 

@@ -15,4 +15,5 @@ export {
 } from './connection.js';
 export type { LoggedIn } from './login.js';
 export { type Lookup, Resolver } from './resolver.js';
+export { type Signal, StandIn } from './stand-in.js';
 export { type Address, addressText, type ServerTarget, type SessionAttrs } from './target.js';

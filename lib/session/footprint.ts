@@ -117,6 +117,8 @@ export interface Footprint {
   readonly transaction: TransactionTag | undefined;
   /** What is known of a read that may share a server with others'. */
   readonly read: ReadShape | undefined;
+  /** Whether it calls functions by which PostgreSQL signals a backend. */
+  readonly signals: boolean;
   /** What its parse says; undefined where nobody has looked. */
   readonly facts: StatementFacts | undefined;
   /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
@@ -141,6 +143,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     calls: [],
     transaction: undefined,
     read: undefined,
+    signals: false,
     facts: undefined,
     ...given,
   };

@@ -21,6 +21,7 @@ export type { Argument, Hazard, SessionEffects, TransactionOperation } from './h
 export { effectOf } from './hazards.js';
 export { type RelationSpan, TokenMap } from './relation-span.js';
 export { type ScriptStatement, splitScript } from './script.js';
+export { type SignalledPids, type SignalledPlace, signalFunctions, withPids } from './signal-calls.js';
 export type {
   ScanMode,
   StatementCatalog,

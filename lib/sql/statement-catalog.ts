@@ -10,6 +10,7 @@ import { inlineParseBytesMax, inspectBytesMax } from './limits.js';
 import { ParseWorkerClient } from './parse-worker-client.js';
 import { compileParser } from './parser-instance.js';
 import { ShapeScanner } from './shape-scanner.js';
+import { type SignalledPids, signalledPids } from './signal-calls.js';
 import { TextMemo } from './text-memo.js';
 
 export interface StatementCatalogOptions {
@@ -127,6 +128,13 @@ export class StatementCatalog {
     this.#hits++;
     if (scanner.literalCount === 0) this.#memo.keep(bytes, start, end, facts);
     return facts;
+  }
+
+  /** Of a text that calls functions that signal a backend: the pids it gives them. Undefined where it is too long to be parsed here. */
+  signalledPids(text: Buffer): SignalledPids | undefined {
+    if (text.length > inlineParseBytesMax || !isUtf8(text)) return undefined;
+    const outcome = this.#parser.parse(text);
+    return outcome.kind === 'tree' ? signalledPids(outcome.tree, text) : undefined;
   }
 
   stats(): StatementCatalogStats {

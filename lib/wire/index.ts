@@ -2,6 +2,7 @@
 
 export * from './backend-reader.js';
 export * from './backend-writer.js';
+export * from './bind-parameters.js';
 export * from './frontend-reader.js';
 export * from './frontend-writer.js';
 export * from './splitter.js';
