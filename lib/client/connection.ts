@@ -615,6 +615,10 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     if (names !== undefined && names.size < habitsMax) names.add(name);
   }
 
+  arePlain(tables: readonly string[]): boolean {
+    return this.session?.pool.catalog.arePlain(tables) === true;
+  }
+
   onSequenceReader(): void {
     const readers = this.session?.pool.sequenceReaders;
     // Clients that do not say who they are have nothing in common.

@@ -23,6 +23,7 @@ import { Catalog } from './catalog.js';
 import { cached, closedPool, endedAtOnce, idleInTransaction, noPlace, timedOut, transactionTooLong } from './errors.js';
 import { Greeting, type Welcome } from './greeting.js';
 import { type Growing, Growth } from './growth.js';
+import { IdleServers } from './idle-servers.js';
 import { Lane, Lanes } from './lanes.js';
 import { type OwnServer, openOwnServer } from './own-server.js';
 import type { PoolPolicy } from './pool-policy.js';
@@ -144,7 +145,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   readonly #greeting = new Greeting();
 
   readonly #servers = new Set<ServerConnection>();
-  readonly #idle: ServerConnection[] = [];
+  readonly #idle = new IdleServers();
   readonly #lanes = new Lanes();
   #stallWatch: NodeJS.Timeout | undefined;
   readonly #counts = { idle: 0, active: 0, shared: 0, tested: 0, being_canceled: 0, closed: 0 };
@@ -280,9 +281,10 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
    */
   lease(client: PoolClient, read?: WaitingRead): ServerConnection | PoolTicket | PoolerError {
     if (this.#closed) return closedPool();
-    if (this.#waiters.alone === 0 && !this.#paused) {
-      const server = this.#takeIdle() ?? this.#takeEmptyLane();
-      if (server !== undefined) {
+    if (!this.#paused) {
+      const own = this.#takeOwn(client, this.#waiters.length + 1);
+      const server = own ?? (this.#waiters.alone === 0 ? this.#takeAny() : undefined);
+      if (server !== undefined && server !== 'checked') {
         this.#lend(server, client, 0);
         return server;
       }
@@ -381,7 +383,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     const { settings } = client.channel;
     const limits = this.policy.lane;
     let lane = this.#lanes.choose(settings, limits, false);
-    if (lane === undefined && this.#waiters.length === 0) lane = this.#openLane(settings);
+    if (lane === undefined && this.#waiters.length === 0) lane = this.#openLane(client);
     if (lane === undefined) {
       lane = this.#lanes.choose(settings, limits, true);
       if (lane === undefined) return undefined;
@@ -406,11 +408,17 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   }
 
   /** A lane for these settings: of an idle server, or of a lane that has nothing to do. */
-  #openLane(settings: Settings): Lane | undefined {
+  #openLane(client: PoolReader): Lane | undefined {
+    const { settings } = client.channel;
     const server = this.#takeIdle();
     if (server !== undefined) return this.#makeLane(server, settings);
     const lane = this.#lanes.findEmpty();
-    if (lane === undefined) return undefined;
+    if (lane === undefined) {
+      const own = this.#takeOwn(client, this.#waiters.length + 1);
+      if (own === 'checked') return undefined;
+      const kept = own ?? this.#takeKept();
+      return kept === undefined ? undefined : this.#makeLane(kept, settings);
+    }
     lane.turnTo(settings);
     lane.server.channel.beginSharing(lane.serverSettings, this.traffic);
     return lane;
@@ -582,31 +590,83 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     server.lend(client);
   }
 
+  /** The idle server that has what the client has taken from sequences: nobody who waits has a better right to it. */
+  #takeOwn({ channel }: PoolClient, waiting: number): ServerConnection | 'checked' | undefined {
+    const server = this.#idle.takeOwn(channel.sequences);
+    if (server === undefined) return undefined;
+    switch (this.#look(server, waiting)) {
+      case 'fit':
+        return server;
+      case 'closed':
+        return undefined;
+      case 'later':
+        this.#idle.put(server);
+        return undefined;
+      default:
+        return 'checked';
+    }
+  }
+
+  /** A server for whoever is the next, in the order of how little others miss it. */
+  #takeAny(): ServerConnection | undefined {
+    return this.#takeIdle() ?? this.#takeEmptyLane() ?? this.#takeKept();
+  }
+
   /**
-   * An idle server fit to be lent, out of the idle list.
+   * An idle server fit to be lent to anybody.
    * @param waiting how many will wait where there is none: no more servers are checked
    */
   #takeIdle(waiting = this.#waiters.length + 1): ServerConnection | undefined {
-    const { clock } = this.#context;
+    const which = this.policy.serverRoundRobin ? 'oldest' : 'newest';
     for (;;) {
-      const server = this.policy.serverRoundRobin ? this.#idle.shift() : this.#idle.pop();
+      const server = this.#idle.takeFree(which);
       if (server === undefined) return undefined;
-      const { state } = server;
-      assert(state.kind === 'idle', 'the idle list holds idle servers');
-      const now = clock.now();
-      if (this.#retired(server, now)) {
-        server.close();
-        continue;
-      }
-      if (!this.#needsCheck(server, state.sinceMs, now)) return server;
-      if (this.#growth.soonFree() >= waiting) {
-        // Whoever asks waits for one that is being checked already.
-        if (this.policy.serverRoundRobin) this.#idle.unshift(server);
-        else this.#idle.push(server);
-        return undefined;
-      }
-      this.#check(server);
+      const found = this.#look(server, waiting);
+      if (found === 'fit') return server;
+      if (found !== 'later') continue;
+      // Whoever asks waits for one that is being checked already.
+      this.#idle.putBack(server, which);
+      return undefined;
     }
+  }
+
+  /**
+   * One that another client may want again, to ask for what it has taken: only where no other server is on its way.
+   * @param waiting how many will wait where there is none
+   */
+  #takeKept(waiting = this.#waiters.length + 1): ServerConnection | undefined {
+    const overdue = this.#takeKeptThat('overdue', waiting);
+    if (overdue !== undefined || this.#idle.kept === 0) return overdue;
+    this.#grow(waiting - this.#waiters.length);
+    if (this.#growth.connecting + this.#growth.soonFree() >= waiting) return undefined;
+    return this.#takeKeptThat('any', waiting);
+  }
+
+  #takeKeptThat(which: 'overdue' | 'any', waiting: number): ServerConnection | undefined {
+    for (;;) {
+      const server = this.#idle.takeKept(this.#context.clock.now(), which);
+      if (server === undefined) return undefined;
+      const found = this.#look(server, waiting);
+      if (found === 'fit') return server;
+      if (found !== 'later') continue;
+      this.#idle.put(server);
+      return undefined;
+    }
+  }
+
+  /** Whether a server out of the idle ones may be lent now: one that is not fit any more is closed, one long idle is checked. */
+  #look(server: ServerConnection, waiting: number): 'fit' | 'closed' | 'checked' | 'later' {
+    const { state } = server;
+    assert(state.kind === 'idle', 'idle servers are idle');
+    const now = this.#context.clock.now();
+    if (this.#retired(server, now)) {
+      server.close();
+      return 'closed';
+    }
+    if (!this.#needsCheck(server, state.sinceMs, now)) return 'fit';
+    if (this.#growth.soonFree() >= waiting) return 'later';
+    this.#check(server);
+    return 'checked';
   }
 
   #needsCheck(server: ServerConnection, sinceMs: number, now: number): boolean {
@@ -618,11 +678,11 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   /** Who waits while servers are idle waits for a check; each for one of his own. */
   #checkMore(): void {
-    while (this.#idle.length > 0 && !this.#paused && this.#growth.soonFree() < this.#waiters.length) {
+    while (this.#idle.free > 0 && !this.#paused && this.#growth.soonFree() < this.#waiters.length) {
       const server = this.#takeIdle(this.#waiters.length);
       if (server === undefined) continue;
       // Not before the one who has just asked has a ticket.
-      this.#idle.push(server);
+      this.#idle.put(server);
       queueMicrotask(() => this.#serveWaiting());
       return;
     }
@@ -675,6 +735,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
           if (plan.forgets) channel.forgetSession();
           else if (plan.after !== undefined) channel.settings = plan.after;
           else channel.forgetAfterReset();
+          if (plan.kind === 'server_reset_query' && !plan.forgets) channel.sequences.doubted();
           if (plan.after === undefined) this.#afterReset(server);
           else this.#free(server);
         });
@@ -694,7 +755,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
       server.close();
       return;
     }
-    this.#idle.push(server);
+    this.#idle.put(server);
     this.#context.places.onSpare(this);
   }
 
@@ -766,7 +827,10 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     while (!this.#paused) {
       const first = this.#waiters.next();
       if (first === undefined) return;
-      const server = this.#takeIdle(this.#waiters.length);
+      const waiting = this.#waiters.length;
+      const own = this.#takeOwn(first.client, waiting);
+      if (own === 'checked') return;
+      const server = own ?? this.#takeIdle(waiting) ?? this.#takeKept(waiting);
       if (server === undefined) return;
       this.#serve(first, server);
     }
@@ -925,8 +989,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   onServerClosed(server: ServerConnection, error: PoolerError | undefined): void {
     if (!this.#servers.delete(server)) return;
-    const place = this.#idle.indexOf(server);
-    if (place >= 0) this.#idle.splice(place, 1);
+    this.#idle.remove(server);
     const lane = this.#lanes.of(server);
     if (lane !== undefined) this.#lanes.remove(lane);
     this.#context.places.give(this);
@@ -946,13 +1009,13 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   spareSinceMs(which: 'surplus' | 'any'): number | undefined {
     if (which === 'surplus' && this.#servers.size + this.#growth.connecting <= this.sizeMin) return undefined;
-    const oldest = this.#idle[0]?.state;
+    const oldest = this.#idle.oldest?.state;
     if (oldest?.kind === 'idle') return oldest.sinceMs;
     return this.#lanes.findEmpty()?.usedMs ?? this.#growth.spareSinceMs();
   }
 
   giveWay(): boolean {
-    const server = this.#idle.shift() ?? this.#takeEmptyLane();
+    const server = this.#idle.takeLeast() ?? this.#takeEmptyLane();
     if (server === undefined) return this.#growth.giveWay();
     server.close();
     return true;
@@ -1006,6 +1069,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#sweepServers(now);
     if (this.#waiters.length + this.greeting === 0) this.#context.places.withdraw(this);
     this.#checkMore();
+    if (this.#waiters.length > 0 && this.#idle.kept > 0) this.#serveWaiting();
     this.#grow();
   }
 
@@ -1040,8 +1104,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
       const { state } = server;
       switch (state.kind) {
         case 'idle': {
-          const place = this.#idle.indexOf(server);
-          if (place < 0) break;
+          if (!this.#idle.has(server)) break;
           const idleTooLong = serverIdleMs > 0 && surplus > 0 && now - state.sinceMs >= serverIdleMs;
           if (idleTooLong || this.#retired(server, now)) {
             surplus--;
@@ -1136,7 +1199,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   }
 
   closeIdle(): void {
-    for (const server of [...this.#idle]) server.close();
+    for (const server of this.#idle.list()) server.close();
     this.#endLanes();
   }
 

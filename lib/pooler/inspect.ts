@@ -10,6 +10,7 @@ import {
   isSettingName,
   opaque,
   ReadShape,
+  SequenceUse,
   type StatementUse,
   type TransactionTag,
 } from '../session/index.js';
@@ -47,6 +48,28 @@ const mayFillDefaults = new Set<StatementKind>(['insert', 'merge', 'other']);
 /** Those that do so only with another one inside. */
 const mayContain = new Set<StatementKind>(['select', 'explain']);
 
+/** Statements that call nothing of the database's own. */
+const usesNoSequence = new Set<StatementKind>([
+  'transaction',
+  'set',
+  'show',
+  'prepare',
+  'deallocate',
+  'listen',
+  'unlisten',
+  'notify',
+  'close',
+  'lock',
+  'checkpoint',
+  // What these run has been sent before, in the same transaction.
+  'set_constraints',
+  'fetch',
+]);
+/** Those that another one may precede in a batch. */
+const joinsBatch = new Set<StatementKind>(['select', 'insert', 'update', 'delete', 'merge']);
+/** Built-ins that read relations whose names they are given. */
+const readsByName = /_to_xml/;
+
 /** What may give a relation code that runs when it is read. */
 const changesRelations = new Set([
   'ViewStmt',
@@ -56,6 +79,13 @@ const changesRelations = new Set([
   'RenameStmt',
   'AlterObjectSchemaStmt',
   'CreateSchemaStmt',
+  // Code that runs for any table, by an operator, a cast, a type.
+  'DefineStmt',
+  'CreateCastStmt',
+  'CreateDomainStmt',
+  'AlterDomainStmt',
+  'CreateOpClassStmt',
+  'AlterOpFamilyStmt',
 ]);
 
 /** Built-ins that run a statement or cursor they are given; of the others that change a session nothing undoes what they do. */
@@ -257,6 +287,16 @@ function latin1(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }
 
+/** @param effects of its hazards */
+function sequenceUseOf({ kinds, readOnly, hazards, functions, tables }: StatementFacts, effects: number): SequenceUse {
+  if (hazards.some(({ kind }) => kind === 'nextval')) return SequenceUse.Named;
+  if ((effects & (Effect.Unknown | Effect.ForgetsSequences)) !== 0) return SequenceUse.Hidden;
+  if (kinds.every((kind) => usesNoSequence.has(kind) || kind === 'discard')) return SequenceUse.None;
+  if (!readOnly || !kinds.every((kind) => mayContain.has(kind) || usesNoSequence.has(kind))) return SequenceUse.Hidden;
+  if (functions.some((name) => readsByName.test(name))) return SequenceUse.Hidden;
+  return tables.length === 0 && functions.length === 0 ? SequenceUse.None : SequenceUse.Tables;
+}
+
 function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint {
   if (!facts.known || facts.truncated) return withPolicies(footprint({ ...opaque, facts }), policies);
   const draft = new Draft();
@@ -275,16 +315,20 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   const transaction = transactionOf(facts);
   const calls = facts.functions.filter((name) => isCatalogFunction(name));
   const signals = facts.functions.some((name) => signalFunctions.has(name));
+  const sequenceUse = sequenceUseOf(facts, draft.effects);
+  const tables = sequenceUse === SequenceUse.Tables ? facts.tables.map(({ name }) => name) : [];
+  const only = facts.kinds.length === 1 ? facts.kinds[0] : undefined;
+  const sequences = { sequenceUse, tables, joinsBatch: only !== undefined && joinsBatch.has(only) };
   const isPlain = draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0;
   if (isPlain && draft.databases.size === 0) {
     if (transaction !== undefined) return footprint({ transaction, facts });
     const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
-    return footprint({ calls, read, signals, facts });
+    return footprint({ calls, read, signals, ...sequences, facts });
   }
   if (facts.hazards.some(({ kind }) => kind === 'transaction')) draft.effects |= Effect.Transacts;
-  const [only] = facts.hazards;
-  if (facts.kinds.length === 1 && only?.kind === 'discard' && only.what === 'all') draft.effects |= Effect.OutsideOnly;
+  const [first] = facts.hazards;
+  if (only === 'discard' && first?.kind === 'discard' && first.what === 'all') draft.effects |= Effect.OutsideOnly;
   return withPolicies(
     footprint({
       effects: draft.effects,
@@ -298,6 +342,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       calls,
       transaction,
       signals,
+      ...sequences,
       facts,
     }),
     policies,
@@ -332,6 +377,12 @@ export function overloadsNamedIn(text: string): string[] {
 const relations = /\b(?:view|table|to)\s+(?:(?:if\s+(?:not\s+)?exists|only)\s+)*(?:"?[\w$]+"?\s*\.\s*)?"?([\w$]+)"?/gi;
 
 const defines = /\b(?:create|alter)\b/i;
+const anywhere = /\b(?:operator|cast|domain|type|aggregate)\b/i;
+
+/** Whether the text seems to make or change what may run code when any table is read. */
+export function changesReadingIn(text: string): boolean {
+  return defines.test(text) && anywhere.test(text);
+}
 
 /** Views and tables that the text seems to make or change: too many do no harm. */
 export function relationsNamedIn(text: string): string[] {
@@ -373,6 +424,7 @@ interface NamedInCode {
   readonly settings: readonly string[];
   readonly overloads: readonly string[];
   readonly relations: readonly string[];
+  readonly changesReading: boolean;
 }
 
 const entriesMax = 10_000;
@@ -488,6 +540,7 @@ export class Inspector {
       settings: settingsNamedIn(text),
       overloads: overloadsNamedIn(text),
       relations: relationsNamedIn(text),
+      changesReading: changesReadingIn(text),
     };
   }
 
@@ -502,6 +555,7 @@ export class Inspector {
           effects: effects | opaque.effects,
           hazards: [...new Set([...hazards, ...opaque.hazards])],
           read: undefined,
+          sequenceUse: SequenceUse.Hidden,
         }),
         this.#policies,
       );

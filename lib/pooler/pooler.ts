@@ -444,6 +444,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
       for (const name of named.settings) connection.onSettingName(name);
       catalog?.noteOverloads(named.overloads);
       catalog?.noteRelations(named.relations);
+      if (named.changesReading) catalog?.forgetPlain();
     }
     return catalog?.hasFunctionOf(footprint.calls) === true ? this.#inspector.overloaded(footprint) : footprint;
   }

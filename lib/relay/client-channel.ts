@@ -8,6 +8,7 @@ import {
   type Footprint,
   inert,
   opaque,
+  SequenceUse,
   type Settings,
   Statement,
   type StatementRegistry,
@@ -78,7 +79,8 @@ import {
   type SessionHost,
   type Traffic,
 } from './ports.js';
-import { abortedTransaction, refusal, refusedState, unknownStatement, unrecorded } from './refusals.js';
+import { abortedTransaction, mixedWithEnd, refusal, refusedState, unknownStatement, unrecorded } from './refusals.js';
+import { ClientSequences } from './sequences.js';
 import type { ServerChannel } from './server-channel.js';
 import { type BoundInstead, ClientSignals } from './signals.js';
 
@@ -171,6 +173,7 @@ export class ClientChannel extends FrameStream {
   #auditor: Auditor | undefined;
   /** Judges what the client has run, where there is a policy. */
   gate: Gate | undefined;
+  readonly sequences = new ClientSequences();
   /** Whether it asks for what nextval answered: then the server that answered has to be kept. */
   readsSequences = false;
   /** Entries for the statement used last: one that is run a million times makes one. */
@@ -478,7 +481,9 @@ export class ClientChannel extends FrameStream {
 
   /** While its server is looked at, what the client has there is not known, or what the plan of its next statement is. */
   get #hasToWait(): boolean {
-    return this.#asksForPlan || this.server?.ladder.asking === true;
+    const { server } = this;
+    if (server === undefined) return this.#asksForPlan;
+    return this.#asksForPlan || server.ladder.asking || (server.sequences.discarding && server.complete);
   }
 
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
@@ -493,6 +498,7 @@ export class ClientChannel extends FrameStream {
   /** The connection is gone: nothing is fed any more. */
   close(): void {
     this.#terminated = true;
+    this.sequences.leave();
     this.#dropDeferred();
     this.statements.clear();
     this.unnamed = undefined;
@@ -659,18 +665,54 @@ export class ClientChannel extends FrameStream {
       server.ladder.keepListening();
     if ((effects & Effect.Commits) !== 0 && (server.ladder.pending & Effect.Listens) !== 0)
       this.#session.onCommitSent();
-    this.#hideSequences(server, footprint, 'runs');
     server.ladder.mark(footprint, this);
     for (const name of footprint.settings) if (name.includes('.')) this.#session.onSettingName(name);
   }
 
-  /** What another client's nextval has left in the session goes before a statement that may ask for it. */
-  #hideSequences(server: ServerChannel, footprint: Footprint, when: 'is parsed' | 'runs'): void {
-    // Who is known to ask for values of its own must not find another client's beside them.
-    const asking = Effect.ReadsSequences | Effect.Unknown | (this.readsSequences ? Effect.Sequences : 0);
-    if ((footprint.effects & asking) === 0 || (when === 'is parsed' && !server.complete)) return;
+  /** What the statement may do to what a session remembers of sequences, in this database. */
+  #sequenceUse({ sequenceUse, tables }: Footprint): SequenceUse {
+    if (sequenceUse !== SequenceUse.Tables || tables.length === 0) return sequenceUse;
+    return this.#session.arePlain(tables) ? SequenceUse.Tables : SequenceUse.Views;
+  }
+
+  /** Whether the session remembers something of sequences that the statement must not find. */
+  #mustDiscard(server: ServerChannel, footprint: Footprint): boolean {
+    const { effects, sequenceUse } = footprint;
+    if (sequenceUse === SequenceUse.None || this.transparent) return false;
+    if (!server.sequences.remembers || server.sharing) return false;
+    const asks = (effects & Effect.ReadsSequences) !== 0;
+    return server.sequences.mustDiscard(this.sequences, this.#sequenceUse(footprint), asks);
+  }
+
+  /**
+   * Discards it before the batch of the statement begins, where it cannot be done within.
+   * @returns `wait` where it is not known whether the transaction goes on, `never` where it has failed and the text may end it
+   */
+  #discardBefore(server: ServerChannel, footprint: Footprint, how: 'within' | 'alone'): 'go' | 'wait' | 'never' {
+    if (!server.complete || !this.#mustDiscard(server, footprint)) return 'go';
+    if (!server.statusStays) return 'wait';
+    if (server.status === TransactionStatus.Failed) return mayEnd(footprint) ? 'never' : 'go';
+    if (footprint.joinsBatch && how === 'within') return 'go';
     this.emitBefore();
-    server.ladder.forgetSequences(this);
+    server.sequences.discardAlone();
+    return 'go';
+  }
+
+  /** Whether a batch that begins now begins outside of a transaction. */
+  #beginsOutside(server: ServerChannel): boolean {
+    return server.status === TransactionStatus.Idle && this.#deferred === undefined;
+  }
+
+  /** The statement is about to run: discards it within the batch, and takes note of what it may take. */
+  #useSequences(server: ServerChannel, footprint: Footprint): void {
+    if (footprint.sequenceUse === SequenceUse.None || this.transparent || server.sharing) return;
+    // In a transaction that has failed it does not run.
+    if (server.status === TransactionStatus.Failed && server.statusStays && !mayEnd(footprint)) return;
+    if (this.#mustDiscard(server, footprint)) {
+      this.emitBefore();
+      server.sequences.discardWithin();
+    }
+    server.sequences.note(this.sequences, this.#sequenceUse(footprint));
   }
 
   /** Notifications come in the encoding of whoever listens: another one's are not for this client. Or its server is to be kept. */
@@ -847,7 +889,10 @@ export class ClientChannel extends FrameStream {
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
+    // In a transaction that has failed a function is not called.
+    if (this.#discardBefore(server, unread, 'alone') === 'wait') return Verdict.Stop;
     this.#begin(server);
+    this.#useSequences(server, unread);
     const denied = ruling?.kind === 'deny' ? ruling.error : undefined;
     const error = denied ?? (refused === undefined ? undefined : refusal(refused));
     const instead = admission === 'refuse' ? unrecorded : error;
@@ -1079,6 +1124,14 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return this.#overlook();
+    // Behind another message a Query is not the end of its implicit transaction.
+    const how = this.#beginsOutside(server) ? 'alone' : 'within';
+    const discarded = this.#discardBefore(server, footprint, how);
+    if (discarded === 'wait') return Verdict.Stop;
+    if (discarded === 'never') {
+      this.#auditor?.sent(mixedWithEnd.sqlstate);
+      return this.#refuseQuery(server, mixedWithEnd);
+    }
     if (admission === 'refuse') {
       this.#auditor?.sent(unrecorded.sqlstate);
       this.#begin(server);
@@ -1095,12 +1148,13 @@ export class ClientChannel extends FrameStream {
         return this.#refuseQuery(server, refusal(footprint.refused));
       }
       // What weir does of its own for the statement comes before the client's transaction.
-      this.#readyForParse(server, footprint);
+      this.#readyFor(server, footprint);
       const refused = this.#isRefused(footprint);
       this.#begin(server, footprint);
       if (!refused) this.#mark(server, footprint);
     }
     this.#begin(server);
+    this.#useSequences(server, footprint);
     // A Query empties the unnamed slot, unless an error before it makes the server skip it.
     if (forgets === 'statements') {
       server.statementsForgotten();
@@ -1148,6 +1202,9 @@ export class ClientChannel extends FrameStream {
     if (this.server === undefined && masked === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
+    const footprint = judged ?? (this.transparent ? unseen : this.#inspect(bytes, queryStart, queryEnd));
+    // Behind the Parse it would run in the batch of the statement, which might not be allowed then.
+    if (!footprint.joinsBatch && this.#discardBefore(server, footprint, 'alone') === 'wait') return Verdict.Stop;
     server.traffic.clientParses++;
     const own = bytes.subarray(queryStart, end);
     const body = masked === undefined ? own : Buffer.concat([masked, bytes.subarray(queryEnd, end)]); // cold: masked tables
@@ -1164,7 +1221,6 @@ export class ClientChannel extends FrameStream {
       server.owe(owedParse);
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
-    const footprint = judged ?? this.#inspect(bytes, queryStart, queryEnd);
     if (footprint.refused !== undefined) {
       this.#begin(server);
       this.#session.onHazards(footprint);
@@ -1173,7 +1229,7 @@ export class ClientChannel extends FrameStream {
       return this.#refuse(server, refusal(footprint.refused), laterProvocation);
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
-    if (!footprint.isInert) this.#readyForParse(server, footprint);
+    if (!footprint.isInert) this.#readyFor(server, footprint);
     this.#begin(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
       const made = new Statement('', Buffer.from(body), footprint);
@@ -1343,15 +1399,20 @@ export class ClientChannel extends FrameStream {
         ? this.#boundInstead(known.body, bytes.subarray(statementEnd + 1, end))
         : undefined;
     if (instead === 'wait') return Verdict.Stop;
+    const runs = this.#whatRuns(server, known, bytes, parts.statementStart, statementEnd);
+    // A batch that begins with a named statement can be sent once more, with nothing before it.
+    const how = parts.statementStart !== statementEnd && this.#beginsOutside(server) ? 'alone' : 'within';
+    if (this.#discardBefore(server, runs, how) === 'wait') return Verdict.Stop;
     if (this.#auditor !== undefined) {
       const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
       const { body, footprint } = known ?? {};
       this.#auditor.bind(portal, body, footprint?.facts, bytes, statementEnd + 1, end, this.gate?.decision);
     }
     server.traffic.binds++;
-    if (known !== undefined && !known.footprint.isInert) this.#readyForParse(server, known.footprint);
+    if (known !== undefined && !known.footprint.isInert) this.#readyFor(server, known.footprint);
     const refused = known !== undefined && this.#isRefused(known.footprint);
     this.#begin(server, known?.footprint);
+    this.#useSequences(server, runs);
     if (parts.statementStart === statementEnd) {
       if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
       if (known !== undefined && !refused) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
@@ -1415,6 +1476,19 @@ export class ClientChannel extends FrameStream {
     return start === end ? this.unnamed : this.statements.find(bytes, start, end);
   }
 
+  /** The footprint of the statement that is bound. */
+  #whatRuns(
+    { ladder }: ServerChannel,
+    known: Statement | undefined,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): Footprint {
+    const settled = start === end || (ladder.unsettled.size === 0 && !ladder.namesUnsettled);
+    if (known === undefined) return settled ? inert : opaque;
+    return settled || !ladder.isUnsettled(nameOf(bytes, start, end), this) ? known.footprint : opaque;
+  }
+
   /** Whether only the server knows what the name stands for: it goes as it is. */
   #isUnsettled(server: ServerChannel, bytes: Buffer, start: number, end: number): boolean {
     const { ladder } = server;
@@ -1422,11 +1496,6 @@ export class ClientChannel extends FrameStream {
     if (!ladder.isUnsettled(nameOf(bytes, start, end), this)) return false;
     server.ladder.mark(opaque, this);
     return true;
-  }
-
-  #readyForParse(server: ServerChannel, footprint: Footprint): void {
-    this.#hideSequences(server, footprint, 'is parsed');
-    this.#readyFor(server, footprint);
   }
 
   /** A statement is bound: some of what it leaves behind may hang on its parameters, which begin at `from`. */
@@ -1555,6 +1624,11 @@ export class ClientChannel extends FrameStream {
     this.#host.onViolation({ severity: 'FATAL', sqlstate: '08P01', message, detail, hint });
     return Verdict.Drop;
   }
+}
+
+/** Whether the text may end a transaction besides what else it does. */
+function mayEnd({ effects }: Footprint): boolean {
+  return (effects & (Effect.Unknown | Effect.Transacts)) !== 0;
 }
 
 /** Whether a text that nobody understands may be about prepared statements. */

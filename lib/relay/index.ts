@@ -19,5 +19,6 @@ export {
   type SessionHost,
   type Traffic,
 } from './ports.js';
+export { ClientSequences, type ServerSequences } from './sequences.js';
 export { ServerChannel } from './server-channel.js';
 export { type Reader, type RerunCause, rerunCauses, SharedRead } from './shared-read.js';

@@ -52,9 +52,7 @@ export const smartReset = [
 /** After a look that found nothing to pin: what a look cannot see. */
 const targetedReset = 'RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;DISCARD SEQUENCES';
 
-/** The session remembers nothing. */
-const unused = 0;
-/** No client has this id: what the session remembers is not the next one's. */
+/** No client has this id. */
 const nobody = -1;
 
 /** Footprints with names kept for one look; with more, everything is looked at. */
@@ -127,8 +125,6 @@ export class Ladder {
   #indelible = false;
   /** Whose state the server is in. */
   #owner = 0;
-  /** Whose nextval the session remembers. */
-  #sequenceOwner: number = unused;
   /** Statements prepared under names of clients' own; undefined where what the name stands for is not known. */
   readonly #ownNames = new Map<string, Statement | undefined>();
   /** Something was RESET since it was last made sure where it went back to. */
@@ -203,12 +199,12 @@ export class Ladder {
     const residue = this.#residue;
     if (residue === Effect.None) return;
     this.#residue = Effect.None;
-    this.#sequenceOwner = unused;
     this.#server.traffic.ladder.resets.targeted++;
     this.#server.askForSure(ownQueryMessage(targetedReset));
     this.#server.settingsReset();
     const { restoreQuery } = this.#server;
     if (restoreQuery !== undefined) this.#server.ask(restoreQuery, () => {});
+    this.#server.sequences.begun();
   }
 
   /** A statement with this footprint is about to run for the client. */
@@ -348,28 +344,6 @@ export class Ladder {
     this.effects |= Effect.Unseen;
   }
 
-  /** What nextval answered to another client must not be shown to this one. */
-  forgetSequences(client: ClientChannel): void {
-    if (this.#sequenceOwner === client.id || this.#sequenceOwner === unused) return;
-    if ((this.pending & Effect.Sequences) !== 0) return;
-    this.#sequenceOwner = unused;
-    const forget = 'DISCARD SEQUENCES';
-    if (!this.#server.complete) this.#server.runWithin(statementBody(Buffer.from(forget), []), { kind: 'sequences' });
-    else if (this.#server.status !== TransactionStatus.Failed) this.#server.askForSure(ownQueryMessage(forget));
-    else {
-      // Only a ROLLBACK that is on its way lets it run, and what follows.
-      this.#server.ask(ownQueryMessage(forget), (error) => {
-        if (error !== undefined) this.keptSequences();
-      });
-    }
-  }
-
-  /** What was to be forgotten was skipped, and what was sent behind it has taken no value of the client's own. */
-  keptSequences(): void {
-    this.#sequenceOwner = nobody;
-    this.effects &= ~Effect.Sequences;
-  }
-
   /** DISCARD ALL has run, and nothing was sent behind it: all is as at the beginning, and known. */
   discardedAll(): void {
     this.effects &= Effect.Unlistens | Effect.Unseen | Effect.Indelible;
@@ -378,7 +352,7 @@ export class Ladder {
     if (this.pins.size > 0) this.#lasting.add('load');
     this.unsettled.clear();
     this.#residue = Effect.None;
-    this.#sequenceOwner = unused;
+    this.#server.sequences.forgotten();
   }
 
   /** A statement failed, or undid others. */
@@ -503,12 +477,7 @@ export class Ladder {
   }
 
   #settleSequences(client: ClientChannel): void {
-    if ((this.effects & Effect.Sequences) !== 0) {
-      // It may have taken none: then what another client has left is still what lastval would show.
-      const before = this.#sequenceOwner;
-      this.#sequenceOwner = before === unused || before === client.id ? client.id : nobody;
-      if (client.readsSequences) this.#pin('sequence', 'lasting');
-    }
+    if ((this.effects & Effect.Sequences) !== 0 && client.readsSequences) this.#pin('sequence', 'lasting');
     if ((this.effects & Effect.ForgetsSequences) !== 0) {
       this.#lasting.delete('sequence');
       this.pins.delete('sequence');
@@ -816,7 +785,6 @@ export class Ladder {
 
   /** The client is gone, or has given the server back. */
   end(): void {
-    if ((this.pending & Effect.Sequences) !== 0) this.#sequenceOwner = nobody;
     if (this.#asked !== undefined || (this.effects & (lookedFor | Effect.Unlistens)) !== 0)
       this.effects |= Effect.Unseen;
     if ((this.effects & Effect.Indelible) !== 0) this.#indelible = true;
@@ -867,7 +835,7 @@ export class Ladder {
     this.effects = Effect.None;
     this.#residue = Effect.None;
     this.#owner = 0;
-    this.#sequenceOwner = unused;
+    this.#server.sequences.begun();
   }
 }
 

@@ -32,7 +32,7 @@ export type Undo =
   | { readonly kind: 'server-parse'; readonly statement: Statement; readonly batch: number }
   /** Under the client's own name: the server did not prepare it. */
   | { readonly kind: 'own-name'; readonly name: string; readonly batch: 'client' | 'own' }
-  /** The server has not forgotten what nextval answered before. */
+  /** The server has not discarded what its session remembers of sequences. */
   | { readonly kind: 'sequences' }
   /** The client's transaction did not begin, although it was told so. */
   | { readonly kind: 'begin' }

@@ -70,6 +70,8 @@ export interface SessionHost {
   /** Names of settings with a dot that clients of the pool have used. */
   settingNames(): Iterable<string>;
   onSettingName(name: string): void;
+  /** Whether all of the relations, whatever their schemas, are known to be tables that run no code when they are read. */
+  arePlain(tables: readonly string[]): boolean;
   /** The client has asked for what nextval answered: it will do so again. */
   onSequenceReader(): void;
   /** The pids that a text gives to functions by which PostgreSQL signals a backend. */
@@ -92,6 +94,7 @@ export const plainSession: SessionHost = {
   channels: () => [],
   settingNames: () => [],
   onSettingName: () => {},
+  arePlain: () => false,
   onSequenceReader: () => {},
   signalledPids: () => undefined,
   realPids: () => new Map(),

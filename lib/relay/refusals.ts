@@ -10,6 +10,14 @@ export const abortedTransaction: ErrorFields = {
   message: 'current transaction is aborted, commands ignored until end of transaction block',
 };
 
+/** Of a text that ends such a transaction and may then read what others have taken from sequences on the server. */
+export const mixedWithEnd: ErrorFields = {
+  ...abortedTransaction,
+  detail:
+    "What the session remembers of sequences is not the client's, and cannot be discarded before the transaction ends.",
+  hint: 'Send ROLLBACK by itself.',
+};
+
 /** A statement that the audit trail has no room for. */
 export const unrecorded: ErrorFields = {
   severity: 'ERROR',

@@ -47,6 +47,7 @@ import {
   type Undo,
 } from './owed.js';
 import type { Port, ServerHost, Traffic } from './ports.js';
+import { ServerSequences } from './sequences.js';
 import type { RerunCause, SharedRead } from './shared-read.js';
 
 const heldBytesMax = 64 * 1024;
@@ -191,6 +192,7 @@ export class ServerChannel extends FrameStream {
   #forgetting = 0;
   /** What the statements of leases leave behind. */
   readonly ladder: Ladder;
+  readonly sequences: ServerSequences;
   /** Why statements could not be prepared under the client's names for the Query that comes: in place of PostgreSQL's "does not exist". */
   readonly #unprepared = new Map<string, Buffer>();
   /** Run behind a RESET ALL: what the operator has every new connection begin with. */
@@ -293,6 +295,7 @@ export class ServerChannel extends FrameStream {
     for (const name of options.parameters?.keys() ?? []) {
       if (isReplayed(name)) this.#reported.set(name.toLowerCase(), name);
     }
+    this.sequences = new ServerSequences(this);
     this.ladder = new Ladder(this);
   }
 
@@ -404,6 +407,7 @@ export class ServerChannel extends FrameStream {
   /** The batch that is sent next is this read. */
   share(read: SharedRead): void {
     assert(this.#sharing && this.complete, 'reads are sent to shared servers, each as one batch');
+    this.sequences.beforeShared(read.reader.channel.sequences);
     this.#reads.push(read);
     if (this.#reads.length === 1) this.#client = read.reader.channel;
   }
@@ -999,7 +1003,8 @@ export class ServerChannel extends FrameStream {
   /** An entry's message was carried out for good. */
   #settle(entry: Owed): void {
     const undo = entry.undo;
-    if (undo?.kind === 'server-close' || undo?.kind === 'client-close') this.statements.forget(undo.statement);
+    if (undo?.kind === 'sequences') this.sequences.onDiscarded();
+    else if (undo?.kind === 'server-close' || undo?.kind === 'client-close') this.statements.forget(undo.statement);
     else if (undo?.kind === 'client-all')
       for (const [, statement] of undo.names.splice(0)) this.statements.forget(statement);
   }
@@ -1431,7 +1436,7 @@ export class ServerChannel extends FrameStream {
       case 'begin':
         break;
       case 'sequences':
-        this.ladder.keptSequences();
+        this.sequences.onSkipped();
         break;
       case 'server-close':
         this.statements.restore(undo.taken);

@@ -3,7 +3,8 @@
 import { FrameInbox } from '../net/index.js';
 import { firstAttempt } from '../tls/index.js';
 import { Backend, cancelRequestMessage, ownQueryMessage, readErrorFields, terminateMessage } from '../wire/index.js';
-import { askOnce, type LoggedIn, logIn, sendCancel } from './login.js';
+import { askOnce } from './ask.js';
+import { type LoggedIn, logIn, sendCancel } from './login.js';
 import type { Address, ServerTarget } from './target.js';
 
 export type Signal = 'cancel' | 'terminate';

@@ -78,6 +78,21 @@ export const Effect = {
   OutsideOnly: 1 << 29,
 } as const;
 
+/** What a statement may do to what its session remembers of sequences, as far as its text tells; the worst is the highest. */
+export const SequenceUse = {
+  /** Neither takes a value nor reads one, whatever there is in the database. */
+  None: 0,
+  /** Only reads: nothing, where all it reads are plain tables. */
+  Tables: 1,
+  /** Only reads, of what may be a view or the like. */
+  Views: 2,
+  /** May do so by a default, a trigger, a rule, a view, a function... */
+  Hidden: 3,
+  /** Names nextval or setval. */
+  Named: 4,
+} as const;
+export type SequenceUse = (typeof SequenceUse)[keyof typeof SequenceUse];
+
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */
 export interface StatementUse {
   readonly kind: 'prepare' | 'execute' | 'deallocate';
@@ -119,6 +134,11 @@ export interface Footprint {
   readonly read: ReadShape | undefined;
   /** Whether it calls functions by which PostgreSQL signals a backend. */
   readonly signals: boolean;
+  readonly sequenceUse: SequenceUse;
+  /** Relations it reads, without their schemas, where that is all it may do to sequences. */
+  readonly tables: readonly string[];
+  /** Whether it is one SELECT, INSERT, UPDATE, DELETE or MERGE: another one may run before it in the same batch. */
+  readonly joinsBatch: boolean;
   /** What its parse says; undefined where nobody has looked. */
   readonly facts: StatementFacts | undefined;
   /** Whether it names things one by one, so that it has to be kept until the lease is looked at. */
@@ -144,6 +164,9 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     transaction: undefined,
     read: undefined,
     signals: false,
+    sequenceUse: SequenceUse.None,
+    tables: [],
+    joinsBatch: false,
     facts: undefined,
     ...given,
   };
@@ -158,6 +181,7 @@ export const inert: Footprint = footprint({});
 /** A statement nothing is known of. */
 export const opaque: Footprint = footprint({
   effects: Effect.Unknown | Effect.Sequences | Effect.HoldsCode,
+  sequenceUse: SequenceUse.Hidden,
   hazards: ['unknown'],
 });
 /** One of a client whose statements are not looked at. */

@@ -12,6 +12,7 @@ export {
   hazardNames,
   inert,
   opaque,
+  SequenceUse,
   type StatementUse,
   type TransactionTag,
   unseen,

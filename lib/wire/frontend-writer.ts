@@ -100,6 +100,15 @@ export function ownParameterisedQuery(sql: string, values: readonly string[]): B
   ]);
 }
 
+/** Bind, Execute and the Close of a portal within a batch that goes on, of a prepared statement without parameters. */
+export function ownBoundWithin(statement: string, portal: string): Buffer {
+  return Buffer.concat([
+    serialize.bind({ statement, portal }),
+    serialize.execute({ portal }),
+    serialize.close({ type: 'P', name: portal }),
+  ]);
+}
+
 /** Parse, Bind, Execute and the Closes of a statement within a batch that goes on: it and its portal have a name of their own. */
 export function ownStatementWithin(name: string, body: Buffer): Buffer {
   return Buffer.concat([

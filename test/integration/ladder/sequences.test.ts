@@ -261,4 +261,357 @@ ladder.row(
   { setup, servers: 2 },
 );
 
+/** A client of an application that weir has not seen yet. */
+const newcomer = (s: Scenario, name: string): Promise<Actor> =>
+  s.client(name, { parameters: { application_name: `${name} of ${s.t.name}`.slice(0, 60) } });
+
+/** Newcomers, and as many servers that nobody has used for anything. */
+async function apart<const N extends readonly string[]>(s: Scenario, ...names: N): Promise<{ [I in keyof N]: Actor }> {
+  const clients: Actor[] = [];
+  for (const name of names) clients.push(await newcomer(s, name));
+  for (const client of clients) await client.does('begin', 'select 1');
+  for (const client of clients) await client.does('commit');
+  return clients as { [I in keyof N]: Actor };
+}
+
+/** Takes a server that is free, and keeps it. */
+const hold = (client: Actor): Promise<void> => client.does('begin', `create temp table zz_${client.name} (a int)`);
+
+for (const [how, insert] of [
+  ['INSERT', "insert into item (name) values ('x') returning id"],
+  ['nextval', "select nextval('item_id_seq')"],
+  ['INSERT in a transaction', "begin; insert into item (name) values ('x') returning id; commit"],
+] as const) {
+  for (const protocol of how === 'INSERT in a transaction' ? ['simple'] : ['simple', 'extended']) {
+    ladder.row(
+      `lastval and currval are the newest after ${how} while servers are held and let go, by the ${protocol} protocol`,
+      async (s) => {
+        const ask = (client: Actor, sql: string): Promise<unknown> =>
+          protocol === 'simple' ? client.query(sql) : client.execute(sql);
+        const [a, h, h2] = await apart(s, 'a', 'h', 'h2', 'unused');
+        await ask(a, insert);
+        await hold(h);
+        await ask(a, insert);
+        await hold(h2);
+        await h.does('rollback');
+        for (let i = 0; i < 2; i++) {
+          await ask(a, 'select lastval()');
+          await ask(a, "select currval('item_id_seq')");
+        }
+      },
+      { setup, servers: 20 },
+    );
+  }
+}
+
+ladder.weirRow(
+  'an older value of one s own is never shown, however few servers there are',
+  async (s) => {
+    for (let round = 0; round < 3; round++) {
+      const [a, b, h, h2] = [
+        await newcomer(s, `a${round}`),
+        await newcomer(s, `b${round}`),
+        await newcomer(s, `h${round}`),
+        await newcomer(s, `i${round}`),
+      ];
+      await a.does("insert into item (name) values ('x')");
+      await hold(h);
+      const own = await next(a, "insert into item (name) values ('x') returning id");
+      const other = await next(b, "select nextval('u')");
+      await h.does('rollback');
+      await hold(h2);
+      await ownOrNone(s, a, 'select lastval()', own);
+      await ownOrNone(s, a, "select currval('item_id_seq')", own);
+      await ownOrNone(s, b, 'select lastval()', other);
+      await ownOrNone(s, a, "select currval('item_id_seq')", own);
+      for (const actor of [a, b, h, h2]) await actor.end();
+    }
+  },
+  { setup, servers: 2 },
+);
+
+ladder.row(
+  'who has called nextval finds its value as often as it asks, whoever holds a server meanwhile',
+  async (s) => {
+    const [a, h] = await apart(s, 'a', 'h');
+    await a.does("select nextval('s')");
+    await hold(h);
+    for (let i = 0; i < 3; i++) await a.gives("select currval('s')", '1');
+    await a.gives('select lastval()', '1');
+  },
+  { setup, servers: 20 },
+);
+
+ladder.row(
+  'a client that keeps its server keeps its values there, of temporary sequences as well',
+  async (s) => {
+    const b = await newcomer(s, 'b');
+    for (let round = 0; round < 3; round++) {
+      await b.does("select nextval('s')");
+      const a = await newcomer(s, `a${round}`);
+      await a.does('create temp sequence ts', "select g, nextval('ts') from generate_series(1, 3) g");
+      await b.does('begin', 'select 1');
+      await a.gives("select currval('ts')", '3');
+      await a.gives('select lastval()', '3');
+      await b.does('commit');
+      await a.gives("select currval('ts')", '3');
+      await a.end();
+    }
+  },
+  { setup, servers: 2 },
+);
+
+const hidden = [
+  ...setup,
+  'create table tagged (x int default nextval($$s$$), who text, z int default currval($$s$$))',
+  'create table plain (who text, z int)',
+  'create view newest as select lastval() as z',
+  'create view counting as select nextval($$s$$) as z',
+  'create function newest() returns bigint language sql as $$ select lastval() $$',
+  'create function note() returns trigger language plpgsql as $$ begin new.z := currval($q$s$q$); return new; end $$',
+  'create table noted (who text, z int)',
+  'create trigger note before insert on noted for each row execute function note()',
+  'create domain recent as bigint check (value <= lastval())',
+  'create table ruled (who text, z int)',
+  'create rule more as on insert to ruled do also insert into plain values (new.who, lastval()::int)',
+  'create table guarded (who text, z int)',
+  'insert into guarded values ($$one$$, 1)',
+  'alter table guarded enable row level security',
+  'create policy recent on guarded using (lastval() > 0)',
+  'create procedure remember(out z bigint) language plpgsql as $$ begin z := lastval(); end $$',
+  'grant all on all tables in schema public to public',
+  'grant all on all sequences in schema public to public',
+];
+
+/** Each asks in its own way what the session remembers, or stores it; the last statement gives it. */
+const hiddenReads: readonly (readonly [what: string, ...statements: string[]])[] = [
+  ['a default', "insert into tagged (x, who) values (100, 'a') returning z"],
+  ['a trigger', "insert into noted values ('a') returning z"],
+  ['a view', 'select z from newest'],
+  ['a function', 'select newest()'],
+  ['a domain', 'select 0::recent, lastval()'],
+  ['a rule', "insert into ruled values ('a', 0)", 'select max(z) from plain'],
+  ['a policy', 'select z, lastval() from guarded'],
+  ['a call', 'call remember(null)'],
+  ['a block', 'do $$ begin insert into plain values ($q$a$q$, lastval()); end $$', 'select max(z) from plain'],
+  ['a prepared statement', 'prepare p as select lastval()', 'execute p', 'deallocate p'],
+  ['COPY', 'copy (insert into plain values ($$a$$, lastval()) returning z) to stdout', 'select max(z) from plain'],
+  ['a WITH', "with w as (insert into tagged (x, who) values (100, 'a') returning z) select z from w"],
+  ['UPDATE', 'insert into plain values ($$a$$, 0)', 'update plain set z = lastval() returning z'],
+  ['EXPLAIN', 'explain analyze insert into tagged (x) values (1)', 'select max(z) from tagged where x = 1'],
+];
+
+ladder.row(
+  'what defaults, triggers, views, functions and the like read of sequences is one s own, with a server to spare',
+  async (s) => {
+    const [a, b] = await apart(s, 'a', 'b');
+    await a.does("select nextval('s')");
+    await b.does("select nextval('s')", "select nextval('s')");
+    for (const [, ...statements] of hiddenReads) {
+      for (const sql of statements) if (!sql.startsWith('explain')) await a.query(sql);
+      await b.gives('select lastval()', '3');
+    }
+  },
+  { setup: hidden, servers: 2 },
+);
+
+for (const take of [
+  "select nextval('s')",
+  "insert into tagged (who) values ('b')",
+  'select z from counting',
+  "do $$ begin perform nextval('s'); end $$",
+]) {
+  ladder.weirRow(
+    `what they read is never another client s, who has taken it by ${take}`,
+    async (s) => {
+      const b = await newcomer(s, 'b');
+      for (const [what, ...statements] of hiddenReads) {
+        const a = await newcomer(s, what);
+        await a.query("select nextval('u')");
+        await b.query(take);
+        await s.admin('update plain set z = null');
+        await s.admin('truncate tagged');
+        for (const sql of statements) {
+          const { rows, errors } = await a.query(sql);
+          const cell = errors[0]?.['C'] ?? rows[0]?.at(-1);
+          const none = cell === undefined || cell === null || cell === '0' || cell === '25P02';
+          const own = cell === '55000' || Number(cell) >= 1000 || String(cell).startsWith('Insert on');
+          s.t.ok(none || own, `${sql} gave ${cell}`);
+        }
+        await a.end();
+      }
+    },
+    { setup: hidden, servers: 1 },
+  );
+}
+
+ladder.weirRow(
+  'a table that is made anew beside weir, as a view or with a default, shows nothing of another client s',
+  async (s) => {
+    const [a, b] = [await newcomer(s, 'a'), await newcomer(s, 'b')];
+    await s.admin('create table fresh (z int)');
+    await s.admin('grant all on fresh to public');
+    for (const client of [a, b]) await client.does('insert into fresh values (0)', 'select z from fresh');
+    await s.admin('alter table fresh add y int');
+    await s.admin('alter table fresh alter y set default currval($$s$$)');
+    await b.does("select nextval('s')");
+    await a.fails('insert into fresh (z) values (1) returning y', '55000');
+    await s.admin('drop table fresh');
+    await s.admin('create view fresh as select lastval() as z');
+    await s.admin('grant all on fresh to public');
+    await b.does("select nextval('s')");
+    await a.fails('select z from fresh', '55000');
+  },
+  { setup, servers: 1 },
+);
+
+ladder.row(
+  'a value of the same lease is found in a transaction, whatever the server remembered before',
+  async (s) => {
+    const [a, b] = [await newcomer(s, 'a'), await newcomer(s, 'b')];
+    for (const begin of ['begin', 'begin isolation level serializable', 'begin read write']) {
+      await b.does("select nextval('s')");
+      await a.does(begin, "insert into item (name) values ('x')");
+      await a.query('select lastval()');
+      await a.query("select currval('item_id_seq')");
+      await a.does('commit', 'discard sequences');
+      await b.does("select nextval('s')");
+      await a.does(begin);
+      await a.execute("insert into item (name) values ('x')");
+      await a.execute('select lastval()');
+      await a.execute('select lastval()');
+      await a.does('savepoint one');
+      await a.query("select nextval('u')");
+      await a.fails('select 1/0', '22012');
+      await a.does('rollback to one');
+      await a.execute('select lastval()');
+      await a.does('rollback', 'discard sequences');
+    }
+    await b.does("select nextval('s')");
+    const part = (text: string): Uint8Array[] => [
+      say.parse({ text }),
+      say.bind(),
+      say.describe({ type: 'P' }),
+      say.execute(),
+    ];
+    await a.messages(
+      'a pipeline',
+      ...part("insert into item (name) values ('x')"),
+      ...part('select lastval()'),
+      say.sync(),
+    );
+    await a.does('discard sequences');
+    await b.does("select nextval('s')");
+    await a.query("insert into item (name) values ('x'); select lastval()");
+  },
+  { setup, servers: 1 },
+);
+
+ladder.weirRow(
+  'several batches sent at once: a discard that an error has skipped is made up for before the next one reads',
+  async (s) => {
+    const b = await newcomer(s, 'b');
+    const part = (text: string): Uint8Array[] => [say.parse({ text }), say.bind(), say.execute()];
+    for (let round = 0; round < 2; round++) {
+      let a = await newcomer(s, `a${round}`);
+      await b.does("select nextval('s')");
+      const failing = [...part('select 1/0'), ...part("insert into item (name) values ('x')"), say.sync()];
+      a.raw.write(...failing, ...part('select lastval()'), say.sync(), say.query('select lastval()'));
+      s.t.equal((await a.read('fails')).errors[0]?.['C'], '22012');
+      s.t.equal((await a.read('asks')).errors[0]?.['C'], '55000');
+      s.t.equal((await a.read('asks again')).errors[0]?.['C'], '55000');
+      await a.end();
+
+      a = await newcomer(s, `c${round}`);
+      await b.does("select nextval('s')");
+      a.raw.write(
+        say.query('begin; select 1/0'),
+        say.query('rollback; select lastval()'),
+        say.query('select lastval()'),
+      );
+      s.t.equal((await a.read('fails')).errors[0]?.['C'], '22012');
+      for (const label of ['ends and asks', 'asks']) {
+        const code = (await a.read(label)).errors[0]?.['C'] ?? 'none';
+        s.t.ok(['55000', '25P02'].includes(code), `${label}: ${code}`);
+      }
+      await a.end();
+
+      a = await newcomer(s, `d${round}`);
+      await b.does("select nextval('s')");
+      await a.query('begin; select 1/0');
+      const mixed = await a.query('rollback; select lastval()');
+      s.t.ok(['55000', '25P02'].includes(mixed.errors[0]?.['C'] ?? ''), 'one Query with the ROLLBACK');
+      s.t.same(mixed.rows, []);
+      await a.does('rollback');
+      await a.fails('select lastval()', '55000');
+      await a.end();
+    }
+  },
+  { setup, servers: 1 },
+);
+
+ladder.row(
+  'what DISCARD SEQUENCES forgets is forgotten on every server',
+  async (s) => {
+    const [a, h] = await apart(s, 'a', 'h');
+    for (const discard of ['discard sequences', 'discard all']) {
+      await a.does("select nextval('s')");
+      await hold(h);
+      await a.does(discard);
+      await a.fails("select currval('s')", '55000');
+      await h.does('rollback');
+      for (let i = 0; i < 3; i++) await a.fails('select lastval()', '55000');
+    }
+  },
+  { setup, servers: 3 },
+);
+
+ladder.row(
+  'setval, identity, TRUNCATE ... RESTART IDENTITY and savepoints, with somebody else on another server',
+  async (s) => {
+    const [a, b] = await apart(s, 'a', 'b');
+    const steps = [
+      "select setval('s', 41)",
+      "select currval('s')",
+      'select lastval()',
+      "select nextval('s')",
+      'select lastval()',
+      "select setval('s', 7, false)",
+      "select currval('s')",
+      "insert into log (what) values ('x') returning id",
+      'select lastval()',
+      'truncate log restart identity',
+      'select lastval()',
+      "insert into log (what) values ('y') returning id",
+      "select currval(pg_get_serial_sequence('log', 'id'))",
+      "begin; savepoint one; insert into log (what) values ('z'); rollback to one; commit",
+      'select lastval()',
+      "insert into nowhere values ('z')",
+      'select lastval()',
+      'alter table log alter id restart with 100',
+      "insert into log (what) values ('z')",
+      'select lastval()',
+    ];
+    for (const sql of steps) {
+      await a.query(sql);
+      await b.does("select nextval('u')");
+    }
+    await b.gives('select lastval()', String(1000 + steps.length - 1));
+  },
+  { setup: [...setup, 'alter table log owner to app'], servers: 2 },
+);
+
+ladder.weirRow(
+  'values are kept from others also behind RELOAD and a reset query of the operator s',
+  async (s) => {
+    const [a, b] = [await newcomer(s, 'a'), await newcomer(s, 'b')];
+    await b.does("select nextval('s')");
+    await a.fails('select lastval()', '55000');
+    await b.does("select nextval('s')");
+    await s.weir.weir.pooler.reload();
+    await a.fails("select currval('s')", '55000');
+  },
+  { setup, servers: 1, weir: { server_reset_query: 'RESET work_mem', server_reset_query_always: true } },
+);
+
 ladder.probed();
