@@ -20,6 +20,7 @@ import { assert, type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 import type { FullLimit, PlaceSeeker, PlaceUse, ServerPlaces } from './budget.js';
 import { Catalog } from './catalog.js';
+import { drainMsMax, Endings } from './endings.js';
 import { cached, closedPool, endedAtOnce, idleInTransaction, noPlace, timedOut, transactionTooLong } from './errors.js';
 import { Greeting, type Welcome } from './greeting.js';
 import { type Growing, Growth } from './growth.js';
@@ -88,9 +89,6 @@ export interface PoolContext {
   readonly shareOf?: ((total: number) => number) | undefined;
 }
 
-/** How long a server may take to finish what a client left behind. */
-const drainMsMax = 10_000;
-
 /** A server that nobody has had yet needs no check for so long. */
 const freshMs = 1_000;
 
@@ -147,6 +145,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   readonly #servers = new Set<ServerConnection>();
   readonly #idle = new IdleServers();
   readonly #lanes = new Lanes();
+  /** What clients that have left were at. */
+  readonly #endings = new Endings((server) => this.cancel(server));
   #stallWatch: NodeJS.Timeout | undefined;
   readonly #counts = { idle: 0, active: 0, shared: 0, tested: 0, being_canceled: 0, closed: 0 };
   readonly #waiters = new Waiters<PoolClient, WaitingRead>();
@@ -343,18 +343,10 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
       this.release(server);
       return;
     }
-    if (lessee.channel.midFrame || channel.copyIn || !channel.complete) {
-      server.takeBack();
-      server.destroy(new PoolerError('client left in the middle of a message', { sqlstate: '08006' }));
-      return;
-    }
-    server.takeBack();
-    server.beginTest('drain');
-    if (channel.owedCount === 0) {
-      this.onServerDrained(server);
-      return;
-    }
-    if (running === 'cancel') void this.cancel(server);
+    const stage = channel.copyIn ? 'copy' : lessee.channel.midFrame ? 'cut' : channel.complete ? 'complete' : 'open';
+    const { owedCount } = channel;
+    this.#endings.begin(server, stage, running, this.#context.clock.now());
+    if (stage === 'complete' && owedCount === 0) this.onServerDrained(server);
   }
 
   /** Cancels what the client's server runs, if it runs anything; resolves when the request has reached the server. */
@@ -1098,6 +1090,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   }
 
   #sweepServers(now: number): void {
+    this.#endings.sweep(now);
     const { serverIdleMs } = this.policy;
     let surplus = this.#servers.size - this.sizeMin;
     for (const server of [...this.#servers]) {
@@ -1120,6 +1113,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
           break;
         case 'tested':
         case 'being_canceled': {
+          if (this.#endings.has(server)) break;
           const msMax =
             state.kind === 'tested' && state.what === 'check' ? this.policy.serverConnectMs || drainMsMax : drainMsMax;
           if (now - state.sinceMs >= msMax) {
@@ -1242,7 +1236,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   /** Cuts every server, whoever has it. */
   kill(error: PoolerError): void {
-    for (const server of [...this.#servers]) server.destroy(error);
+    // What runs for a client that has just been cut off is being cancelled.
+    for (const server of [...this.#servers]) if (!this.#endings.has(server)) server.destroy(error);
   }
 
   /** New settings; servers that were made for another target are replaced. */

@@ -1,6 +1,7 @@
 // One process of weir put together: configuration, pools, clients, listeners; reload, pause and shutdown.
 
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { AuditTrail } from '../audit/index.js';
@@ -90,6 +91,9 @@ export type PoolerState = 'active' | 'paused' | 'suspended';
 
 /** Sweeps a second; PgBouncer's is at least three. */
 const sweepMs = 250;
+/** How long the end of the process waits for cancel requests, and how often it looks. */
+const lastCancelsMsMax = 2_000;
+const lookMs = 10;
 /** Labels of SQLSTATEs and of reasons that are counted apart. */
 const countedLabelsMax = 200;
 /** Pools of one process: clients of a `*` database can make as many as they know names and passwords. */
@@ -965,10 +969,17 @@ export class Pooler implements House, PoolEvents, HubEvents {
     for (const client of [...this.#clients]) client.fail(error);
     for (const pool of [...this.#hubs.keys()]) this.#closeHub(pool);
     for (const pool of [...this.#pools.values(), ...this.#lookUpPools.values()]) pool.close();
-    Promise.allSettled([this.#inspector.close(), this.trail?.close()]).then(
+    Promise.allSettled([this.#inspector.close(), this.trail?.close(), this.#cancelled()]).then(
       () => this.#finished?.(),
       () => this.#finished?.(),
     );
+  }
+
+  /** Resolves when cancel requests for what clients have left behind have arrived, or soon. */
+  async #cancelled(): Promise<void> {
+    const until = this.clock.now() + lastCancelsMsMax;
+    const pools = [...this.#pools.values()];
+    while (pools.some(({ cancelsInFlight }) => cancelsInFlight > 0) && this.clock.now() < until) await sleep(lookMs);
   }
 
   // Time

@@ -62,6 +62,7 @@ export function closeStatementMessage(name: string): Buffer {
   return serialize.close({ type: 'S', name });
 }
 
+export const flushMessage: Buffer = serialize.flush();
 export const syncMessage: Buffer = serialize.sync();
 export const terminateMessage: Buffer = serialize.end();
 
