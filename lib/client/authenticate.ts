@@ -132,7 +132,8 @@ function startScram(server: ScramServer, body: Buffer): ScramServerStep {
   }
   const length = body.readInt32BE(nameEnd + 1);
   const payload = body.subarray(nameEnd + 5);
-  if (length >= 0 && length !== payload.length) {
+  // -1: the mechanism alone.
+  if (length === -1 ? payload.length > 0 : length !== payload.length) {
     return { kind: 'failed', failure: saslFailure('SASLInitialResponse has a wrong length') };
   }
   return server.start(body.toString('latin1', 0, nameEnd), length < 0 ? undefined : Buffer.from(payload));

@@ -12,6 +12,9 @@ export interface TlsFacts {
   readonly peer: PeerIdentity | undefined;
 }
 
+/** What may come when weir has asked for a proof. */
+const answers: ReadonlySet<number> = new Set([Frontend.Password, Frontend.Terminate]);
+
 type Waiter = { resolve(): void; reject(error: PoolerError): void };
 
 export class ClientGone extends PoolerError {}
@@ -163,7 +166,7 @@ export class Dialogue implements PeerHandler {
 
   /** The body of the next password message. @throws PoolerError when the client sends something else */
   async passwordBody(): Promise<Buffer> {
-    const frame = await this.#tagged().next();
+    const frame = await this.#tagged().next(answers);
     if (frame[0] === Frontend.Terminate)
       throw new ClientGone('client closed the connection during login', { sqlstate: '08006' });
     if (frame[0] !== Frontend.Password) {

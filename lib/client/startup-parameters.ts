@@ -69,7 +69,7 @@ export function readStartup(
   return { user, database, replication, settings, protocolOptions };
 }
 
-/** The words of `options`, as PostgreSQL splits them: a backslash takes the next character as it is. */
+/** The words of `options`, as PostgreSQL splits them: a backslash takes the next character as it is, and is nothing itself. */
 function splitOptions(options: string): string[] {
   const words: string[] = [];
   let word = '';
@@ -83,7 +83,7 @@ function splitOptions(options: string): string[] {
       continue;
     }
     inWord = true;
-    word += char === '\\' && i + 1 < options.length ? (options[++i] as string) : char;
+    word += char === '\\' ? (options[++i] ?? '') : char;
   }
   if (inWord) words.push(word);
   return words;

@@ -20,6 +20,8 @@ export class FrameInbox {
   readonly #frames: Buffer[] = [];
   #waiting: { resolve(frame: Buffer): void; reject(error: Error): void } | undefined;
   #error: Error | undefined;
+  /** What the frame that is waited for may begin with. */
+  #tags: ReadonlySet<number> | undefined;
   readonly #limits: InboxLimits;
 
   constructor(limits = loginLimits) {
@@ -31,6 +33,7 @@ export class FrameInbox {
     if (this.#error !== undefined) return;
     this.#append(bytes);
     const { frameBytesMax, framesMax } = this.#limits;
+    if (this.#isOutOfPlace()) return;
     let start = 0;
     while (this.#length - start >= headerBytes) {
       const total = this.#bytes.readUInt32BE(start + 1) + 1;
@@ -49,6 +52,16 @@ export class FrameInbox {
     }
     this.#bytes.copyWithin(0, start, this.#length);
     this.#length -= start;
+  }
+
+  /** What is no answer is not waited for to its end, wherever it says that this is. */
+  #isOutOfPlace(): boolean {
+    const first = this.#length > 0 ? this.#bytes[0] : undefined;
+    if (this.#waiting === undefined || first === undefined || this.#tags?.has(first) !== false) return false;
+    this.fail(
+      new PoolerError('bad packet', { sqlstate: '08P01', detail: `Message type ${first} was not expected here.` }),
+    );
+    return true;
   }
 
   #append(bytes: Buffer): void {
@@ -75,12 +88,15 @@ export class FrameInbox {
     this.#waiting = undefined;
   }
 
-  next(): Promise<Buffer> {
+  /** @param tags which the frame may have; any, where none are given */
+  next(tags?: ReadonlySet<number>): Promise<Buffer> {
     const frame = this.#frames.shift();
     if (frame !== undefined) return Promise.resolve(frame);
     if (this.#error !== undefined) return Promise.reject(this.#error);
+    this.#tags = tags;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
+      this.#isOutOfPlace();
     });
   }
 
