@@ -1,7 +1,14 @@
 # Everything a contributor runs. `make help` lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# The whole development tree, or what running takes; the one replaces the other. `make run` is content with either.
 STAMP := node_modules/.package-lock.json
+RUN_STAMP := node_modules/.for-running
+INSTALLED := $(if $(wildcard $(STAMP)),$(STAMP),$(RUN_STAMP))
+NPM_CI := npm ci --no-audit --no-fund --no-progress --loglevel=error --update-notifier=false
+
+# Folders too: they change when a file is removed.
+sources = $(shell find $(1) -mindepth 1 \( -type d -o -name "*.ts" \))
 
 .PHONY: help run test unit check bench fuzz build clean ci format
 
@@ -9,14 +16,38 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(STAMP): package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+	@echo 'Installing what development takes (about 600 MB) ...'
+	@$(NPM_CI)
 	@touch $@
 
-build: $(STAMP) ## install what is missing and compile to dist/
-	@npx tsc -p tsconfig.json
+$(RUN_STAMP): package-lock.json tools/compiler/package-lock.json
+	@echo 'Installing what running takes (about 130 MB) ...'
+	@$(NPM_CI) --omit=dev
+	@cd tools/compiler && $(NPM_CI)
+	@# npm writes it for any tree; here it means the whole one.
+	@rm -f $(STAMP)
+	@touch $@
 
-run: build ## weir on 127.0.0.1:6432 in front of an embedded PostgreSQL
-	@node dist/lib/cli/main.js
+# Whatever has no source any more goes.
+define prune
+find dist -name '*.js' 2> /dev/null | while read -r file; do source=$${file#dist/}; [ -e "$${source%.js}.ts" ] || rm -f "$$file" "$$file.map"; done
+endef
+
+dist/.built: tsconfig.json $(STAMP) $(call sources,lib test bench)
+	@$(prune)
+	@node node_modules/typescript/bin/tsc -p tsconfig.json
+	@touch $@
+
+dist/.built-lib: tsconfig.json tsconfig.lib.json $(INSTALLED) $(call sources,lib)
+	@echo 'Compiling ...'
+	@$(prune)
+	@node $(if $(wildcard $(STAMP)),node_modules,tools/compiler/node_modules)/typescript/bin/tsc -p tsconfig.lib.json
+	@touch $@
+
+build: dist/.built ## install what is missing and compile to dist/
+
+run: dist/.built-lib ## weir on 127.0.0.1:6432 before an embedded PostgreSQL: PORT=n DATA_DIR=path
+	@exec node dist/lib/cli/main.js $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
 
 test: build ## every test; TEST=path runs one file or folder
 	@echo 'On two cores this takes about 15 minutes; make unit takes one.'

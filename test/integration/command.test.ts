@@ -10,7 +10,7 @@ import t from 'tap';
 import { eventually, freePort, projectRoot, startPostgres, temporaryDirectory } from '../support/index.js';
 import { isRunning } from '../support/processes.js';
 import type { Teardown } from '../support/temporary-directory.js';
-import { type Ended, linesOf, WeirCommand } from '../support/weir-command.js';
+import { type Ended, linesOf, mainFile, WeirCommand } from '../support/weir-command.js';
 
 const postgres = await startPostgres({ sql: ["create role alice login password 'secret'"] });
 t.teardown(() => postgres.stop());
@@ -156,6 +156,37 @@ t.test('the example configurations are good', async (t) => {
     const { status, stderr } = await ended;
     t.match({ status, stderr }, { status: 0, stderr: '' }, file);
   }
+});
+
+t.test('what README shows first works as it is typed', async (t) => {
+  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8');
+  const [, toml = '', typed = ''] = /```toml\n(# weir\.toml\n[\s\S]*?)```\n```sh\n([\s\S]*?)```/.exec(readme) ?? [];
+  const directory = temporaryDirectory(t);
+  writeFileSync(join(directory, 'weir.toml'), toml);
+  const built = typed.replaceAll('node dist/lib/cli/main.js', `"${process.execPath}" "${mainFile}"`);
+  // Up to the line that would go on for ever.
+  const lines = built.split('\n').filter((line) => !line.startsWith('make '));
+  const script = lines.slice(0, lines.findIndex((line) => / check /.test(line)) + 1).join('\n');
+  const { APP_PASSWORD: _, ...env } = process.env;
+  const { status, stdout, stderr } = spawnSync('bash', ['-ec', script], { cwd: directory, env, encoding: 'utf8' });
+  t.match({ status, stdout, stderr }, { status: 0, stdout: /weir\.toml: good; 1 databases, 1 users/, stderr: '' });
+  t.match(readFileSync(join(directory, 'users.txt'), 'utf8'), /^"ops" "/);
+
+  // In front of the PostgreSQL that is here, where it may listen.
+  const [port, httpPort] = [await freePort(), await freePort()];
+  const here = toml
+    .replace('"db.internal"\nport = 5432', `"${postgres.host}"\nport = ${postgres.port}`)
+    .replace('listen_port = 6432', `listen_port = ${port}\nunix_socket_dir = ""`)
+    .replace('127.0.0.1:9127', `127.0.0.1:${httpPort}`);
+  writeFileSync(join(directory, 'weir.toml'), here);
+  await postgres.query("create role app login password 'the password of app'");
+  await postgres.query('create database app owner app');
+  const weir = new WeirCommand(t, ['weir.toml'], { cwd: directory, env: { APP_PASSWORD: 'the password of app' } });
+  await weir.port();
+  const url = (user: string, password: string, database: string): string =>
+    `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+  t.match(await ask(url('app', 'the password of app', 'app'), 'select current_user as name'), [{ name: 'app' }]);
+  t.ok((await ask(url('ops', 'a password for the console', 'pgbouncer'), 'show pools')).length > 0);
 });
 
 // What runs

@@ -7,6 +7,7 @@ import t from 'tap';
 type Test = Pick<typeof t, 'on' | 'name'>;
 
 const runnerPipe = 3;
+let running: readonly string[] = [];
 
 // Nothing of this shows in the arguments that the file sees.
 process.argv.splice(1, 1);
@@ -20,10 +21,14 @@ function follow(test: Test, path: readonly string[]): void {
     tell(names);
     follow(inner as unknown as Test, names);
   });
-  test.on('subtestEnd', () => tell(path));
+  test.on('subtestEnd', (inner) => {
+    // The next one may have begun already.
+    if (running[path.length] === inner.name) tell(path);
+  });
 }
 
 function tell(names: readonly string[]): void {
+  running = names;
   try {
     writeSync(runnerPipe, `${JSON.stringify(names)}\n`);
   } catch {
