@@ -157,6 +157,7 @@ for (const manner of ['stay', 'leave', 'exit'] as const) {
       if (manner === 'stay') host.kill('SIGKILL');
       await eventually(() => ![report.postmaster, ...children].some(isRunning), { withinMs: 10_000 });
       await eventually(() => !existsSync(dirname(report.dataDir)), { withinMs: 10_000 });
+      t.pass('nothing is left');
     },
   );
 }
@@ -344,6 +345,7 @@ void t.test('an ordinary user can run it', { skip: await withoutOrdinaryUser() }
   host.kill('SIGKILL');
   await eventually(() => ![report.postmaster, ...children].some(isRunning), { withinMs: 10_000 });
   await eventually(() => !existsSync(dirname(report.dataDir)), { withinMs: 10_000 });
+  t.pass('nothing is left');
 });
 
 /** Why the test cannot be made here. */
