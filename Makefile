@@ -20,10 +20,10 @@ $(STAMP): package-lock.json
 	@$(NPM_CI)
 	@touch $@
 
-$(RUN_STAMP): package-lock.json tools/compiler/package-lock.json
+$(RUN_STAMP): package-lock.json .build/package-lock.json
 	@echo 'Installing what running takes (about 130 MB) ...'
 	@$(NPM_CI) --omit=dev
-	@cd tools/compiler && $(NPM_CI)
+	@cd .build && $(NPM_CI)
 	@# npm writes it for any tree; here it means the whole one.
 	@rm -f $(STAMP)
 	@touch $@
@@ -38,10 +38,10 @@ dist/.built: tsconfig.json $(STAMP) $(call sources,lib test bench)
 	@node node_modules/typescript/bin/tsc -p tsconfig.json
 	@touch $@
 
-dist/.built-lib: tsconfig.json tsconfig.lib.json $(INSTALLED) $(call sources,lib)
+dist/.built-lib: tsconfig.json .build/tsconfig.json $(INSTALLED) $(call sources,lib)
 	@echo 'Compiling ...'
 	@$(prune)
-	@node $(if $(wildcard $(STAMP)),node_modules,tools/compiler/node_modules)/typescript/bin/tsc -p tsconfig.lib.json
+	@node $(if $(wildcard $(STAMP)),node_modules,.build/node_modules)/typescript/bin/tsc -p .build/tsconfig.json
 	@touch $@
 
 build: dist/.built ## install what is missing and compile to dist/
