@@ -20,6 +20,8 @@ export class Channel {
   #taken = 0;
   #ended = false;
   #wake: (() => void) | undefined;
+  /** What is answered unseen as long as it comes first. */
+  #unseen: { readonly beginning: Buffer; readonly answer: Buffer } | undefined;
 
   constructor(socket: net.Socket) {
     this.socket = socket;
@@ -27,6 +29,7 @@ export class Channel {
     socket.on('data', (bytes: Buffer) => {
       this.#received = Buffer.concat([this.#received, bytes]);
       this.#chunkEnds.push(this.#taken + this.#received.length);
+      this.#answerUnseen();
       this.#wake?.();
     });
     // A reset is an end like any other.
@@ -70,6 +73,32 @@ export class Channel {
         resolve();
       };
     });
+  }
+
+  /** Messages that begin so are answered, and no script sees them, until another one comes. */
+  answerUnseen(beginning: Buffer, answer: Buffer): void {
+    this.#unseen = { beginning, answer };
+    this.#answerUnseen();
+  }
+
+  #answerUnseen(): void {
+    while (this.#unseen !== undefined) {
+      const length = this.#lengthAt(1);
+      if (length === undefined || this.#received.length < length + 1) return;
+      const { beginning, answer } = this.#unseen;
+      if (
+        this.#received[0] !== beginning[0] ||
+        !this.#received
+          .subarray(5)
+          .subarray(0, beginning.length - 1)
+          .equals(beginning.subarray(1))
+      ) {
+        this.#unseen = undefined;
+        return;
+      }
+      this.#take(length + 1);
+      this.socket.write(answer);
+    }
   }
 
   #take(length: number): Buffer {
@@ -142,6 +171,9 @@ const reported: readonly (readonly [string, string])[] = [
   ['is_superuser', 'off'],
 ];
 
+/** What weir asks each server that has logged in: which settings its sessions begin with. The tag, then the text. */
+const settingsQuestion = Buffer.from("QSELECT 'setting',", 'latin1');
+
 /** Listens where weir looks for PostgreSQL. */
 export class ScriptedServers {
   readonly #listener: net.Server;
@@ -206,6 +238,8 @@ export class ScriptedServers {
         encode('server', 'ReadyForQuery', ['I']),
       ]),
     );
+    const noSettings = [encode('server', 'CommandComplete', ['SELECT 0']), encode('server', 'ReadyForQuery', ['I'])];
+    channel.answerUnseen(settingsQuestion, Buffer.concat(noSettings));
     this.#servers.push(server);
   }
 
