@@ -24,6 +24,7 @@ import {
   commandComplete,
   dataRow,
   Frontend,
+  parameterDescription,
   parseMessage,
   queryMessage,
   readyForQuery,
@@ -50,6 +51,7 @@ const preparedBatch = [
   frame(Frontend.Execute, '\0\0\0\0\0'),
   syncMessage,
 ];
+const oneParameter = parameterDescription(Buffer.from([0, 1, 0, 0, 0, 23]));
 const parse = parseMessage(
   statementName.toString('latin1', 0, statementName.length - 1),
   Buffer.from(`${pointQueryWithParameter}\0\0\0`, 'latin1'),
@@ -60,7 +62,8 @@ export const relayExercises: readonly Exercise<StatementTools>[] = [
   exchange('simple-inspected', [query], [columns, row, ...end], 'inspected'),
   exchange('prepared', preparedBatch, [bindComplete, columns, row, ...end], 'inspected', {
     asked: [parse, syncMessage],
-    answered: [parseComplete, readyForQuery(TransactionStatus.Idle)],
+    // Weir has every Parse described.
+    answered: [parseComplete, oneParameter, columns, readyForQuery(TransactionStatus.Idle)],
   }),
   exchange('rows-100', [query], [columns, ...Array.from({ length: 100 }, () => row), ...end], 'inspected'),
 ];
@@ -161,6 +164,12 @@ class Pair implements ClientHost, ServerHost {
     this.leases++;
     return this.#server;
   }
+
+  leaseFree(): void {
+    this.lease();
+  }
+
+  goOn(): void {}
 
   onBatchEnd(): void {
     this.#client.server = undefined;

@@ -562,9 +562,26 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
       this.#state = { kind: 'waiting', session, ticket: answer };
       return undefined;
     }
-    this.#state = { kind: 'active', session, server: answer };
-    if (this.peer.pressured) answer.peer.pause();
+    this.#begin(session, answer);
     return answer.channel;
+  }
+
+  leaseFree(): void {
+    const state = this.#state;
+    const server = state.kind === 'idle' ? state.session.pool.leaseFree(this) : undefined;
+    if (state.kind !== 'idle' || server === undefined) return;
+    this.requestedWallMs = this.#house.clock.wallMs();
+    this.#begin(state.session, server);
+  }
+
+  #begin(session: Session, server: ServerConnection): void {
+    this.#state = { kind: 'active', session, server };
+    if (this.peer.pressured) server.peer.pause();
+  }
+
+  goOn(): void {
+    const state = this.#state;
+    if (state.kind === 'active') this.#goOn(state.session);
   }
 
   inspect(bytes: Buffer, start: number, end: number): Footprint {

@@ -105,6 +105,10 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
     this.onFailure(error);
   }
 
+  leaseFree(): void {}
+
+  goOn(): void {}
+
   lease(): ServerChannel | undefined {
     const answer = this.pool.lease(this);
     if (answer instanceof PoolerError) {

@@ -281,14 +281,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
    */
   lease(client: PoolClient, read?: WaitingRead): ServerConnection | PoolTicket | PoolerError {
     if (this.#closed) return closedPool();
-    if (!this.#paused) {
-      const own = this.#takeOwn(client, this.#waiters.length + 1);
-      const server = own ?? (this.#waiters.alone === 0 ? this.#takeAny() : undefined);
-      if (server !== undefined && server !== 'checked') {
-        this.#lend(server, client, 0);
-        return server;
-      }
-    }
+    const server = this.leaseFree(client);
+    if (server !== undefined) return server;
     const refusal = this.#refusal() ?? this.#overload(client);
     if (refusal !== undefined) return refusal;
     const shared = read !== undefined && this.#barrierOf(read.shape) === undefined ? read : undefined;
@@ -297,6 +291,16 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#grow();
     this.#closeLanes();
     return ticket;
+  }
+
+  /** A server that nobody waits for, or none. */
+  leaseFree(client: PoolClient): ServerConnection | undefined {
+    if (this.#closed || this.#paused) return undefined;
+    const own = this.#takeOwn(client, this.#waiters.length + 1);
+    const server = own ?? (this.#waiters.alone === 0 ? this.#takeAny() : undefined);
+    if (server === undefined || server === 'checked') return undefined;
+    this.#lend(server, client, 0);
+    return server;
   }
 
   leaveQueue(ticket: PoolTicket): void {

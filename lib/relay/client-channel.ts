@@ -6,12 +6,15 @@ import {
   type ClientStatements,
   Effect,
   type Footprint,
+  footprint,
   inert,
   opaque,
+  Placed,
   SequenceUse,
   type Settings,
   Statement,
   type StatementRegistry,
+  StatementText,
   type TransactionTag,
   unseen,
   withEffects,
@@ -35,6 +38,7 @@ import {
   headerBytes,
   noDataMessage,
   type ParseParts,
+  parameterDescription,
   parseCompleteMessage,
   parseMessage,
   queryMessage,
@@ -59,12 +63,14 @@ import {
   owedDescribe,
   owedExecute,
   owedFake,
+  owedLesson,
   owedNamed,
   owedParse,
   owedProvoked,
   owedQuery,
   owedSkip,
   owedSync,
+  owedVain,
   owedWithUndo,
   type Undo,
 } from './owed.js';
@@ -79,7 +85,16 @@ import {
   type SessionHost,
   type Traffic,
 } from './ports.js';
-import { abortedTransaction, mixedWithEnd, refusal, refusedState, unknownStatement, unrecorded } from './refusals.js';
+import {
+  abortedTransaction,
+  changedPlan,
+  mixedWithEnd,
+  provocation,
+  refusal,
+  refusedState,
+  unknownStatement,
+  unrecorded,
+} from './refusals.js';
 import { ClientSequences } from './sequences.js';
 import type { ServerChannel } from './server-channel.js';
 import { type BoundInstead, ClientSignals } from './signals.js';
@@ -134,8 +149,6 @@ function tableFor(limits: ClientChannelLimits, audited = false): FrameTable {
   return table;
 }
 
-/** Sent to make PostgreSQL fail where weir has to answer with an error of its own: its state must be that of an error. */
-const provocation = Buffer.from('weir: this statement is refused\0\0\0', 'latin1');
 const provokingQuery = queryMessage('weir: this statement is refused');
 /** The same for what PostgreSQL itself refuses only after it has looked whether the transaction goes on: it can be parsed. */
 const laterProvocation = Buffer.from('SELECT "weir: this statement is refused"\0\0\0', 'latin1');
@@ -165,6 +178,8 @@ export class ClientChannel extends FrameStream {
   readonly statements: ClientStatements;
   /** What the client last put in its unnamed slot. */
   unnamed: Statement | undefined;
+  /** The same, as long as it has been parsed in this batch and nothing else been done with it. */
+  #untold: Statement | undefined;
   /** Those the session began with. */
   loginSettings: Settings;
   /** Takes the notifications of its server instead of `toClient`. */
@@ -338,7 +353,7 @@ export class ClientChannel extends FrameStream {
     const first = frameEnd(bytes, start, end);
     const made =
       bytes[start] === Frontend.Parse
-        ? new Statement('', Buffer.from(bytes.subarray(start + headerBytes + 1, first)), footprint)
+        ? Statement.own(Buffer.from(bytes.subarray(start + headerBytes + 1, first)), footprint)
         : this.#statementOf(bytes, start + headerBytes + 1, bytes.indexOf(0, start + headerBytes + 1));
     if (made === undefined) return false;
     const tag = this.#turnDeferred(footprint, made.body);
@@ -431,7 +446,7 @@ export class ClientChannel extends FrameStream {
     if (transaction === undefined || this.server !== undefined) return undefined;
     if (transaction === 'BEGIN' || transaction === 'START TRANSACTION') {
       if (!this.defersBegin || this.inDeferredTransaction) return undefined;
-      this.#deferred = this.#registry.hold(body, () => inert);
+      this.#deferred = this.#registry.hold(body, () => beginning);
       this.#countAlone();
       return transaction;
     }
@@ -452,7 +467,7 @@ export class ClientChannel extends FrameStream {
   }
 
   #dropDeferred(): void {
-    if (this.#deferred !== undefined) this.#registry.release(this.#deferred);
+    if (this.#deferred !== undefined) this.#registry.release(this.#deferred.text);
     this.#deferred = undefined;
   }
 
@@ -479,11 +494,12 @@ export class ClientChannel extends FrameStream {
     return Verdict.Drop;
   }
 
-  /** While its server is looked at, what the client has there is not known, or what the plan of its next statement is. */
+  /** While its server is looked at, what the client has there is not known, or what its next statement is or costs. */
   get #hasToWait(): boolean {
     const { server } = this;
     if (server === undefined) return this.#asksForPlan;
-    return this.#asksForPlan || server.ladder.asking || (server.sequences.discarding && server.complete);
+    const { ladder, sequences, preparation } = server;
+    return this.#asksForPlan || ladder.asking || preparation.waits || (sequences.discarding && server.complete);
   }
 
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
@@ -512,6 +528,8 @@ export class ClientChannel extends FrameStream {
     switch (tag) {
       case Frontend.Execute:
         this.#signals?.onExecute();
+        // It may begin a COPY, which nothing but its data may follow.
+        this.#untold = undefined;
         return this.#forward(owedExecute);
       case Frontend.Sync:
         // Neither has a body: PostgreSQL says so.
@@ -786,6 +804,11 @@ export class ClientChannel extends FrameStream {
 
   // What the ladder asks
 
+  /** What the message that it stopped at waited for has come. */
+  goOn(): void {
+    this.#host.goOn();
+  }
+
   /** The client has asked for what nextval answered. */
   remembersSequences(): void {
     if (this.readsSequences) return;
@@ -813,18 +836,23 @@ export class ClientChannel extends FrameStream {
     return false;
   }
 
-  /** A statement prepared by SQL becomes the client's own. Answers false when it may have no more, or none so long. */
-  keepStatement(name: string, text: Buffer, typeOids: readonly number[]): boolean {
+  /** A statement prepared by SQL becomes the client's own. Answers nothing when it may have no more, or none so long. */
+  keepStatement(
+    name: string,
+    text: Buffer,
+    typeOids: readonly number[],
+    how: 'anew' | 'as it is',
+  ): Statement | undefined {
     const body = statementBody(text, typeOids);
     const before = this.statements.get(name);
-    if (before?.body.equals(body) === true) return true;
-    if (body.length > this.#limits.statementBytesMax) return false;
-    if (before === undefined && this.statements.size >= this.#limits.statementsMax) return false;
+    if (how === 'as it is' && before?.body.equals(body) === true) return before;
+    if (body.length > this.#limits.statementBytesMax) return undefined;
+    if (before === undefined && this.statements.size >= this.#limits.statementsMax) return undefined;
     this.statements.drop(name);
     const statement = this.#registry.hold(body, () => this.#host.inspect(text, 0, text.length), this.settings.parseKey);
     this.statements.set(name, statement);
     this.gate?.onCarried(name, statement);
-    return true;
+    return statement;
   }
 
   #refuseSetting(name: string): void {
@@ -852,6 +880,7 @@ export class ClientChannel extends FrameStream {
   /** Of a client that is audited. */
   #onExecute(bytes: Buffer, start: number): Verdict {
     const auditor = this.#auditor;
+    this.#untold = undefined;
     if (auditor === undefined) {
       this.#signals?.onExecute();
       return this.#forward(owedExecute);
@@ -911,8 +940,20 @@ export class ClientChannel extends FrameStream {
       return Verdict.Drop;
     }
     if (server.copyIn && !server.copyDataEnded) server.syncOverlooked();
-    else server.owe(owedSync);
+    else {
+      // Nothing has been done with it yet: by the time it is, on another server, it may have become something else.
+      const untold = this.#untold;
+      if (untold !== undefined) this.#tellUnnamed(server, untold);
+      server.owe(owedSync);
+    }
     return Verdict.Keep;
+  }
+
+  #tellUnnamed(server: ServerChannel, statement: Statement): void {
+    this.#untold = undefined;
+    if (server.ignoring || server.unnamed !== statement || statement.text.upkeep !== 'analysed') return;
+    this.emitBefore();
+    server.describeUnnamed(statement);
   }
 
   /** Copy messages outside a COPY are ignored by PostgreSQL; those that no server could expect stay here. */
@@ -1137,18 +1178,22 @@ export class ClientChannel extends FrameStream {
       this.#begin(server);
       return this.#refuseQuery(server, unrecorded);
     }
+    const marked = !this.transparent && (!footprint.isInert || this.settings.shadowsCatalog);
+    if (marked && footprint.refused === undefined) {
+      // What weir does of its own for the statement comes before the client's transaction.
+      this.#readyFor(server, footprint);
+      if (server.preparation.waits) return Verdict.Stop;
+    }
     this.#auditor?.sent(footprint.refused === undefined || this.transparent ? undefined : refusedState);
     if (this.transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
-    } else if (!footprint.isInert || this.settings.shadowsCatalog) {
+    } else if (marked) {
       if (footprint.refused !== undefined) {
         this.#begin(server);
         this.#session.onHazards(footprint);
         return this.#refuseQuery(server, refusal(footprint.refused));
       }
-      // What weir does of its own for the statement comes before the client's transaction.
-      this.#readyFor(server, footprint);
       const refused = this.#isRefused(footprint);
       this.#begin(server, footprint);
       if (!refused) this.#mark(server, footprint);
@@ -1205,11 +1250,11 @@ export class ClientChannel extends FrameStream {
     const footprint = judged ?? (this.transparent ? unseen : this.#inspect(bytes, queryStart, queryEnd));
     // Behind the Parse it would run in the batch of the statement, which might not be allowed then.
     if (!footprint.joinsBatch && this.#discardBefore(server, footprint, 'alone') === 'wait') return Verdict.Stop;
-    server.traffic.clientParses++;
     const own = bytes.subarray(queryStart, end);
     const body = masked === undefined ? own : Buffer.concat([masked, bytes.subarray(queryEnd, end)]); // cold: masked tables
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.transparent) {
+      server.traffic.clientParses++;
       const found = judged ?? this.#host.inspect(bytes, queryStart, queryEnd);
       if (!this.#mayVacate(found)) return Verdict.Stop;
       if (found.hazards.length > 0) this.#session.onHazards(found);
@@ -1222,6 +1267,7 @@ export class ClientChannel extends FrameStream {
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
     if (footprint.refused !== undefined) {
+      server.traffic.clientParses++;
       this.#begin(server);
       this.#session.onHazards(footprint);
       const decision = this.#decisionOn(footprint);
@@ -1230,9 +1276,12 @@ export class ClientChannel extends FrameStream {
     }
     // PostgreSQL looks at what a statement names, or shows, when it is parsed already.
     if (!footprint.isInert) this.#readyFor(server, footprint);
+    if (server.preparation.waits) return Verdict.Stop;
+    server.traffic.clientParses++;
     this.#begin(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
-      const made = new Statement('', Buffer.from(body), footprint);
+      const made = Statement.own(Buffer.from(body), footprint);
+      this.#untold = made;
       this.gate?.onPrepared(made, '');
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
       this.unnamed = made;
@@ -1275,39 +1324,48 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server));
+    const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server, footprint));
     this.statements.set(name, statement);
     this.gate?.onPrepared(statement, name);
-    // In a failed transaction PostgreSQL takes none, whether it has it or not.
-    if (server.status !== TransactionStatus.Failed && server.has(statement)) {
-      server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, batch: undefined }));
+    const isConstant = statement.text.upkeep === 'constant' && server.status !== TransactionStatus.Failed;
+    // In a failed transaction PostgreSQL takes none but these, whether it has it or not.
+    if (isConstant && server.statements.use(statement, server.sharing ? 'any' : server.batch) !== undefined) {
+      server.answer(owedFake(parseCompleteMessage, { kind: 'client-parse', name, statement, placed: undefined }));
       return Verdict.Drop;
     }
     this.emitBefore();
-    const undo = { kind: 'client-parse', name, statement, batch: server.batch } as const;
-    server.sendParse(statement, owedWithUndo(Expect.Parsed, undo));
+    // What other clients have had parsed before may be older than what this one knows to have changed.
+    server.sendParse(statement, 'client', undefined, (placed) =>
+      owedWithUndo(Expect.Parsed, { kind: 'client-parse', name, statement, placed }),
+    );
     return Verdict.Drop;
   }
 
   /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
-  #contextOn({ ladder }: ServerChannel): string {
+  #contextOn({ ladder }: ServerChannel, { statements, facts }: Footprint): string {
     const own = ladder.pins.has('temp') || (ladder.pending & (Effect.Temp | Effect.Unknown)) !== 0;
-    return own || this.settings.shadowsCatalog ? `${this.settings.parseKey}\0${this.id}` : this.settings.parseKey;
+    // The same of cursors, and of what it names of its statements.
+    const named = statements.length > 0 || facts?.kinds.includes('fetch') === true;
+    return own || named || this.settings.shadowsCatalog
+      ? `${this.settings.parseKey}\0${this.id}`
+      : this.settings.parseKey;
   }
 
   /**
-   * Answers a named Parse without a server when one of the pool has prepared the same before. A client that waits for
-   * its Parse alone, as pgbench does, so never waits for a server that others keep until it has been answered.
+   * Answers a named Parse without a server when none is free and one of the pool has prepared the same before. A client that
+   * waits for its Parse alone, as pgbench does, so never waits for a server that others keep until it has been answered. It
+   * is parsed where it is used first.
    */
   #parsedBefore(bytes: Buffer, parts: ParseParts, end: number): boolean {
     if (this.transparent || parts.nameStart === parts.nameEnd) return false;
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (this.statements.size >= this.#limits.statementsMax || this.statements.get(name) !== undefined) return false;
     if (this.settings.shadowsCatalog) return false;
+    if (this.settings.unportable === undefined) this.#host.leaseFree();
+    if (this.server !== undefined) return false;
     const body = bytes.subarray(parts.queryStart, end);
-    const statement = this.#registry.findProven(body, this.settings.parseKey);
+    const statement = this.#registry.holdProven(body, this.settings.parseKey);
     if (statement === undefined) return false;
-    statement.holders++;
     this.statements.set(name, statement);
     this.gate?.onPrepared(statement, name);
     this.toClient.writeOwned(parseCompleteMessage);
@@ -1343,7 +1401,7 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    const made = new Statement('', emptyBody, this.#host.unread);
+    const made = new Statement(unkept(this.#host.unread));
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
     this.unnamed = made;
     server.unnamed = this.unnamed;
@@ -1351,24 +1409,42 @@ export class ClientChannel extends FrameStream {
     return Verdict.Keep;
   }
 
-  /** Puts the client's unnamed statement into the server's slot; false for one that was too long to be kept. */
-  #readyUnnamed(server: ServerChannel): boolean {
+  /**
+   * Puts the client's unnamed statement into the server's slot.
+   * @returns undefined where it stands there
+   */
+  #readyUnnamed(server: ServerChannel): Verdict | undefined {
     const statement = this.unnamed;
-    if (statement !== undefined && statement === server.unnamed) return true;
-    if (statement?.body === emptyBody) return false;
+    if (statement !== undefined && statement === server.unnamed) return undefined;
+    if (statement?.body === emptyBody) return this.#refuse(server, unknownStatement(''));
     this.emitBefore();
+    if (statement !== undefined && server.preparation.takeRefuted(statement)) return this.#refuse(server, changedPlan);
     server.prepareUnnamed(statement);
-    return true;
+    return server.preparation.waits ? Verdict.Stop : undefined;
   }
 
-  /** The statement of this name, prepared on the server; undefined when the client has none. */
-  #readyNamed(server: ServerChannel, bytes: Buffer, start: number, end: number): Statement | undefined {
-    const statement = this.statements.find(bytes, start, end);
-    if (statement === undefined) return undefined;
+  /**
+   * The client's statement as it stands on the server, and the entry of what is done with it.
+   * @returns undefined where the message has to wait
+   */
+  #readyNamed(
+    server: ServerChannel,
+    statement: Statement,
+    expect: typeof Expect.Bound | typeof Expect.Described,
+  ): Owed | undefined {
     this.emitBefore();
-    server.prepare(statement);
+    const name = this.statements.lastName ?? noName;
+    const refuted = server.preparation.takeRefuted(statement);
+    const placed = refuted ?? server.preparation.ready(statement);
+    if (placed === undefined) return undefined;
     server.beginRecord();
-    return statement;
+    if (refuted === undefined) return this.#named(expect, statement, placed);
+    if (expect === Expect.Bound) return owedVain(statement, name, refuted);
+    // PostgreSQL tells the parameters before it looks at the rest.
+    const types = parameterDescription(statement.version?.types ?? statement.types);
+    const told = Buffer.concat([types, errorResponse(changedPlan)]); // cold: statements that have changed
+    server.refuseChanged(told, statement, name, refuted);
+    return owedNamed(expect, statement, name, refuted);
   }
 
   /** @param frameEnd where the frame will end, in the terms of `start`; beyond `end` for one seen by its prefix */
@@ -1408,13 +1484,16 @@ export class ClientChannel extends FrameStream {
       const { body, footprint } = known ?? {};
       this.#auditor.bind(portal, body, footprint?.facts, bytes, statementEnd + 1, end, this.gate?.decision);
     }
-    server.traffic.binds++;
     if (known !== undefined && !known.footprint.isInert) this.#readyFor(server, known.footprint);
+    if (server.preparation.waits) return Verdict.Stop;
     const refused = known !== undefined && this.#isRefused(known.footprint);
     this.#begin(server, known?.footprint);
     this.#useSequences(server, runs);
     if (parts.statementStart === statementEnd) {
-      if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
+      const verdict = this.#readyUnnamed(server);
+      if (verdict !== undefined) return verdict;
+      server.traffic.binds++;
+      this.#untold = undefined;
       if (known !== undefined && !refused) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
       if (known !== undefined && instead !== undefined)
         return this.#sendBound(server, instead, bytes.subarray(start + headerBytes, parts.portalEnd), '', known.body);
@@ -1422,27 +1501,37 @@ export class ClientChannel extends FrameStream {
       return Verdict.Keep;
     }
     if (known !== undefined && showsItself(known)) {
+      server.traffic.binds++;
       this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
       server.owe(owedBind);
       return Verdict.Keep;
     }
     if (this.#isUnsettled(server, bytes, parts.statementStart, statementEnd)) {
+      server.traffic.binds++;
       server.owe(owedBind);
       return Verdict.Keep;
     }
-    const statement = this.#readyNamed(server, bytes, parts.statementStart, statementEnd);
-    if (statement === undefined) {
+    if (known === undefined) {
+      server.traffic.binds++;
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.statementStart, statementEnd)));
     }
-    if (!refused) this.#markBound(server, statement.footprint, bytes, statementEnd + 1, end);
+    const entry = this.#readyNamed(server, known, Expect.Bound);
+    if (entry?.placed === undefined) return Verdict.Stop;
+    server.traffic.binds++;
+    const inVain = !entry.visible;
+    if (inVain && frameEnd > end) return this.#refuse(server, changedPlan);
+    if (!refused && !inVain) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
     const portal = bytes.subarray(start + headerBytes, parts.portalEnd);
-    if (instead !== undefined) return this.#sendBound(server, instead, portal, statement.serverName, statement.body);
-    server.owe(this.#named(Expect.Bound, statement));
+    if (instead !== undefined && !inVain)
+      return this.#sendBound(server, instead, portal, entry.placed.name, known.body);
+    server.owe(entry);
     const rest = parts.statementEnd + 1;
-    const prefix = bindPrefix(portal, statement.serverName, frameEnd - rest);
+    const prefix = bindPrefix(portal, entry.placed.name, frameEnd - rest);
     server.send(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
-    return Verdict.Replace;
+    if (!inVain) return Verdict.Replace;
+    server.refuseChanged(errorResponse(changedPlan), known, entry.name ?? noName, entry.placed);
+    return Verdict.Drop;
   }
 
   /** @returns undefined where it may run */
@@ -1462,11 +1551,11 @@ export class ClientChannel extends FrameStream {
   }
 
   /** The entry of the statement `find` has just found. */
-  #named(expect: typeof Expect.Bound | typeof Expect.Described, statement: Statement): Owed {
+  #named(expect: typeof Expect.Bound | typeof Expect.Described, statement: Statement, placed: Placed): Owed {
     const name = this.statements.lastName ?? noName;
     const last = expect === Expect.Bound ? this.#bound : this.#described;
-    if (last !== undefined && last.statement === statement && last.name === name) return last;
-    const entry = owedNamed(expect, statement, name);
+    if (last !== undefined && last.placed === placed && last.statement === statement && last.name === name) return last;
+    const entry = owedNamed(expect, statement, name, placed);
     if (expect === Expect.Bound) this.#bound = entry;
     else this.#described = entry;
     return entry;
@@ -1524,14 +1613,21 @@ export class ClientChannel extends FrameStream {
       server.owe(owedDescribe);
       return Verdict.Keep;
     }
+    const known = this.#statementOf(bytes, parts.nameStart, parts.nameEnd);
+    const names = known === undefined ? [] : known.footprint.statements;
+    // What it names has to be there before it is parsed; what is gone was there when the client parsed it.
+    const hasAll = names.every(({ name }) => this.statements.get(name) !== undefined);
+    if (known !== undefined && names.length > 0 && hasAll) this.#readyFor(server, known.footprint);
+    if (server.preparation.waits) return Verdict.Stop;
     if (parts.nameStart === parts.nameEnd) {
-      if (!this.#readyUnnamed(server)) return this.#refuse(server, unknownStatement(''));
-      const { unnamed } = this;
-      if (unnamed !== undefined && unnamed.footprint.statements.length > 0) this.#readyFor(server, unnamed.footprint);
-      server.owe(owedDescribe);
+      const verdict = this.#readyUnnamed(server);
+      if (verdict !== undefined) return verdict;
+      if (known !== undefined && !hasAll) this.#readyFor(server, known.footprint);
+      if (known === undefined || this.#untold !== known || known.text.upkeep !== 'analysed') server.owe(owedDescribe);
+      else server.owe(owedLesson(new Placed('', known, 0), 'client'));
+      this.#untold = undefined;
       return Verdict.Keep;
     }
-    const known = this.#statementOf(bytes, parts.nameStart, parts.nameEnd);
     if (known !== undefined && showsItself(known)) {
       this.#readyFor(server, known.footprint);
       server.owe(owedDescribe);
@@ -1543,19 +1639,20 @@ export class ClientChannel extends FrameStream {
     }
     // In a failed transaction nothing can be prepared: what SQL has prepared is described where it is.
     const failed = server.status === TransactionStatus.Failed;
-    if (failed && known !== undefined && !server.has(known)) {
+    if (failed && known !== undefined && server.statements.use(known, server.batch) === undefined) {
       if (server.ladder.hasOwn(nameOf(bytes, parts.nameStart, parts.nameEnd), known)) {
         server.owe(owedDescribe);
         return Verdict.Keep;
       }
     }
-    const statement = this.#readyNamed(server, bytes, parts.nameStart, parts.nameEnd);
-    if (statement === undefined) {
+    if (known === undefined) {
       return this.#refuse(server, unknownStatement(nameOf(bytes, parts.nameStart, parts.nameEnd)));
     }
-    if (statement.footprint.statements.length > 0) this.#readyFor(server, statement.footprint);
-    server.owe(this.#named(Expect.Described, statement));
-    server.sendOwned(describeStatementMessage(statement.serverName));
+    const entry = this.#readyNamed(server, known, Expect.Described);
+    if (entry?.placed === undefined) return Verdict.Stop;
+    if (!hasAll) this.#readyFor(server, known.footprint);
+    server.owe(entry);
+    server.sendOwned(describeStatementMessage(entry.placed.name));
     return Verdict.Drop;
   }
 
@@ -1642,3 +1739,11 @@ function showsItself({ footprint }: Statement): boolean {
 
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
+
+/** A text too long to be kept. */
+function unkept(footprint: Footprint): StatementText {
+  return new StatementText(emptyBody, footprint);
+}
+
+/** Of a BEGIN that weir has answered. */
+const beginning = footprint({ transaction: 'BEGIN' });

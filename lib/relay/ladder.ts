@@ -12,6 +12,7 @@ import {
   isReadBack,
   listenTo,
   lookedFor,
+  Placed,
   probeQuery,
   readProbe,
   Settings,
@@ -76,7 +77,7 @@ const pinEffects: Readonly<Partial<Record<HazardName, number>>> = {
 };
 
 /** Stands on a server for a statement of the client's that is not about to run. */
-const placeholder = new Statement('', statementBody(Buffer.alloc(0), []), inert);
+const placeholder = Statement.own(statementBody(Buffer.alloc(0), []), inert);
 
 /** The part of a lease that is being looked at. */
 interface Asked {
@@ -126,7 +127,7 @@ export class Ladder {
   /** Whose state the server is in. */
   #owner = 0;
   /** Statements prepared under names of clients' own; undefined where what the name stands for is not known. */
-  readonly #ownNames = new Map<string, Statement | undefined>();
+  readonly #ownNames = new Map<string, Placed | undefined>();
   /** Something was RESET since it was last made sure where it went back to. */
   #resets = false;
   /** The same, for the rest of a transaction. */
@@ -263,9 +264,9 @@ export class Ladder {
   /**
    * Makes the names the client's statement uses stand on the server for what they stand for with the client.
    */
-  readyNames(uses: Iterable<StatementUse>, client: ClientChannel): void {
+  readyNames(uses: Iterable<StatementUse>, client: ClientChannel, how: 'used' | 'listed' = 'used'): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
-    const changes: [name: string, statement: Statement | undefined][] = [];
+    const changes: [name: string, placed: Placed | undefined][] = [];
     for (const { kind, name } of uses) {
       if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
       let statement = client.statements.get(name);
@@ -274,23 +275,32 @@ export class Ladder {
         if (this.#ownNames.get(name) !== undefined) continue;
         statement = placeholder;
       }
-      if (this.#ownNames.get(name) === statement && this.#ownNames.has(name) === (statement !== undefined)) continue;
-      changes.push([name, statement]);
+      if (statement === undefined ? !this.#ownNames.has(name) : this.hasOwn(name, statement)) continue;
+      // Tried for this message already, and in vain.
+      if (this.#server.isUnprepared(name)) continue;
+      changes.push([name, statement && this.#placeOwn(name, statement, how)]);
     }
     if (changes.length > 0) this.#server.prepareOwnNames(changes, true);
-    for (const [name, statement] of changes) {
-      if (statement === undefined) this.#ownNames.delete(name);
-      else this.#ownNames.set(name, statement);
+    for (const [name, placed] of changes) {
+      if (placed === undefined) this.#ownNames.delete(name);
+      else this.#ownNames.set(name, placed);
     }
     if (this.#ownNames.size > ownNamesMax) this.effects |= Effect.Unseen;
   }
 
+  /** What is only listed may have become something else meanwhile: that is found out once it is used. */
+  #placeOwn(name: string, statement: Statement, how: 'used' | 'listed'): Placed {
+    const expected = how === 'listed' ? undefined : statement.version;
+    return new Placed(name, statement, this.#server.statements.tick(), { expected });
+  }
+
   /** The same of all the names there are. */
-  readyAllNames(client: ClientChannel): void {
+  readyAllNames(client: ClientChannel, how: 'used' | 'listed' = 'used'): void {
     const names = new Set([...this.#ownNames.keys(), ...client.statements.names()]);
     this.readyNames(
       [...names].map((name) => ({ kind: 'execute', name })),
       client,
+      how,
     );
   }
 
@@ -308,7 +318,11 @@ export class Ladder {
 
   /** Whether the client's statement stands on the server under the client's own name. */
   hasOwn(name: string, statement: Statement): boolean {
-    return this.#ownNames.get(name) === statement;
+    const placed = this.#ownNames.get(name);
+    if (placed === undefined || placed.parsedAt < statement.parsedAt) return false;
+    const { version } = placed;
+    if (placed.statement === statement) return version === undefined || version.key === statement.version?.key;
+    return version !== undefined && version === statement.version;
   }
 
   /** What the client was to do with it has been skipped too: it is what it was, with the client. */
@@ -328,7 +342,7 @@ export class Ladder {
     const all = !failed && this.#server.complete && this.unsettled.size === 0 && !this.namesUnsettled;
     this.#server.closeStatements(all ? 'all' : 'one by one');
     if (all) this.#ownNames.clear();
-    this.readyAllNames(client);
+    this.readyAllNames(client, 'listed');
   }
 
   /** The session listens on the client's channels while it is asked what it listens on. */
@@ -686,11 +700,11 @@ export class Ladder {
       return;
     }
     if (findings.allStatements) {
-      for (const [name, statement] of this.#ownNames) {
+      for (const [name, placed] of this.#ownNames) {
         // Of those that this lease has named more is known.
         if (findings.statements.has(name) || asked.statements.has(name)) continue;
         this.#ownNames.delete(name);
-        if (statement !== undefined && client.statements.get(name) === statement) client.statements.drop(name);
+        if (placed !== undefined && client.statements.get(name) === placed.statement) client.statements.drop(name);
       }
     }
     const names = new Set([...asked.statements, ...findings.statements.keys()]);
@@ -713,11 +727,14 @@ export class Ladder {
     const text = found.fromSql
       ? client.preparedBody(found.text, name, asked.failed)
       : Buffer.from(found.text, 'latin1');
-    const onServer = this.#ownNames.get(name);
-    if (text !== undefined && onServer !== undefined && isSame(onServer, text, found)) return;
+    const onServer = this.#ownNames.get(name)?.statement;
+    const anew = asked.statements.has(name) && preparesStatement(asked.uses, name);
+    if (text !== undefined && onServer !== undefined && !anew && isSame(onServer, text, found)) return;
     // The batch that was to close it was skipped, and with it what would have prepared it anew: it is what another one has left.
     if (onServer === undefined && this.#ownNames.has(name)) return;
-    if (text === undefined || !client.keepStatement(name, text, found.typeOids)) {
+    const kept =
+      text === undefined ? undefined : client.keepStatement(name, text, found.typeOids, anew ? 'anew' : 'as it is');
+    if (kept === undefined) {
       this.#ownNames.set(name, undefined);
       if (asked.compare) return;
       // Its server has it, and nobody else can: it is used there as it is.
@@ -726,7 +743,13 @@ export class Ladder {
       this.effects |= Effect.Unseen;
       return;
     }
-    this.#ownNames.set(name, client.statements.get(name));
+    const placed = new Placed(name, kept, this.#server.statements.tick());
+    this.#ownNames.set(name, placed);
+    // What it returns, SQL does not show; another server will have to be asked whether it is still the same.
+    this.#server.describeOwnName(placed, (known) => {
+      if (!known) kept.version ??= kept.text.version(kept.types, 'changed');
+      this.#finished();
+    });
   }
 
   #carryChannels(findings: Findings, asked: Asked, client: ClientChannel): void {
@@ -771,8 +794,8 @@ export class Ladder {
       if (role.authorization !== authorization) differ('role', role.authorization);
     }
     for (const name of findings.statements.keys()) if (!this.#ownNames.has(name)) differ('statement', name);
-    for (const [name, statement] of this.#ownNames) {
-      const expected = statement !== undefined && !asked.statements.has(name);
+    for (const [name, placed] of this.#ownNames) {
+      const expected = placed !== undefined && !asked.statements.has(name);
       if (expected && !findings.statements.has(name)) differ('statement', name);
     }
     if (findings.temp) differ('temp', 'a temporary object');
@@ -866,6 +889,13 @@ function namedBy(uses: readonly Footprint[], name: string): boolean {
 function namesStatement(uses: readonly Footprint[], name: string): boolean {
   return uses.some((use) =>
     use.statements.some((statement) => statement.name === name && statement.kind !== 'execute'),
+  );
+}
+
+/** Whether one of them has prepared it, or may have. */
+function preparesStatement(uses: readonly Footprint[], name: string): boolean {
+  return uses.some((use) =>
+    use.statements.some((statement) => statement.name === name && statement.kind === 'prepare'),
   );
 }
 

@@ -1,6 +1,6 @@
 // The replies a server owes, in order: who gets each, what weir does with it, and what is undone when it never comes.
 
-import type { Statement, Taken } from '../session/index.js';
+import type { Placed, Statement } from '../session/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 
 /** Which reply ends the entry. */
@@ -29,21 +29,26 @@ export type Expect = (typeof Expect)[keyof typeof Expect];
 /** What to take back when an error makes the server ignore a message. */
 export type Undo =
   /** The server did not prepare it. */
-  | { readonly kind: 'server-parse'; readonly statement: Statement; readonly batch: number }
+  | { readonly kind: 'server-parse'; readonly placed: Placed }
   /** Under the client's own name: the server did not prepare it. */
-  | { readonly kind: 'own-name'; readonly name: string; readonly batch: 'client' | 'own' }
+  | {
+      readonly kind: 'own-name';
+      readonly name: string;
+      readonly batch: 'client' | 'own';
+      readonly placed: Placed | undefined;
+    }
   /** The server has not discarded what its session remembers of sequences. */
   | { readonly kind: 'sequences' }
   /** The client's transaction did not begin, although it was told so. */
   | { readonly kind: 'begin' }
   /** The server did not close it. */
-  | { readonly kind: 'server-close'; readonly statement: Statement; readonly taken: Taken }
-  /** The client did not get the name, nor the server the statement, if it was sent in that batch. */
+  | { readonly kind: 'server-close'; readonly placed: Placed }
+  /** The client did not get the name, nor the server the statement, if it was sent. */
   | {
       readonly kind: 'client-parse';
       readonly name: string;
       readonly statement: Statement;
-      readonly batch: number | undefined;
+      readonly placed: Placed | undefined;
     }
   /** The client still has the name. */
   | { readonly kind: 'client-close'; readonly name: string; readonly statement: Statement }
@@ -67,9 +72,14 @@ export interface Owed {
   readonly done: OwnDone | undefined;
   /** Part of a batch of weir's own: its error is not the client's either. */
   readonly silent: boolean;
-  /** The named statement that is bound or described, and its name. */
+  /** The description tells what has become of a Parse. */
+  readonly learns: Placed | undefined;
+  /** The description is read whole: to be learned from, or because an error may come in the middle of it. */
+  readonly reads: boolean;
+  /** The named statement that is bound or described, its name, and how it stands on the server. */
   readonly statement?: Statement;
   readonly name?: Buffer;
+  readonly placed?: Placed;
 }
 
 /** The columns of each row as latin1 strings. */
@@ -77,12 +87,42 @@ export type OwnRows = readonly (readonly (string | null)[])[];
 export type OwnDone = (error: ServerErrorFields | undefined, rows: OwnRows) => void;
 
 /** BindComplete, or the description, of a named statement. */
-export function owedNamed(expect: Expect, statement: Statement, name: Buffer): Owed {
-  return { ...plain(expect), statement, name };
+export function owedNamed(expect: Expect, statement: Statement, name: Buffer, placed: Placed): Owed {
+  return { ...plain(expect), reads: expect === Expect.Described, statement, name, placed };
+}
+
+/** The same of one that has changed: it is bound in vain, for the errors that PostgreSQL finds before that. */
+export function owedVain(statement: Statement, name: Buffer, placed: Placed): Owed {
+  return { ...plain(Expect.Bound), visible: false, statement, name, placed };
+}
+
+/** A Parse that is sure to fail, for a statement that has changed: the client sees what PostgreSQL says to one who uses it. */
+export function owedChanged(error: Buffer, statement: Statement, name: Buffer, placed: Placed): Owed {
+  return { ...plain(Expect.Parsed), bytes: error, statement, name, placed };
+}
+
+/** The description of a statement, which weir reads. */
+export function owedLesson(learns: Placed, whose: 'client' | 'weir' | 'own batch'): Owed {
+  return {
+    ...plain(Expect.Described),
+    visible: whose === 'client',
+    silent: whose === 'own batch',
+    learns,
+    reads: true,
+  };
 }
 
 function plain(expect: Expect): Owed {
-  return { expect, visible: true, bytes: undefined, undo: undefined, done: undefined, silent: false };
+  return {
+    expect,
+    visible: true,
+    bytes: undefined,
+    undo: undefined,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** Entries that carry nothing, shared: the common query allocates none. */
@@ -97,35 +137,98 @@ export const owedCopyEnd: Owed = plain(Expect.CopyEnded);
 
 /** A reply to the client that needs an undo. */
 export function owedWithUndo(expect: Expect, undo: Undo): Owed {
-  return { expect, visible: true, bytes: undefined, undo, done: undefined, silent: false };
+  return {
+    expect,
+    visible: true,
+    bytes: undefined,
+    undo,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** A message weir slips into a client's batch; the reply is swallowed. */
 export function owedSkip(expect: Expect, undo: Undo | undefined): Owed {
-  return { expect, visible: false, bytes: undefined, undo, done: undefined, silent: false };
+  return {
+    expect,
+    visible: false,
+    bytes: undefined,
+    undo,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** An answer of weir's own at this place in the order. */
 export function owedFake(bytes: Buffer, undo: Undo | undefined): Owed {
-  return { expect: Expect.Fake, visible: true, bytes, undo, done: undefined, silent: false };
+  return {
+    expect: Expect.Fake,
+    visible: true,
+    bytes,
+    undo,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** A Parse, or a Query, that is sure to fail; the client sees `error` instead of PostgreSQL's. */
 export function owedProvoked(expect: Expect, error: Buffer): Owed {
-  return { expect, visible: true, bytes: error, undo: undefined, done: undefined, silent: false };
+  return {
+    expect,
+    visible: true,
+    bytes: error,
+    undo: undefined,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** A batch of weir's own, answered by ReadyForQuery. */
 export function owedOwn(done: OwnDone): Owed {
-  return { expect: Expect.ReadyForQuery, visible: false, bytes: undefined, undo: undefined, done, silent: true };
+  return {
+    expect: Expect.ReadyForQuery,
+    visible: false,
+    bytes: undefined,
+    undo: undefined,
+    done,
+    silent: true,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** The end of a batch of weir's own in the extended protocol. */
 export function owedOwnSync(done: OwnDone): Owed {
-  return { expect: Expect.ReadyForSync, visible: false, bytes: undefined, undo: undefined, done, silent: true };
+  return {
+    expect: Expect.ReadyForSync,
+    visible: false,
+    bytes: undefined,
+    undo: undefined,
+    done,
+    silent: true,
+    learns: undefined,
+    reads: false,
+  };
 }
 
 /** A message of such a batch. */
 export function owedSilent(expect: Expect, undo: Undo | undefined): Owed {
-  return { expect, visible: false, bytes: undefined, undo, done: undefined, silent: true };
+  return {
+    expect,
+    visible: false,
+    bytes: undefined,
+    undo,
+    done: undefined,
+    silent: true,
+    learns: undefined,
+    reads: false,
+  };
 }

@@ -31,6 +31,10 @@ export interface Port {
 export interface ClientHost {
   /** A server for the batch that begins, already attached, or `undefined`: the channel stops until it is fed again. */
   lease(): ServerChannel | undefined;
+  /** The same if there is one that nobody waits for: the channel goes on in either case. */
+  leaseFree(): void;
+  /** What the channel stopped for has come: it is to be fed again. */
+  goOn(): void;
   /** What the statement may leave behind whose text lies in `bytes` from `start` to `end`. */
   inspect(bytes: Buffer, start: number, end: number): Footprint;
   /** What one may leave behind that is not looked at. */

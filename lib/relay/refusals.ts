@@ -26,6 +26,17 @@ export const unrecorded: ErrorFields = {
   hint: 'Make room in audit_dir, or set audit_on_full to block or drop.',
 };
 
+/** As PostgreSQL says it, to whom it says so: drivers look at the routine. */
+export const changedPlan: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '0A000',
+  message: 'cached plan must not change result type',
+  routine: 'RevalidateCachedQuery',
+};
+
+/** The body of a Parse, sent to make PostgreSQL fail where weir has to answer with an error of its own: its state must be that of an error. */
+export const provocation = Buffer.from('weir: this statement is refused\0\0\0', 'latin1');
+
 /** Of statements that the configuration forbids. */
 export const refusedState = '0A000';
 

@@ -1,6 +1,6 @@
 // Whose values of sequences a server's session remembers, and when they are discarded, so that nobody reads another's or an older one.
 
-import { inert, SequenceUse, Statement } from '../session/index.js';
+import { inert, type Placed, SequenceUse, Statement } from '../session/index.js';
 import { ownBoundWithin, ownQueryMessage, statementBody } from '../wire/index.js';
 import { Expect, owedSkip } from './owed.js';
 import type { ServerChannel } from './server-channel.js';
@@ -32,9 +32,9 @@ export class ClientSequences {
 }
 
 /** The statement that discards them, which its server alone holds, and for ever. */
-function held(name: string): Statement {
-  const statement = new Statement(name, discardBody, inert);
-  statement.holders++;
+function held(): Statement {
+  const statement = Statement.own(discardBody, inert, 'constant');
+  statement.text.holders++;
   return statement;
 }
 
@@ -52,6 +52,8 @@ export class ServerSequences {
   #underWay = 0;
   #statement: Statement | undefined;
   #message: Buffer | undefined;
+  /** For the statement as it stands there. */
+  #placed: Placed | undefined;
 
   constructor(server: ServerChannel) {
     this.#server = server;
@@ -119,9 +121,12 @@ export class ServerSequences {
     this.forgotten();
     this.#underWay++;
     const { prefix } = server.statements;
-    this.#statement ??= held(`${prefix}sequences`);
-    this.#message ??= ownBoundWithin(this.#statement.serverName, `${prefix}within`);
-    server.prepare(this.#statement);
+    this.#statement ??= held();
+    const placed = server.prepareConstant(this.#statement);
+    if (this.#message === undefined || this.#placed !== placed) {
+      this.#message = ownBoundWithin(placed.name, `${prefix}within`);
+      this.#placed = placed;
+    }
     for (const entry of owedDiscard) server.owe(entry);
     server.sendOwned(this.#message);
   }

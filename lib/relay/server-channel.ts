@@ -3,6 +3,7 @@
 import {
   Effect,
   isReplayed,
+  Placed,
   type ReadShape,
   type ServerStatements,
   Settings,
@@ -13,7 +14,11 @@ import {
   Action,
   Backend,
   closeStatementMessage,
+  describeStatementMessage,
+  digestColumns,
+  errorResponse,
   FrameStream,
+  flushMessage,
   frameTable,
   headerBytes,
   ownQueryMessage,
@@ -39,6 +44,9 @@ import {
   Expect,
   type Owed,
   type OwnDone,
+  owedChanged,
+  owedLesson,
+  owedNamed,
   owedOwn,
   owedOwnSync,
   owedSilent,
@@ -47,6 +55,8 @@ import {
   type Undo,
 } from './owed.js';
 import type { Port, ServerHost, Traffic } from './ports.js';
+import { Preparation } from './preparation.js';
+import { changedPlan, provocation } from './refusals.js';
 import { ServerSequences } from './sequences.js';
 import type { RerunCause, SharedRead } from './shared-read.js';
 
@@ -90,6 +100,15 @@ const ownRowBytesMax = 4 * 1024 * 1024;
 const ownRowsMax = 20_000;
 /** All rows of one answer. */
 const ownBytesMax = 8 * 1024 * 1024;
+/** A statement's parameters and columns, with names as long as they can be. */
+const lessonBytesMax = 512 * 1024;
+/** For a description that weir reads. */
+const lessonTable = frameTable([
+  ...answers,
+  { tag: Backend.ParameterDescription, action: Action.Whole, holdBytesMax: lessonBytesMax },
+  { tag: Backend.RowDescription, action: Action.Whole, holdBytesMax: lessonBytesMax },
+  { tag: Backend.NoData, action: Action.Whole, holdBytesMax: headerBytes },
+]);
 /** For answers to weir's own queries. */
 const ownTable = frameTable([...answers, { tag: Backend.DataRow, action: Action.Whole, holdBytesMax: ownRowBytesMax }]);
 
@@ -111,12 +130,9 @@ ends[Backend.CloseComplete] = Expect.Closed;
 const readingCopy = /(?:^|\n)COPY [^\n]*$/;
 
 /** What a message that failed leaves behind differs from what one leaves that was skipped. */
-function undoOfFailed(undo: Undo, sqlstate: string): Undo | undefined {
+function undoOfFailed(undo: Undo): Undo {
   // A Parse without a name empties the slot before anything can be wrong with it.
   if (undo.kind === 'unnamed') return { ...undo, previous: undefined };
-  // The server has the statement: a Close of it, sent in the hope that nothing fails before, was skipped.
-  if (sqlstate === '42P05' && undo.kind === 'client-parse') return { ...undo, batch: undefined };
-  if (sqlstate === '42P05' && undo.kind === 'server-parse') return undefined;
   return undo;
 }
 
@@ -125,12 +141,18 @@ function keepsSlot({ expect, visible }: Owed): boolean {
   return expect > Expect.Parsed && (visible || expect !== Expect.Closed);
 }
 
+/** Whether it is weir's own, and leaves nothing but statements that weir keeps on the server. */
+function preparesOnly({ expect, visible, silent }: Owed): boolean {
+  return !visible && !silent && (expect === Expect.Parsed || expect === Expect.Described || expect === Expect.Closed);
+}
+
 /** @param text such as `16.4 (Debian 16.4-1)` or `18beta2` */
 function versionNumber(text: string): number {
   const [, major, minor] = /^(\d+)(?:\.(\d+))?/.exec(text) ?? [];
   return Number(major ?? 0) * 10_000 + Number(minor ?? 0);
 }
 
+const noBytes: Buffer = Buffer.alloc(0);
 const inFailedTransaction = '25P02';
 const readOnlyTransaction = '25006';
 const canceled = '57014';
@@ -188,8 +210,12 @@ export class ServerChannel extends FrameStream {
   readonly statements: ServerStatements;
   /** The statement in the server's unnamed slot, as far as known. */
   unnamed: Statement | undefined;
-  /** Queries sent that take all statements with them and have not succeeded yet: what is left is not known, so each is closed before it is prepared. */
-  #forgetting = 0;
+  /** How statements come to the server. */
+  readonly preparation: Preparation;
+  /** The types of the parameters of the statement that is being described. */
+  #types: Buffer = noBytes;
+  /** The same, as they will be told once it is known that the statement has not changed, or that its client must see that. */
+  #heldTypes: Buffer | undefined;
   /** What the statements of leases leave behind. */
   readonly ladder: Ladder;
   readonly sequences: ServerSequences;
@@ -227,6 +253,8 @@ export class ServerChannel extends FrameStream {
   #syncsUncertain = false;
   /** A batch that begins with a named statement. */
   readonly #record = new BatchRecord();
+  /** All that has been sent of the batch were Parses of weir's own, at its very beginning. */
+  #onlyParsed = false;
   /** Batches sent so far: which of them a message is in. */
   #batch = 0;
   /** Entries of the batch that have been answered. */
@@ -297,6 +325,7 @@ export class ServerChannel extends FrameStream {
     }
     this.sequences = new ServerSequences(this);
     this.ladder = new Ladder(this);
+    this.preparation = new Preparation(this, options.statements);
   }
 
   get client(): ClientChannel | undefined {
@@ -435,9 +464,17 @@ export class ServerChannel extends FrameStream {
     return taken;
   }
 
+  /** The read that is being sent has been answered only if this turns out to be what its client expects. */
+  relyOn(placed: Placed): void {
+    const read = this.#reads.last();
+    assert(read !== undefined, 'what is sent to a shared server is a read');
+    read.reliesOn = placed;
+  }
+
   /** Ends the lease; whatever the server still sends reaches nobody. */
   detach(): void {
     this.ladder.end();
+    this.preparation.forget();
     this.#client = undefined;
     this.queryStartedMs = undefined;
     this.idleInTransactionSinceMs = undefined;
@@ -450,6 +487,7 @@ export class ServerChannel extends FrameStream {
     this.#reads.clear();
     for (let entry = this.#owed.shift(); entry !== undefined; entry = this.#owed.shift()) this.#settle(entry);
     this.#client = undefined;
+    this.preparation.forget();
     this.statements.clear();
   }
 
@@ -464,6 +502,7 @@ export class ServerChannel extends FrameStream {
       this.#ownOver = undefined;
       ownOver();
     }
+    if (this.preparation.waits && this.preparation.endWait()) this.#client?.goOn();
     if (this.#batchOver) {
       this.#batchOver = false;
       if (!this.#closed) this.#host.onBatchEnd();
@@ -482,11 +521,14 @@ export class ServerChannel extends FrameStream {
       this.#batch++;
       this.#batchesOwed++;
       this.#batchOpen = false;
+      this.#onlyParsed = false;
       this.#ignoring = false;
     } else if (entry.expect !== Expect.CopyEnded) {
+      this.#onlyParsed = preparesOnly(entry) && (this.#onlyParsed || !this.#batchOpen);
       this.#batchOpen = true;
     }
-    if (entry.visible && this.queryStartedMs === undefined) {
+    // A Parse that the client waits for counts as well: it may wait for a lock.
+    if ((entry.visible || (entry.learns !== undefined && !entry.silent)) && this.queryStartedMs === undefined) {
       const now = this.#clock.now();
       this.queryStartedMs = now;
       this.transactionStartedMs ??= now;
@@ -528,7 +570,9 @@ export class ServerChannel extends FrameStream {
 
   /** The message that is sent next uses a named statement: where it is the first of its batch, the batch is recorded. */
   beginRecord(): void {
-    if (this.#sharing || this.#batchOpen || this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
+    if (this.#sharing || (this.#batchOpen && !this.#onlyParsed)) return;
+    if (this.status !== TransactionStatus.Idle || this.#visibleOwed()) return;
+    this.#onlyParsed = false;
     this.#record.begin();
   }
 
@@ -541,17 +585,29 @@ export class ServerChannel extends FrameStream {
    * Runs a batch once more whose first statement does not fit its tables any more: nothing of it has run, and nothing was
    * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
    */
-  #runAgain(statement: Statement): boolean {
+  #runAgain({ expect, statement, name, placed }: Owed): boolean {
+    if (statement === undefined || name === undefined || placed === undefined) return false;
     if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
     if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
     if (!this.#asksForColumns()) return false;
     const entries: Owed[] = [];
-    for (let i = 0; i < this.#owed.length; i++) entries.push(this.#owed.at(i) as Owed);
+    for (let i = 1; i < this.#owed.length; i++) entries.push(this.#owed.at(i) as Owed);
     const batch = this.#record.take();
+    this.#heldTypes = undefined;
     this.#owed.clear();
     this.#batchesOwed = 0;
     this.owe(owedOwnSync(() => {}));
-    this.prepare(statement);
+    // For this client it is parsed anew, under the name that the batch has; what others have parsed stays what it was.
+    if (this.statements.take(placed)) {
+      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', placed }));
+      this.sendOwned(closeStatementMessage(placed.name));
+    }
+    statement.version = undefined;
+    statement.parsedAt = this.statements.tick();
+    const anew = this.sendParse(statement, 'weir', placed.name);
+    const described = entries[0]?.expect === Expect.Described && entries[0].placed === placed;
+    if (expect !== Expect.Parsed) this.#owed.push(owedNamed(expect, statement, name, anew));
+    else if (!described) this.#owed.push(owedNamed(Expect.Bound, statement, name, anew));
     for (const entry of entries) this.#owed.push(entry);
     this.#batchesOwed++;
     this.#batchOpen = false;
@@ -596,10 +652,10 @@ export class ServerChannel extends FrameStream {
       this.runWithin(statement.body, { kind: 'begin' });
       return;
     }
-    this.prepare(statement);
+    const { name } = this.prepareConstant(statement);
     this.owe(owedSkip(Expect.Bound, undefined));
     this.owe(owedSkip(Expect.Executed, { kind: 'begin' }));
-    this.sendOwned(runStatementMessages(statement.serverName));
+    this.sendOwned(runStatementMessages(name));
   }
 
   /**
@@ -645,32 +701,80 @@ export class ServerChannel extends FrameStream {
     this.#host.onError(error, true);
   }
 
-  /** Prepares statements under names of the client's own, and closes those that have none. */
-  prepareOwnNames(
-    changes: readonly (readonly [name: string, statement: Statement | undefined])[],
-    apart: boolean,
-  ): void {
+  /**
+   * Prepares statements under names of the client's own, and closes those that have none. The client's message has to wait
+   * where a statement may have become another.
+   */
+  prepareOwnNames(changes: readonly (readonly [name: string, placed: Placed | undefined])[], apart: boolean): void {
     const alone = apart && this.complete;
     // One that cannot be prepared any more must not make the client's transaction fail. Outside of one these are errors nobody sees.
     const guarded = alone && !this.quiet;
     const owed = alone ? owedSilent : owedSkip;
     const batch = alone ? 'own' : 'client';
     // Closing what is not there is no error; preparing what is there would be one.
-    for (const [name] of changes) {
-      this.owe(owed(Expect.Closed, { kind: 'own-name', name, batch }));
+    for (const [name, placed] of changes) {
+      this.owe(owed(Expect.Closed, { kind: 'own-name', name, batch, placed }));
       this.toServer.writeOwned(closeStatementMessage(name));
     }
     if (alone) this.#endOwn();
-    for (const [name, statement] of changes) {
-      if (statement === undefined) continue;
+    let waits = false;
+    for (const [name, placed] of changes) {
+      if (placed === undefined) continue;
+      const { text, expected } = placed;
+      const { version } = placed.statement;
       if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_name'), () => {});
       this.traffic.serverParses++;
-      this.owe(owed(Expect.Parsed, { kind: 'own-name', name, batch }));
-      this.toServer.writeOwned(parseMessage(name, statement.body));
+      this.owe(owed(Expect.Parsed, { kind: 'own-name', name, batch, placed }));
+      this.toServer.writeOwned(parseMessage(name, version === undefined ? text.body : text.bodyOf(version)));
+      if (text.upkeep === 'analysed') {
+        this.#describe(placed, alone ? 'own batch' : 'weir');
+        if (expected !== undefined && this.status !== TransactionStatus.Failed) {
+          this.preparation.await(placed);
+          waits = true;
+        }
+      }
       // Each by itself: one that cannot be prepared any more must not keep the others from it.
       if (alone) this.#endOwn();
       if (guarded) this.ask(ownQueryMessage('ROLLBACK TO SAVEPOINT weir_name;RELEASE SAVEPOINT weir_name'), () => {});
     }
+    if (waits && !alone) this.toServer.writeOwned(flushMessage);
+  }
+
+  /** Finds out what a statement is that SQL has prepared. */
+  describeOwnName(placed: Placed, done: (known: boolean) => void): void {
+    this.#describe(placed, 'own batch');
+    this.owe(owedOwnSync((error) => done(error === undefined)));
+    this.toServer.writeOwned(syncMessage);
+  }
+
+  #describe(placed: Placed, whose: 'weir' | 'own batch'): void {
+    this.owe(owedLesson(placed, whose));
+    this.sendOwned(describeStatementMessage(placed.name));
+  }
+
+  /** A statement under a client's own name, or without one, has come to something else: nobody may use it. */
+  onRefuted({ name }: Placed): void {
+    if (name === '') this.unnamed = undefined;
+    if (name === '' || name.startsWith(this.statements.prefix)) return;
+    const alone = this.complete;
+    this.owe((alone ? owedSilent : owedSkip)(Expect.Closed, undefined));
+    this.toServer.writeOwned(closeStatementMessage(name));
+    if (alone) this.#endOwn();
+    this.ladder.doubtName(name);
+    this.#unprepared.set(name, errorResponse(changedPlan));
+  }
+
+  /** Fails where PostgreSQL would refuse a statement of this place, which has changed; what follows is sent, and skipped. */
+  refuseChanged(error: Buffer, statement: Statement, name: Buffer, placed: Placed): void {
+    this.owe(owedChanged(error, statement, name, placed));
+    this.unnamed = undefined;
+    // Not recorded: run again, the batch is to succeed.
+    this.toServer.writeOwned(parseMessage('', provocation));
+  }
+
+  /** Whether the name could not be prepared for the message that comes. */
+  isUnprepared(name: string): boolean {
+    return this.#unprepared.has(name);
   }
 
   /** Closes all statements that have names of weir's. */
@@ -678,17 +782,15 @@ export class ServerChannel extends FrameStream {
     if (how === 'all') {
       this.askForSure(ownQueryMessage('DEALLOCATE ALL'));
       this.statements.clear();
-      this.#forgetting = 0;
       return;
     }
     // Before a Query in a batch of its own: an error behind it would keep the Query from being read.
     const alone = this.complete;
     const owed = alone ? owedSilent : owedSkip;
     const all = this.statements.takeAll();
-    for (const taken of all) {
-      const { statement } = taken;
-      this.owe(owed(Expect.Closed, { kind: 'server-close', statement, taken }));
-      this.sendOwned(closeStatementMessage(statement.serverName));
+    for (const placed of all) {
+      this.owe(owed(Expect.Closed, { kind: 'server-close', placed }));
+      this.sendOwned(closeStatementMessage(placed.name));
     }
     if (alone && all.length > 0) this.#endOwn();
   }
@@ -722,44 +824,37 @@ export class ServerChannel extends FrameStream {
     if (error !== undefined) this.#doubt(`settings could not be replayed: ${error.sqlstate} ${error.message}`);
   };
 
-  /** Makes sure the statement is prepared under its server name before the message that follows. */
-  prepare(statement: Statement): void {
-    if (this.has(statement)) return;
-    this.sendParse(statement, owedSkip(Expect.Parsed, { kind: 'server-parse', statement, batch: this.#batch }));
-  }
-
-  /** Whether it is prepared on the server for a message of this batch. */
-  has(statement: Statement): boolean {
-    // A read for which it should be missing after all is run again.
-    return this.statements.use(statement, this.#sharing ? 'any' : this.#batch);
-  }
-
-  /** Prepares it under its server name; `entry` says whose the answer is. */
-  sendParse(statement: Statement, entry: Owed): void {
-    this.#makeRoomFor(statement);
-    this.statements.add(statement, this.#batch);
+  /**
+   * Parses the statement on the server, and has it described.
+   * @param by whose Parse it is; the client's is answered by `answer`
+   */
+  sendParse(statement: Statement, by: 'client' | 'weir', name?: string, answer?: (placed: Placed) => Owed): Placed {
+    this.#makeRoom();
+    const { text, version } = statement;
+    const placed = this.statements.place(statement, this.#batch, by, name);
     this.traffic.serverParses++;
-    this.owe(entry);
-    this.sendOwned(parseMessage(statement.serverName, statement.body));
+    this.owe(answer?.(placed) ?? owedSkip(Expect.Parsed, { kind: 'server-parse', placed }));
+    this.sendOwned(parseMessage(placed.name, version === undefined ? text.body : text.bodyOf(version)));
+    if (text.upkeep === 'analysed') this.#describe(placed, 'weir');
+    return placed;
   }
 
-  /** Closes what is too many on the server, so that the statement can be prepared. */
-  #makeRoomFor(statement: Statement): void {
-    if (this.#forgetting > 0 || this.statements.isDoubtful(statement)) {
-      this.owe(owedSkip(Expect.Closed, undefined));
-      this.toServer.writeOwned(closeStatementMessage(statement.serverName));
-    }
-    for (let surplus = this.statements.takeSurplus(); surplus !== undefined; surplus = this.statements.takeSurplus()) {
-      const { statement: closed } = surplus;
-      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', statement: closed, taken: surplus }));
-      this.sendOwned(closeStatementMessage(closed.serverName));
+  /** One that nothing can change is there, or sent in the same write. */
+  prepareConstant(statement: Statement): Placed {
+    return this.statements.use(statement, this.batch) ?? this.sendParse(statement, 'weir');
+  }
+
+  /** Closes what is too many on the server, so that a statement can be prepared. */
+  #makeRoom(): void {
+    for (let placed = this.statements.takeSurplus(); placed !== undefined; placed = this.statements.takeSurplus()) {
+      this.owe(owedSkip(Expect.Closed, { kind: 'server-close', placed }));
+      this.sendOwned(closeStatementMessage(placed.name));
     }
   }
 
   /** A Query was sent that takes all statements with it, if it succeeds. */
   statementsForgotten(): void {
-    this.#forgetting++;
-    this.statements.clear();
+    this.statements.doubtAll();
   }
 
   /** Makes the server's unnamed slot hold what the client last put there. */
@@ -772,9 +867,24 @@ export class ServerChannel extends FrameStream {
       return;
     }
     if (this.unnamed === statement) return;
+    const { text, version } = statement;
     this.owe(owedSkip(Expect.Parsed, undefined));
-    this.toServer.writeOwned(parseMessage('', statement.body));
+    this.sendOwned(parseMessage('', version === undefined ? text.body : text.bodyOf(version)));
     this.unnamed = statement;
+    if (version === undefined || text.upkeep !== 'analysed') return;
+    const placed = new Placed('', statement, 0, { expected: version });
+    this.#describe(placed, 'weir');
+    if (this.#sharing) {
+      this.relyOn(placed);
+      return;
+    }
+    this.preparation.await(placed);
+    this.sendOwned(flushMessage);
+  }
+
+  /** Finds out what the client's unnamed statement is, which it has just parsed here. */
+  describeUnnamed(statement: Statement): void {
+    this.#describe(new Placed('', statement, 0), 'weir');
   }
 
   /** After a reset query of the operator's: what it did to settings that are not reported is not known. */
@@ -787,7 +897,6 @@ export class ServerChannel extends FrameStream {
   /** After DISCARD ALL: no statement, and no setting but those reported at login, as reported since. */
   forgetSession(): void {
     this.statements.clear();
-    this.#forgetting = 0;
     this.unnamed = undefined;
     this.ladder.reset();
     this.ladder.forgetNames();
@@ -864,16 +973,55 @@ export class ServerChannel extends FrameStream {
         return this.#onOwnRow(bytes, start, end);
       case Backend.NotificationResponse:
         return this.#onNotification(bytes, start, end);
+      case Backend.ParameterDescription:
+        return this.#onTypes(bytes, start, end);
+      case Backend.RowDescription:
+      case Backend.NoData:
+        return this.#onLesson(tag, bytes, start, end);
       default:
         // A notice between batches belongs to whoever holds the server.
         return this.#visible ? Verdict.Keep : Verdict.Drop;
     }
   }
 
+  #onTypes(bytes: Buffer, start: number, end: number): Verdict {
+    const types = Buffer.from(bytes.subarray(start, end)); // cold: once per Parse or Describe
+    this.#types = types.subarray(headerBytes);
+    if (!this.#visible) return Verdict.Drop;
+    if (this.#owed.peek()?.placed === undefined) return Verdict.Keep;
+    this.#heldTypes = types;
+    return Verdict.Drop;
+  }
+
+  #tellTypes(types: Buffer): void {
+    this.#heldTypes = undefined;
+    this.emit(types, 0, types.length);
+  }
+
+  /** What weir, or a client, asked to be described. */
+  #onLesson(tag: number, bytes: Buffer, start: number, end: number): Verdict {
+    const learns = this.#owed.peek()?.learns;
+    const columns = tag === Backend.NoData ? 'no data' : digestColumns(bytes, start, end);
+    if (columns === undefined) return this.#doubt('a description that cannot be read');
+    if (learns !== undefined) this.preparation.learned(learns, this.#types, columns);
+    this.emitBefore();
+    if (this.#heldTypes !== undefined) this.#tellTypes(this.#heldTypes);
+    return this.onHeader(tag);
+  }
+
+  /** Whether the read at the head was sent for a statement that has turned out to be another. */
+  #reliesOnOther(read: SharedRead): boolean {
+    return read.reliesOn !== undefined && read.reliesOn.isExpected !== true;
+  }
+
   /** From here on the answer to a shared read cannot be taken back. */
   #startReply(): void {
     const read = this.#reads.peek();
     if (read === undefined || read.started || !this.#visible) return;
+    if (this.#reliesOnOther(read) && !read.dropped) {
+      read.rerun = 'changed';
+      this.dropRead(read);
+    }
     read.started = true;
     if (read.held !== undefined) this.#client?.toClient.writeOwned(read.held);
     read.held = undefined;
@@ -977,12 +1125,11 @@ export class ServerChannel extends FrameStream {
   /** The head's reply is here: the entry goes, its reply to the client or nowhere. */
   #endEntry(head: Owed): Verdict {
     if (head.bytes !== undefined) return this.#doubt('a message that had to fail succeeded');
-    this.#answered++;
     const { undo } = head;
-    if (undo?.kind === 'server-parse' || undo?.kind === 'client-parse') {
-      undo.statement.proven = true;
-      this.statements.confirm(undo.statement);
-    }
+    // Nothing has come of what weir sends to prepare a statement.
+    if (!preparesOnly(head) && (head.visible || head.placed === undefined)) this.#answered++;
+    if ((undo?.kind === 'server-parse' || undo?.kind === 'client-parse') && undo.placed !== undefined)
+      this.statements.confirm(undo.placed);
     if (!head.visible) {
       this.emitBefore();
       this.#settle(head);
@@ -996,7 +1143,8 @@ export class ServerChannel extends FrameStream {
       return Verdict.KeepThenCall;
     }
     const next = this.#owed.peek();
-    if (next === undefined || (next.visible && next.expect < Expect.CopyEnded)) return Verdict.Keep;
+    if (head.reads) return Verdict.KeepThenCall;
+    if (next === undefined || (next.visible && next.expect < Expect.CopyEnded && !next.reads)) return Verdict.Keep;
     return Verdict.KeepThenCall;
   }
 
@@ -1004,7 +1152,8 @@ export class ServerChannel extends FrameStream {
   #settle(entry: Owed): void {
     const undo = entry.undo;
     if (undo?.kind === 'sequences') this.sequences.onDiscarded();
-    else if (undo?.kind === 'server-close' || undo?.kind === 'client-close') this.statements.forget(undo.statement);
+    else if (undo?.kind === 'server-close') this.statements.forget(undo.placed);
+    else if (undo?.kind === 'client-close') this.statements.forget(undo.statement);
     else if (undo?.kind === 'client-all')
       for (const [, statement] of undo.names.splice(0)) this.statements.forget(statement);
   }
@@ -1025,6 +1174,7 @@ export class ServerChannel extends FrameStream {
     this.#visible = head?.visible ?? true;
     if (head === undefined) this.useTable(quietTable);
     else if (head.done !== undefined) this.useTable(ownTable);
+    else if (head.reads) this.useTable(lessonTable);
     else this.useTable(this.#sharing && this.#reads.peek()?.started === false ? sharedTable : busyTable);
   }
 
@@ -1081,6 +1231,8 @@ export class ServerChannel extends FrameStream {
   #endBatch(status: TransactionStatus): Verdict {
     this.status = status;
     this.#record.forget();
+    // What is waited for may belong to a batch behind this one.
+    if (!this.preparation.waits) this.preparation.forget();
     if (this.#unprepared.size > 0) this.#unprepared.clear();
     this.#batchEnded = true;
     const now = this.#clock.now();
@@ -1197,17 +1349,16 @@ export class ServerChannel extends FrameStream {
     const head = this.#owed.peek();
     if (head?.undo?.kind === 'client-all') {
       this.#settle(head);
-      this.#forgetting--;
+      this.statements.forgetDoubted();
       return;
     }
-    if (this.#forgetting > 0 && this.#visible) this.#forgetting--;
     const behind = new Set<string>();
-    const preparedBehind = new Set<Statement>();
+    const preparedBehind = new Set<Placed>();
     for (let i = 0; i < this.#owed.length; i++) {
       const undo = this.#owed.at(i)?.undo;
       if (undo?.kind === 'client-parse') behind.add(undo.name);
-      if (undo?.kind === 'server-parse' || (undo?.kind === 'client-parse' && undo.batch !== undefined))
-        preparedBehind.add(undo.statement);
+      if ((undo?.kind === 'server-parse' || undo?.kind === 'client-parse') && undo.placed !== undefined)
+        preparedBehind.add(undo.placed);
     }
     if (this.#visible) this.#client?.statements.clear(behind);
     this.statements.clear(preparedBehind);
@@ -1262,7 +1413,7 @@ export class ServerChannel extends FrameStream {
   }
 
   #onError(bytes: Buffer, start: number, end: number): Verdict {
-    const fields = readErrorFields(bytes, start, end);
+    let fields = readErrorFields(bytes, start, end);
     const head = this.#owed.peek();
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
       this.emitBefore();
@@ -1284,18 +1435,22 @@ export class ServerChannel extends FrameStream {
         this.#unprepared.set(head.undo.name, Buffer.from(bytes.subarray(start, end)));
       if (head.expect > Expect.ReadyForQuery) {
         this.emitBefore();
-        this.#abortBatch(fields.sqlstate);
+        this.#abortBatch();
         this.#advance();
       }
       return Verdict.Drop;
     }
+    // Weir has made the server fail where PostgreSQL would have refused the statement, or has bound it in vain: of how it is
+    // bound only the formats of the columns are looked at after that.
+    const isVain = !head.visible && head.expect === Expect.Bound && head.placed !== undefined;
+    const isChanged = isVain
+      ? fields.routine === 'PortalSetResultFormat'
+      : head.placed !== undefined && head.bytes !== undefined && fields.sqlstate !== inFailedTransaction;
+    if (isChanged) fields = { ...fields, sqlstate: changedResult, message: changedPlan.message };
     const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, head) : undefined;
-    if (fields.sqlstate === changedResult && head.statement !== undefined) {
-      this.statements.outdate(head.statement);
-      if (this.#runAgain(head.statement)) {
-        this.#host.onError(fields, true);
-        return Verdict.Drop;
-      }
+    if (fields.sqlstate === changedResult && this.#runAgain(head)) {
+      this.#host.onError(fields, true);
+      return Verdict.Drop;
     }
     const read = this.#reads.peek();
     if (rerun !== undefined && read !== undefined) {
@@ -1326,14 +1481,16 @@ export class ServerChannel extends FrameStream {
     }
     // Where the transaction had failed before, PostgreSQL says so first.
     const own = fields.sqlstate === inFailedTransaction ? undefined : head.bytes;
+    if (this.#heldTypes !== undefined) this.#tellTypes(this.#heldTypes);
     const instead =
       own ??
+      (isVain && isChanged ? errorResponse(changedPlan) : undefined) ??
       this.#whyUnprepared(fields) ??
       this.#withClientsName(head, bytes, start, end) ??
       this.#withoutRow(fields, bytes, start, end);
     if (instead !== undefined) this.#client?.toClient.writeOwned(instead);
     const replaced = instead !== undefined;
-    this.#abortBatch(fields.sqlstate);
+    this.#abortBatch();
     if (!replaced) return Verdict.KeepThenCall;
     this.#advance();
     return Verdict.Drop;
@@ -1348,6 +1505,7 @@ export class ServerChannel extends FrameStream {
     if (sqlstate === readOnlyTransaction) return 'writes';
     if (sqlstate === canceled && this.cancelSent) return 'cancelled';
     if (sqlstate === unknownStatement && head.statement !== undefined) return 'changed';
+    if (this.#reliesOnOther(read) && head.expect >= Expect.Bound) return 'changed';
     return sqlstate === changedResult && head.statement !== undefined && this.#asksForColumns() ? 'changed' : undefined;
   }
 
@@ -1372,17 +1530,17 @@ export class ServerChannel extends FrameStream {
   }
 
   /** The error with the name the client knows its statement by, where PostgreSQL tells weir's. */
-  #withClientsName({ statement, name, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
-    const named = statement ?? (undo?.kind === 'client-parse' ? undo.statement : undefined);
+  #withClientsName({ placed, name, undo }: Owed, bytes: Buffer, start: number, end: number): Buffer | undefined {
+    const named = placed ?? (undo?.kind === 'client-parse' ? undo.placed : undefined);
     const own = name?.toString('latin1') ?? (undo?.kind === 'client-parse' ? undo.name : undefined); // cold: error texts
     if (named === undefined || own === undefined) return undefined;
-    const quoted = `"${named.serverName}"`;
+    const quoted = `"${named.name}"`;
     const at = bytes.subarray(start, end).indexOf(quoted, 0, 'latin1');
     return at < 0 ? undefined : replaceInFrame(bytes.subarray(start, end), at, quoted.length, `"${own}"`);
   }
 
   /** The server ignores everything up to the next Sync: so do the entries, the last first. */
-  #abortBatch(sqlstate: string): void {
+  #abortBatch(): void {
     const undone: Undo[] = [];
     let failed = true;
     let begun = true;
@@ -1395,9 +1553,10 @@ export class ServerChannel extends FrameStream {
         queries++;
       }
       if (head.undo?.kind === 'begin') begun = false;
-      const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo, sqlstate) : head.undo;
+      const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo) : head.undo;
       if (undo !== undefined) undone.push(undo);
       slotTouched ||= !keepsSlot(head);
+      if (head.learns !== undefined) head.learns.skipped ||= head.learns.version === undefined;
       if (head.visible && (head.expect === Expect.Executed || head.expect === Expect.ReadyForQuery)) {
         if (failed && head.expect === Expect.Executed) this.#client?.auditor?.ended(this.place);
         else this.#client?.auditor?.skipped(this.place);
@@ -1427,9 +1586,10 @@ export class ServerChannel extends FrameStream {
   #undo(undo: Undo): void {
     switch (undo.kind) {
       case 'server-parse':
-        this.statements.skipped(undo.statement, undo.batch);
+        this.statements.skipped(undo.placed);
         break;
       case 'own-name':
+        if (undo.placed !== undefined) undo.placed.skipped = true;
         this.ladder.doubtName(undo.name);
         if (undo.batch === 'client') this.ladder.skipName(undo.name);
         break;
@@ -1439,10 +1599,10 @@ export class ServerChannel extends FrameStream {
         this.sequences.onSkipped();
         break;
       case 'server-close':
-        this.statements.restore(undo.taken);
+        this.statements.restore(undo.placed);
         break;
       case 'client-parse':
-        if (undo.batch !== undefined) this.statements.skipped(undo.statement, undo.batch);
+        if (undo.placed !== undefined) this.statements.skipped(undo.placed);
         this.#client?.statements.drop(undo.name);
         break;
       case 'client-close':

@@ -1,6 +1,6 @@
 // One client's batch on a server that several clients share: what was asked, and how far the answer has come.
 
-import type { ReadShape } from '../session/index.js';
+import type { Placed, ReadShape } from '../session/index.js';
 import type { PoolerError } from '../util/index.js';
 import type { ClientChannel } from './client-channel.js';
 
@@ -33,6 +33,8 @@ export class SharedRead {
   stalled = false;
   /** Set where the answer was none: the read is returned once all of it has come. */
   rerun: RerunCause | undefined;
+  /** A statement parsed for it, which may turn out to be another than its client knows. */
+  reliesOn: Placed | undefined;
   /** What has come and can still be taken back. */
   held: Buffer | undefined;
 

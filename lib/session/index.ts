@@ -27,6 +27,7 @@ export {
   readProbe,
 } from './probe.js';
 export { type ReadBarrier, ReadShape, readBarriers } from './read-shape.js';
+export { Placed, ServerStatements } from './server-statements.js';
 export {
   asciiLiteral,
   isReadBack,
@@ -36,4 +37,4 @@ export {
   Settings,
   troublesome,
 } from './settings.js';
-export { ClientStatements, ServerStatements, Statement, StatementRegistry, type Taken } from './statements.js';
+export { ClientStatements, Statement, StatementRegistry, StatementText, type Version } from './statements.js';

@@ -1,31 +1,112 @@
-// Prepared statements: one entry per text and parameter types, shared by all clients, named once, prepared where it runs.
+// Prepared statements of clients: what each has parsed, and the texts and versions that those of all clients have in common.
 
 import { randomBytes } from 'node:crypto';
 import { assert } from '../util/index.js';
 import type { Footprint } from './footprint.js';
 
-/** A statement as a client prepared it. */
-export class Statement {
-  /** What servers know it by; empty for an unnamed statement. */
-  readonly serverName: string;
+/** What PostgreSQL made of a text when it was parsed: the types of its parameters, and the columns of its rows. */
+export class Version {
+  /** Equal for those that are the same. */
+  readonly key: string;
+  /** All its types as a Parse has them, none left open: what PostgreSQL itself goes by when it analyses a statement anew. */
+  readonly types: Buffer;
+
+  constructor(key: string, types: Buffer) {
+    this.key = key;
+    this.types = types;
+  }
+}
+
+/** Versions of one text that are told apart by identity; an older one costs its next user a look at its server. */
+const versionsMax = 16;
+
+/**
+ * How PostgreSQL keeps a statement. What it analyses it analyses again after a change of the schema, and refuses where the
+ * columns are others; what it does not looks up what it names each time it runs; a constant one means the same for ever.
+ */
+export type Upkeep = 'analysed' | 'looked up' | 'constant';
+
+function upkeepOf({ transaction, facts }: Footprint): Upkeep {
+  if (transaction !== undefined) return 'constant';
+  const kind = facts?.known === true && facts.kinds.length === 1 ? facts.kinds[0] : undefined;
+  return kind === 'execute' || kind === 'fetch' ? 'looked up' : 'analysed';
+}
+
+/** A text with the types its clients gave it, and what is known of it: one for all who prepared it under equal settings. */
+export class StatementText {
   /** A Parse message's body behind the name: text, terminator and parameter types. */
   readonly body: Buffer;
   /** The settings it was prepared under, as far as they decide what it means: `Settings.parseKey`. */
   readonly context: string;
   /** What it may leave behind in a session each time it is executed. */
   readonly footprint: Footprint;
-  /** Clients and servers that hold it. */
+  readonly upkeep: Upkeep;
+  /** Clients' statements and servers that hold it. */
   holders = 0;
-  /** Raised when a server says that it does not fit its tables any more: what was prepared before is prepared anew. */
-  epoch = 0;
   /** Some server of the pool has prepared it: a client's Parse needs no server of its own to be answered. */
   proven = false;
+  /** Where nothing about it can change: the one statement of all its clients. */
+  constant: Statement | undefined;
+  #versions: Map<string, Version> | undefined;
 
-  constructor(serverName: string, body: Buffer, footprint: Footprint, context = '') {
-    this.serverName = serverName;
+  constructor(body: Buffer, footprint: Footprint, context = '', upkeep = upkeepOf(footprint)) {
     this.body = body;
     this.footprint = footprint;
     this.context = context;
+    this.upkeep = upkeep;
+  }
+
+  /** The version with these types and columns. @param columns a digest of them */
+  version(types: Buffer, columns: string): Version {
+    this.#versions ??= new Map();
+    const key = `${types.toString('latin1')}${columns}`; // cold: once per Parse that a server is sent
+    let version = this.#versions.get(key);
+    if (version === undefined) {
+      version = new Version(key, Buffer.from(types));
+      const [oldest] = this.#versions.keys();
+      if (this.#versions.size >= versionsMax && oldest !== undefined) this.#versions.delete(oldest);
+      this.#versions.set(key, version);
+    }
+    return version;
+  }
+
+  /** The version that no server has to tell: of a text that is not analysed. */
+  get declared(): Version {
+    return this.version(this.body.subarray(this.body.indexOf(0) + 1), '');
+  }
+
+  /** The body of a Parse that must come to this version, if it can. */
+  bodyOf({ types }: Version): Buffer {
+    return Buffer.concat([this.body.subarray(0, this.body.indexOf(0) + 1), types]); // cold: once per server and statement
+  }
+}
+
+/** A statement as one client has parsed it. */
+export class Statement {
+  readonly text: StatementText;
+  readonly body: Buffer;
+  readonly footprint: Footprint;
+  /** When the client parsed it, by `StatementRegistry.tick`: what a server parsed before is older. */
+  parsedAt: number;
+  /** What PostgreSQL made of it then; undefined until a server has really parsed it. */
+  version: Version | undefined;
+
+  constructor(text: StatementText, parsedAt = 0) {
+    this.text = text;
+    this.body = text.body;
+    this.footprint = text.footprint;
+    this.parsedAt = parsedAt;
+    if (text.upkeep !== 'analysed') this.version = text.declared;
+  }
+
+  /** The types its client gave it. */
+  get types(): Buffer {
+    return this.body.subarray(this.body.indexOf(0) + 1);
+  }
+
+  /** A statement that nobody else has. */
+  static own(body: Buffer, footprint: Footprint, upkeep?: Upkeep): Statement {
+    return new Statement(new StatementText(body, footprint, '', upkeep));
   }
 }
 
@@ -33,12 +114,13 @@ function keyOf(body: Buffer, context: string): string {
   return `${context}\0${body.toString('latin1')}`;
 }
 
-/** All named statements that a client or server of one pool holds. Bounded by what they may hold each. */
+/** The texts of all named statements that a client or server of one pool holds. Bounded by what they may hold each. */
 export class StatementRegistry {
   /** What every name of weir's begins with, and no client's does. */
   readonly prefix: string;
-  readonly #byBody = new Map<string, Statement>();
-  #nextId = 1;
+  readonly #byBody = new Map<string, StatementText>();
+  #names = 0;
+  #ticks = 0;
 
   /** @param prefix a new one by default: a client must not be able to guess the name of another one's statement */
   constructor(prefix = `weir_${randomBytes(6).toString('hex')}_`) {
@@ -49,156 +131,45 @@ export class StatementRegistry {
     return this.#byBody.size;
   }
 
-  /** The statement with this body, prepared in this context, if some server has prepared it. */
-  findProven(body: Buffer, context = ''): Statement | undefined {
-    const statement = this.#byBody.get(keyOf(body, context));
-    return statement?.proven === true ? statement : undefined;
+  /** The order of all Parses, of clients and to servers. */
+  tick(): number {
+    return ++this.#ticks;
   }
 
-  /** The statement with this body, one holder more. Keeps a copy of `body` when it is new. */
+  /** A name that no statement of a server has had. */
+  newName(): string {
+    return `${this.prefix}${++this.#names}`;
+  }
+
+  /** A new statement with this body, prepared in this context, if some server has prepared the same before. */
+  holdProven(body: Buffer, context = ''): Statement | undefined {
+    const text = this.#byBody.get(keyOf(body, context));
+    return text?.proven === true ? this.#hold(text) : undefined;
+  }
+
+  /** A new statement with this body. Keeps a copy of `body` when it is new. */
   hold(body: Buffer, footprintOf: (body: Buffer) => Footprint, context = ''): Statement {
     const key = keyOf(body, context);
-    let statement = this.#byBody.get(key);
-    if (statement === undefined) {
-      statement = new Statement(`${this.prefix}${this.#nextId++}`, Buffer.from(body), footprintOf(body), context);
-      this.#byBody.set(key, statement);
+    let text = this.#byBody.get(key);
+    if (text === undefined) {
+      text = new StatementText(Buffer.from(body), footprintOf(body), context);
+      this.#byBody.set(key, text);
     }
-    statement.holders++;
-    return statement;
+    return this.#hold(text);
+  }
+
+  #hold(text: StatementText): Statement {
+    text.holders++;
+    if (text.upkeep !== 'constant') return new Statement(text, this.tick());
+    text.constant ??= new Statement(text);
+    return text.constant;
   }
 
   /** One holder less; nobody left, it is forgotten. */
-  release(statement: Statement): void {
-    assert(statement.holders > 0, 'a statement is released by a holder');
-    statement.holders--;
-    if (statement.holders === 0) this.#byBody.delete(keyOf(statement.body, statement.context));
-  }
-}
-
-/** How a statement stands on one server. */
-export interface Held {
-  /** Of the statement when it was prepared. */
-  readonly epoch: number;
-  /** The batch its Parse was sent in, until the server has answered that. */
-  batch: number | undefined;
-}
-
-/** A statement taken out to be closed, as it stood. */
-export interface Taken {
-  readonly statement: Statement;
-  readonly held: Held;
-}
-
-/** The named statements prepared on one server, least recently used first once it is full. */
-export class ServerStatements {
-  readonly #registry: StatementRegistry;
-  readonly #held = new Map<Statement, Held>();
-  /** Most statements kept on the server. */
-  max: number;
-
-  constructor(registry: StatementRegistry, max: number) {
-    this.#registry = registry;
-    this.max = max;
-  }
-
-  get size(): number {
-    return this.#held.size;
-  }
-
-  /** What the names of all of them begin with. */
-  get prefix(): string {
-    return this.#registry.prefix;
-  }
-
-  /** How many the server is sure to have. */
-  get certain(): number {
-    let count = 0;
-    for (const { batch } of this.#held.values()) if (batch === undefined) count++;
-    return count;
-  }
-
-  /**
-   * Whether the server has it, as it is to be; marks it as used. A Parse in an earlier batch counts only when it has been
-   * answered, an error before it may have made the server skip it, unless `any` does.
-   */
-  use(statement: Statement, batch: number | 'any'): boolean {
-    const held = this.#held.get(statement);
-    if (held === undefined || held.epoch !== statement.epoch) return false;
-    if (held.batch !== undefined && held.batch !== batch && batch !== 'any') return false;
-    if (this.#held.size >= this.max) {
-      this.#held.delete(statement);
-      this.#held.set(statement, held);
-    }
-    return true;
-  }
-
-  /** Whether the server may have it, but not for certain as it is to be: it must be closed before it is prepared. */
-  isDoubtful(statement: Statement): boolean {
-    return this.#held.has(statement);
-  }
-
-  /** The server says that the statement does not fit its tables any more. */
-  outdate(statement: Statement): void {
-    if (this.#held.get(statement)?.epoch === statement.epoch) statement.epoch++;
-  }
-
-  /** Records that the server is told to prepare it. */
-  add(statement: Statement, batch: number): void {
-    if (!this.#held.has(statement)) statement.holders++;
-    this.#held.set(statement, { epoch: statement.epoch, batch });
-  }
-
-  /** The server has prepared it. */
-  confirm(statement: Statement): void {
-    const held = this.#held.get(statement);
-    if (held !== undefined) held.batch = undefined;
-  }
-
-  /** The server has skipped the Parse sent in this batch. */
-  skipped(statement: Statement, batch: number): void {
-    // A later batch that is on its way may have it prepared all the same.
-    if (this.#held.get(statement)?.batch === batch) this.remove(statement);
-  }
-
-  remove(statement: Statement): void {
-    if (this.#held.delete(statement)) this.#registry.release(statement);
-  }
-
-  /** Takes out the one to close before another is prepared, or answers `undefined` while there is room; its hold goes to the caller. */
-  takeSurplus(): Taken | undefined {
-    if (this.#held.size < this.max) return undefined;
-    for (const [statement, held] of this.#held) {
-      this.#held.delete(statement);
-      return { statement, held };
-    }
-    return undefined;
-  }
-
-  /** Takes out all of them, to be closed; their holds go to the caller. */
-  takeAll(): Taken[] {
-    const all = [...this.#held].map(([statement, held]) => ({ statement, held }));
-    this.#held.clear();
-    return all;
-  }
-
-  /** The Close of one taken out was never read: it is there as it was, with the caller's hold. */
-  restore({ statement, held }: Taken): void {
-    if (this.#held.has(statement)) this.#registry.release(statement);
-    else this.#held.set(statement, held);
-  }
-
-  /** The Close of one taken out was read: the caller's hold ends. */
-  forget(statement: Statement): void {
-    this.#registry.release(statement);
-  }
-
-  /** After DISCARD ALL, DEALLOCATE ALL or the server's end. */
-  clear(kept?: ReadonlySet<Statement>): void {
-    for (const statement of this.#held.keys()) {
-      if (kept?.has(statement) === true) continue;
-      this.#held.delete(statement);
-      this.#registry.release(statement);
-    }
+  release(text: StatementText): void {
+    assert(text.holders > 0, 'a statement is released by a holder');
+    text.holders--;
+    if (text.holders === 0) this.#byBody.delete(keyOf(text.body, text.context));
   }
 }
 
@@ -281,12 +252,12 @@ export class ClientStatements {
   }
 
   forget(statement: Statement): void {
-    this.#registry.release(statement);
+    this.#registry.release(statement.text);
   }
 
   drop(name: string): void {
     const statement = this.take(name);
-    if (statement !== undefined) this.#registry.release(statement);
+    if (statement !== undefined) this.#registry.release(statement.text);
   }
 
   clear(kept?: ReadonlySet<string>): void {
@@ -294,7 +265,7 @@ export class ClientStatements {
     for (const [name, statement] of this.#byName) {
       if (kept?.has(name) === true) continue;
       this.#byName.delete(name);
-      this.#registry.release(statement);
+      this.#registry.release(statement.text);
     }
   }
 }

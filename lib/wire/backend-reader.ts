@@ -1,5 +1,6 @@
 // Reads the few server messages weir acts on, out of a complete frame; decoding of whole results is pg-protocol's.
 
+import { createHash } from 'node:crypto';
 import type { BackendMessage } from 'pg-protocol/dist/messages.js';
 import { Parser } from 'pg-protocol/dist/parser.js';
 
@@ -12,6 +13,8 @@ export interface ServerErrorFields {
   readonly hint: string | undefined;
   /** The context ("where") of the error. */
   readonly where: string | undefined;
+  /** The function of PostgreSQL's that found it. */
+  readonly routine?: string | undefined;
 }
 
 /** Reads the fields of an ErrorResponse or NoticeResponse, or of its prefix, from `start` (its tag) to `end`. */
@@ -32,6 +35,7 @@ export function readErrorFields(bytes: Buffer, start: number, end: number): Serv
     detail: fields.get('D'),
     hint: fields.get('H'),
     where: fields.get('W'),
+    routine: fields.get('R'),
   };
 }
 
@@ -66,6 +70,25 @@ export function readDataRow(bytes: Buffer, start: number, end: number): (string 
     position += length;
   }
   return row;
+}
+
+/**
+ * A digest of the columns in a RowDescription frame: names, types and modifiers. Where they come from is not in it, as it is not
+ * in what PostgreSQL compares (`equalRowTypes`). `undefined` when it is not well formed.
+ */
+export function digestColumns(bytes: Buffer, start: number, end: number): string | undefined {
+  if (end - start < 7) return undefined;
+  const hash = createHash('sha256');
+  let position = start + 7;
+  for (let left = bytes.readUInt16BE(start + 5); left > 0; left--) {
+    const nameEnd = bytes.indexOf(0, position);
+    if (nameEnd < 0 || nameEnd + 19 > end) return undefined;
+    hash.update(bytes.subarray(position, nameEnd + 1));
+    // Behind the table and the number of the column: type, length and modifier. The format is told of portals alone.
+    hash.update(bytes.subarray(nameEnd + 7, nameEnd + 17));
+    position = nameEnd + 19;
+  }
+  return hash.digest('base64');
 }
 
 /** The channel and payload of a NotificationResponse frame, as latin1 strings; `undefined` when it is not well formed. */

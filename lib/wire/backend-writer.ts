@@ -84,6 +84,11 @@ export function readyForQuery(status: TransactionStatus): Buffer {
   return frame;
 }
 
+/** @param types as a Parse has them: how many, and the oid of each */
+export function parameterDescription(types: Buffer): Buffer {
+  return message(Backend.ParameterDescription, types);
+}
+
 export const parseCompleteMessage: Buffer = message(Backend.ParseComplete, Buffer.alloc(0));
 export const bindCompleteMessage: Buffer = message(Backend.BindComplete, Buffer.alloc(0));
 export const noDataMessage: Buffer = message(Backend.NoData, Buffer.alloc(0));
@@ -98,6 +103,8 @@ export interface ErrorFields {
   readonly message: string;
   readonly detail?: string | undefined;
   readonly hint?: string | undefined;
+  /** The function of PostgreSQL's that says so, where drivers look at it. */
+  readonly routine?: string | undefined;
 }
 
 /** D */
@@ -107,6 +114,7 @@ function errorBody(fields: ErrorFields): Buffer {
   const parts = [`S${fields.severity}`, `V${fields.severity}`, `C${fields.sqlstate}`, `M${fields.message}`];
   if (fields.detail !== undefined) parts.push(`D${fields.detail}`);
   if (fields.hint !== undefined) parts.push(`H${fields.hint}`);
+  if (fields.routine !== undefined) parts.push(`R${fields.routine}`);
   return Buffer.from(`${parts.map((part) => part.replaceAll('\0', '')).join('\0')}\0\0`, 'utf8');
 }
 

@@ -281,8 +281,8 @@ t.test('a BEGIN that fails takes the statement behind it along', async (t) => {
       throw new Error('it is held');
     });
     t.ok(statement);
-    if (statement !== undefined) lent?.channel.statements.add(statement, 0);
-    if (statement !== undefined) lent?.channel.statements.confirm(statement);
+    const placed = statement && lent?.channel.statements.place(statement, 0);
+    if (placed !== undefined) lent?.channel.statements.confirm(placed);
     const reply = await ask();
     t.match(reply.errors[0], { C: '26000' });
     t.equal(reply.status, 'I', 'and the client knows that it is in none');

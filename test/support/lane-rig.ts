@@ -139,6 +139,8 @@ export class Reader implements ClientHost {
   lease(): undefined {
     return undefined;
   }
+  leaseFree(): void {}
+  goOn(): void {}
   onTerminate(): void {}
   onViolation(): void {
     this.lane.diary.push(`${this.name} violates`);

@@ -100,6 +100,13 @@ export class TestClient implements PoolClient, ClientHost {
     return answer.channel;
   }
 
+  leaseFree(): void {
+    const server = this.#pool.leaseFree(this);
+    if (server !== undefined) this.server = server;
+  }
+
+  goOn(): void {}
+
   onLease(server: ServerConnection): void {
     assert(this.ticket !== undefined && this.server === undefined, 'who is served was waiting');
     this.ticket = undefined;

@@ -308,6 +308,15 @@ export class ClientRig implements ClientHost {
     return server.channel;
   }
 
+  leaseFree(): void {
+    if (this.closed === undefined && !this.waiting && this.#rig.waiting.length === 0)
+      this.#rig.idleFor(this)?.lend(this);
+  }
+
+  goOn(): void {
+    if (!this.waiting && (this.#held.length > 0 || this.channel.stopped)) this.#feedHeld();
+  }
+
   serve(server: ServerRig): void {
     this.waiting = false;
     server.lend(this);

@@ -364,6 +364,10 @@ ladder.weirRow(
       told.errors.map((error) => error['C']),
       ['0A000'],
     );
+    // Each time, until it asks for them.
+    const again = await a.messages('two in a pipeline', ...twice);
+    s.t.equal(again.errors[0]?.['C'], '0A000');
+    await a.bind('p');
     const pipelined = await a.messages('two in a pipeline', ...twice);
     s.t.same(pipelined.rows, [
       ['1', 'one'],

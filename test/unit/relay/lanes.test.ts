@@ -8,6 +8,8 @@ import {
   commandComplete,
   dataRow,
   errorResponse,
+  noDataMessage,
+  parameterDescription,
   parseCompleteMessage,
   readyForQuery,
   rowDescription,
@@ -155,13 +157,32 @@ t.test('a prepared statement is prepared once on a lane, by the first read that 
   const [a, b] = [lane.reader('a'), lane.reader('b')];
   for (const reader of [a, b]) {
     const statement = lane.registry.hold(Buffer.from('select 1\0\0\0'), () => footprint({ read: lane.shape }));
+    // Both have had it parsed elsewhere.
+    statement.version = statement.text.version(statement.types, 'no data');
     reader.channel.statements.set('p', statement);
-    reader.ask(bind({ statement: 'p' }), execute(), sync());
   }
+  for (const reader of [a, b]) reader.ask(bind({ statement: 'p' }), execute(), sync());
   const written = frontendTexts(lane.toServer.takeLog());
   t.equal(written.filter((text) => text.startsWith('Parse')).length, 1, written.join(', '));
   const answer = [bindCompleteMessage, dataRow(['1']), commandComplete('SELECT 1'), idle];
-  lane.answer(parseCompleteMessage, ...answer, ...answer);
+  lane.answer(parseCompleteMessage, parameterDescription(Buffer.alloc(2)), noDataMessage, ...answer, ...answer);
   t.same(lane.diary, ['a done', 'b done']);
   t.same([a.said()[0], b.said()[0]], ['BindComplete', 'BindComplete']);
+});
+
+t.test('reads of a statement that turns out to have other columns on the lane are run again, unseen', async (t) => {
+  const lane = new Lane();
+  const readers = [lane.reader('a'), lane.reader('b'), lane.reader('c')];
+  for (const reader of readers) {
+    const statement = lane.registry.hold(Buffer.from('select 1\0\0\0'), () => footprint({ read: lane.shape }));
+    const columns = reader.name === 'c' ? 'no data' : 'other columns';
+    statement.version = statement.text.version(statement.types, columns);
+    reader.channel.statements.set('p', statement);
+  }
+  for (const reader of readers) reader.ask(bind({ statement: 'p' }), execute(), sync());
+  const prepared = [parseCompleteMessage, parameterDescription(Buffer.alloc(2)), noDataMessage];
+  const answer = [bindCompleteMessage, dataRow(['1']), commandComplete('SELECT 1'), idle];
+  lane.answer(...prepared, ...answer, ...answer, ...prepared, ...answer);
+  t.same(lane.diary, ['a again: changed', 'b again: changed', 'c done']);
+  t.same([readers[0]?.said(), readers[1]?.said()], [[], []]);
 });
