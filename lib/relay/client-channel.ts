@@ -499,7 +499,8 @@ export class ClientChannel extends FrameStream {
     const { server } = this;
     if (server === undefined) return this.#asksForPlan;
     const { ladder, sequences, preparation } = server;
-    return this.#asksForPlan || ladder.asking || preparation.waits || (sequences.discarding && server.complete);
+    if (this.#asksForPlan || ladder.asking || preparation.waits || server.awaitsAnswers) return true;
+    return sequences.discarding && server.complete;
   }
 
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
@@ -707,11 +708,24 @@ export class ClientChannel extends FrameStream {
    * @returns `wait` where it is not known whether the transaction goes on, `never` where it has failed and the text may end it
    */
   #discardBefore(server: ServerChannel, footprint: Footprint, how: 'within' | 'alone'): 'go' | 'wait' | 'never' {
-    if (!server.complete || !this.#mustDiscard(server, footprint)) return 'go';
+    if (!this.#mustDiscard(server, footprint)) return 'go';
+    if (!server.complete) return footprint.joinsBatch ? 'go' : this.#discardBehindParse(server);
     if (!server.statusStays) return 'wait';
     if (server.status === TransactionStatus.Failed) return mayEnd(footprint) ? 'never' : 'go';
     if (footprint.joinsBatch && how === 'within') return 'go';
     this.emitBefore();
+    server.sequences.discardAlone();
+    return 'go';
+  }
+
+  /** The same in the middle of a batch, for a statement that may not be allowed behind another one, as CALL with a COMMIT in it. */
+  #discardBehindParse(server: ServerChannel): 'go' | 'wait' {
+    if (!server.hasBoundNothing || !this.#beginsOutside(server)) return 'go';
+    if (server.owedCount > 0) {
+      this.emitBefore();
+      server.awaitAnswers();
+      return 'wait';
+    }
     server.sequences.discardAlone();
     return 'go';
   }

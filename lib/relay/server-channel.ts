@@ -241,6 +241,8 @@ export class ServerChannel extends FrameStream {
   status: TransactionStatus = TransactionStatus.Idle;
   /** Messages of the extended protocol have been sent and no Sync after them. */
   #batchOpen = false;
+  #hasBound = false;
+  #awaitsAnswers = false;
   /** An error made the server ignore what comes before the next Sync, which has not been sent. */
   #ignoring = false;
   /** The server reads COPY data: it overlooks Sync. */
@@ -372,6 +374,23 @@ export class ServerChannel extends FrameStream {
     return !this.#batchOpen && !this.#ignoring;
   }
 
+  /** Whether the batch that is open has bound and run nothing. */
+  get hasBoundNothing(): boolean {
+    return this.#batchOpen && !this.#hasBound && !this.#ignoring;
+  }
+
+  /** Whether the client's next message waits for the answers to those before it. */
+  get awaitsAnswers(): boolean {
+    return this.#awaitsAnswers;
+  }
+
+  /** The client's next message waits until all that was sent has been answered, or an error makes the server ignore it. */
+  awaitAnswers(): void {
+    if (this.#awaitsAnswers) return;
+    this.#awaitsAnswers = true;
+    this.sendOwned(flushMessage);
+  }
+
   /** Whether nothing that was sent could begin or end a transaction. */
   get statusStays(): boolean {
     for (let i = 0; i < this.#owed.length; i++) {
@@ -475,6 +494,7 @@ export class ServerChannel extends FrameStream {
   detach(): void {
     this.ladder.end();
     this.preparation.forget();
+    this.#awaitsAnswers = false;
     this.#client = undefined;
     this.queryStartedMs = undefined;
     this.idleInTransactionSinceMs = undefined;
@@ -503,6 +523,10 @@ export class ServerChannel extends FrameStream {
       ownOver();
     }
     if (this.preparation.waits && this.preparation.endWait()) this.#client?.goOn();
+    if (this.#awaitsAnswers && (this.#owed.length === 0 || this.#ignoring)) {
+      this.#awaitsAnswers = false;
+      this.#client?.goOn();
+    }
     if (this.#batchOver) {
       this.#batchOver = false;
       if (!this.#closed) this.#host.onBatchEnd();
@@ -522,10 +546,12 @@ export class ServerChannel extends FrameStream {
       this.#batchesOwed++;
       this.#batchOpen = false;
       this.#onlyParsed = false;
+      this.#hasBound = false;
       this.#ignoring = false;
     } else if (entry.expect !== Expect.CopyEnded) {
       this.#onlyParsed = preparesOnly(entry) && (this.#onlyParsed || !this.#batchOpen);
       this.#batchOpen = true;
+      if (entry.expect === Expect.Bound || entry.expect === Expect.Executed) this.#hasBound = true;
     }
     // A Parse that the client waits for counts as well: it may wait for a lock.
     if ((entry.visible || (entry.learns !== undefined && !entry.silent)) && this.queryStartedMs === undefined) {
