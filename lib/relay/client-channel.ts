@@ -1490,9 +1490,7 @@ export class ClientChannel extends FrameStream {
         : undefined;
     if (instead === 'wait') return Verdict.Stop;
     const runs = this.#whatRuns(server, known, bytes, parts.statementStart, statementEnd);
-    // A batch that begins with a named statement can be sent once more, with nothing before it.
-    const how = parts.statementStart !== statementEnd && this.#beginsOutside(server) ? 'alone' : 'within';
-    if (this.#discardBefore(server, runs, how) === 'wait') return Verdict.Stop;
+    if (this.#discardBefore(server, runs, 'within') === 'wait') return Verdict.Stop;
     if (this.#auditor !== undefined) {
       const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
       const { body, footprint } = known ?? {};

@@ -80,6 +80,8 @@ export interface Owed {
   readonly statement?: Statement;
   readonly name?: Buffer;
   readonly placed?: Placed;
+  /** Weir's own, which may have run once or twice: the batch behind it can be sent once more. */
+  readonly repeats?: true;
 }
 
 /** The columns of each row as latin1 strings. */
@@ -161,6 +163,11 @@ export function owedSkip(expect: Expect, undo: Undo | undefined): Owed {
     learns: undefined,
     reads: false,
   };
+}
+
+/** The same where it does not matter how often it has run. */
+export function owedRepeatable(expect: Expect, undo: Undo | undefined): Owed {
+  return { ...owedSkip(expect, undo), repeats: true };
 }
 
 /** An answer of weir's own at this place in the order. */

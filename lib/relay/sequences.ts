@@ -2,7 +2,7 @@
 
 import { inert, type Placed, SequenceUse, Statement } from '../session/index.js';
 import { ownBoundWithin, ownQueryMessage, statementBody } from '../wire/index.js';
-import { Expect, owedSkip } from './owed.js';
+import { Expect, owedRepeatable } from './owed.js';
 import type { ServerChannel } from './server-channel.js';
 
 const discard = 'DISCARD SEQUENCES';
@@ -10,9 +10,9 @@ const discardBody = statementBody(Buffer.from(discard), []);
 
 /** The answers to the messages that discard them within a client's batch. */
 const owedDiscard = [
-  owedSkip(Expect.Bound, undefined),
-  owedSkip(Expect.Executed, { kind: 'sequences' }),
-  owedSkip(Expect.Closed, undefined),
+  owedRepeatable(Expect.Bound, undefined),
+  owedRepeatable(Expect.Executed, { kind: 'sequences' }),
+  owedRepeatable(Expect.Closed, undefined),
 ] as const;
 
 /** How long the server of a client that has named nextval is lent to others only where no other can be had. */

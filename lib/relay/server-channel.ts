@@ -141,8 +141,9 @@ function keepsSlot({ expect, visible }: Owed): boolean {
   return expect > Expect.Parsed && (visible || expect !== Expect.Closed);
 }
 
-/** Whether it is weir's own, and leaves nothing but statements that weir keeps on the server. */
-function preparesOnly({ expect, visible, silent }: Owed): boolean {
+/** Whether it is weir's own, and leaves nothing that a batch sent once more could meet but statements that weir keeps there. */
+function preparesOnly({ expect, visible, silent, repeats }: Owed): boolean {
+  if (repeats === true) return true;
   return !visible && !silent && (expect === Expect.Parsed || expect === Expect.Described || expect === Expect.Closed);
 }
 

@@ -329,3 +329,19 @@ t.test('clients that ask for the columns see no error, and leave it to the other
     );
   }
 });
+
+t.test("the same where another client's values of sequences are discarded before it", async (t) => {
+  const l = await Ladder.start(t);
+  l.weirRow(
+    'on one server',
+    async (s) => {
+      const [a, b] = await s.pair();
+      await first(a, 's', "insert into thing (y) values ('z') returning *");
+      await b.query("select nextval('counter')");
+      await s.admin(change);
+      s.t.same((await a.bind('s')).rows, [['z', 'secret']]);
+      s.t.equal((await a.query('select lastval()')).errors[0]?.['C'], '55000', 'they were');
+    },
+    { servers: 1, setup: [...things, 'create sequence counter', 'grant all on sequence counter to app'] },
+  );
+});
