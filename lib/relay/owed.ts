@@ -90,7 +90,20 @@ export type OwnDone = (error: ServerErrorFields | undefined, rows: OwnRows) => v
 
 /** BindComplete, or the description, of a named statement. */
 export function owedNamed(expect: Expect, statement: Statement, name: Buffer, placed: Placed): Owed {
-  return { ...plain(expect), reads: expect === Expect.Described, statement, name, placed };
+  // Made for most Binds where clients change servers: a copy of another entry would take longer.
+  return {
+    expect,
+    visible: true,
+    bytes: undefined,
+    undo: undefined,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: expect === Expect.Described,
+    statement,
+    name,
+    placed,
+  };
 }
 
 /** The same of one that has changed: it is bound in vain, for the errors that PostgreSQL finds before that. */
