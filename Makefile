@@ -10,7 +10,7 @@ NPM_CI := npm ci --no-audit --no-fund --no-progress --loglevel=error --update-no
 # Folders too: they change when a file is removed.
 sources = $(shell find $(1) -mindepth 1 \( -type d -o -name "*.ts" \))
 
-.PHONY: help run test unit check bench fuzz build clean ci format
+.PHONY: help run test unit check bench fuzz build lib clean ci format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,7 +36,7 @@ endef
 dist/.built: tsconfig.json $(STAMP) $(call sources,lib test bench)
 	@$(prune)
 	@node node_modules/typescript/bin/tsc -p tsconfig.json
-	@touch $@
+	@touch $@ dist/.built-lib
 
 dist/.built-lib: tsconfig.json .build/tsconfig.json $(INSTALLED) $(call sources,lib)
 	@echo 'Compiling ...'
@@ -45,6 +45,8 @@ dist/.built-lib: tsconfig.json .build/tsconfig.json $(INSTALLED) $(call sources,
 	@touch $@
 
 build: dist/.built ## install what is missing and compile to dist/
+
+lib: dist/.built-lib ## the same of what running takes alone
 
 run: dist/.built-lib ## weir on 127.0.0.1:6432 before an embedded PostgreSQL: PORT=n DATA_DIR=path
 	@exec node dist/lib/cli/main.js $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')
