@@ -156,6 +156,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   #closed = false;
   /** Statements that need the database for themselves. */
   #vacancies = 0;
+  /** There may be no database any more: it has no least number of servers until a client asks for one. */
+  #vacated = false;
   /** A server to be given up for clients of another process, and when. */
   #wantedElsewhere: 'no' | 'when-unneeded' | 'when-free' = 'no';
   /** When the last client or server left, for forgetting the pool. */
@@ -296,6 +298,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   /** A server that nobody waits for, or none. */
   leaseFree(client: PoolClient): ServerConnection | undefined {
     if (this.#closed || this.#paused) return undefined;
+    this.#vacated = false;
     const own = this.#takeOwn(client, this.#waiters.length + 1);
     const server = own ?? (this.#waiters.alone === 0 ? this.#takeAny() : undefined);
     if (server === undefined || server === 'checked') return undefined;
@@ -842,7 +845,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   /** The least number of servers it is to have. */
   get sizeMin(): number {
     // Once a client has used the pool, or from the start where the configuration names the user.
-    if (this.welcome === undefined && !this.settings.forced_user) return 0;
+    if (this.#vacated || (this.welcome === undefined && !this.settings.forced_user)) return 0;
     const { min_pool_size } = this.settings;
     return this.#context.shareOf?.(min_pool_size) ?? min_pool_size;
   }
@@ -1204,6 +1207,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
   /** Closes what serves nobody; makes and keeps no server until what is returned is called. */
   vacate(): () => void {
     this.#vacancies++;
+    this.#vacated = true;
     this.closeIdle();
     while (this.giveWay());
     return () => {
