@@ -10,6 +10,7 @@ import {
   ClientChannel,
   type ClientChannelLimits,
   type ClientHost,
+  type Sender,
   type ServerChannel,
   type SessionHost,
   SharedRead,
@@ -678,6 +679,15 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
 
   onOwnNotification(bytes: Buffer, start: number, end: number, keepsServer: boolean): boolean {
     return this.session?.listening.onOwnNotification(bytes, start, end, keepsServer) ?? false;
+  }
+
+  readyToNotify(sender: Sender): boolean {
+    const { session } = this;
+    return session === undefined || this.#house.isSettled(sender, session.pool, this);
+  }
+
+  senderOf(place: string, pid: number): number | undefined {
+    return this.#house.senderOf(place, pid);
   }
 
   channels(): readonly string[] {

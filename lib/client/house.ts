@@ -5,7 +5,7 @@ import type { LoginThrottle, ScramKeyCache, ScramKeys, ScramVerifiers, StoredSec
 import type { Config, PoolSettings } from '../config/index.js';
 import type { Subject, TimeLimits } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
-import type { Gate } from '../relay/index.js';
+import type { Gate, Sender } from '../relay/index.js';
 import type { Footprint } from '../session/index.js';
 import type { SignalledPids } from '../sql/index.js';
 import type { ClientTls } from '../tls/index.js';
@@ -111,6 +111,10 @@ export interface House extends SignalDesk {
   vacate(pool: Pool, databases: readonly string[]): Promise<() => void>;
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
+  /** Whether all that the sender has notified has been told; where not, the client of the pool goes on when it has. */
+  isSettled(sender: Sender, pool: Pool, connection: ClientConnection): boolean;
+  /** See `SessionHost.senderOf`. */
+  senderOf(place: string, pid: number): number | undefined;
 
   /** A password was wrong. @param place see `throttlePlace` */
   guessFailed(place: string, user: string): void;

@@ -4,7 +4,7 @@ import type { Pool } from '../pool/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type Settings, unseen } from '../session/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
-import { queryMessage } from '../wire/index.js';
+import { queryMessage, readNotificationPid, writeNotificationPid } from '../wire/index.js';
 import { errorIn, InternalClient } from './internal-client.js';
 import type { NotificationMemory } from './notification-queue.js';
 import { type HubEvents, NotificationHub } from './notifications.js';
@@ -12,14 +12,26 @@ import { type HubEvents, NotificationHub } from './notifications.js';
 /** Since when a server has a setting that ends idle sessions. */
 const idleTimeoutVersion = 140_000;
 
+/** Knows which clients have notified. */
+export interface SenderLookUp {
+  /** See `Senders.pidOf`. */
+  pidOf(place: string, pid: number): number | undefined;
+}
+
 /** @param pool has the one server */
-export function newHub(pool: Pool, memory: NotificationMemory, clock: Clock, events: HubEvents): NotificationHub {
+export function newHub(
+  pool: Pool,
+  memory: NotificationMemory,
+  clock: Clock,
+  events: HubEvents,
+  senders: SenderLookUp,
+): NotificationHub {
   return new NotificationHub(pool, {
     memory,
     clock,
     events,
     listener: (hub) => {
-      const listener = new Listener(pool, hub);
+      const listener = new Listener(pool, hub, senders);
       return {
         get retires() {
           return listener.retires;
@@ -40,10 +52,15 @@ export function newHub(pool: Pool, memory: NotificationMemory, clock: Clock, eve
 class Listener extends InternalClient {
   readonly #hub: NotificationHub;
 
-  constructor(pool: Pool, hub: NotificationHub) {
+  constructor(pool: Pool, hub: NotificationHub, senders: SenderLookUp) {
     super(pool, unseen);
     this.#hub = hub;
-    this.channel.onNotification = (bytes, start, end) => hub.onNotification(bytes, start, end);
+    this.channel.onNotification = (bytes, start, end) => {
+      const place = this.server?.channel.place;
+      const sender = place === undefined ? undefined : senders.pidOf(place, readNotificationPid(bytes, start));
+      if (sender !== undefined) writeNotificationPid(bytes, start, sender);
+      hub.onNotification(bytes, start, end);
+    };
   }
 
   get retires(): boolean {

@@ -83,6 +83,11 @@ export class NotificationHub {
     return this.#listening.hasGap;
   }
 
+  /** Whether a server listens and somebody may be told of something. */
+  get isListening(): boolean {
+    return this.#sinceMs !== undefined && !this.#listening.isEmpty;
+  }
+
   // What subscriptions ask
 
   /** The client wants more channels and others no more; what is more counts with the next barrier. */

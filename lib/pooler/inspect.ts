@@ -8,6 +8,7 @@ import {
   type HazardPolicy,
   isReadBack,
   isSettingName,
+  Notifies,
   opaque,
   ReadShape,
   SequenceUse,
@@ -68,6 +69,7 @@ const usesNoSequence = new Set<StatementKind>([
 /** Those that another one may precede in a batch. */
 const joinsBatch = new Set<StatementKind>(['select', 'insert', 'update', 'delete', 'merge']);
 /** Built-ins that read relations whose names they are given. */
+const notifiesByName = /(^|\.)pg_notify$/;
 const readsByName = /_to_xml/;
 
 /** What may give a relation code that runs when it is read. */
@@ -297,6 +299,13 @@ function sequenceUseOf({ kinds, readOnly, hazards, functions, tables }: Statemen
   return tables.length === 0 && functions.length === 0 ? SequenceUse.None : SequenceUse.Tables;
 }
 
+/** @param sequenceUse whatever may take a value unseen may notify unseen */
+function notifiesOf({ hazards, functions }: StatementFacts, sequenceUse: SequenceUse): Notifies {
+  if (hazards.some(({ kind }) => kind === 'notify') || functions.some((name) => notifiesByName.test(name)))
+    return Notifies.Named;
+  return sequenceUse > SequenceUse.Views ? Notifies.Hidden : Notifies.Never;
+}
+
 function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint {
   if (!facts.known || facts.truncated) return withPolicies(footprint({ ...opaque, facts }), policies);
   const draft = new Draft();
@@ -318,7 +327,8 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   const sequenceUse = sequenceUseOf(facts, draft.effects);
   const tables = sequenceUse === SequenceUse.Tables ? facts.tables.map(({ name }) => name) : [];
   const only = facts.kinds.length === 1 ? facts.kinds[0] : undefined;
-  const sequences = { sequenceUse, tables, joinsBatch: only !== undefined && joinsBatch.has(only) };
+  const notifies = notifiesOf(facts, sequenceUse);
+  const sequences = { sequenceUse, notifies, tables, joinsBatch: only !== undefined && joinsBatch.has(only) };
   const isPlain = draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0;
   if (isPlain && draft.databases.size === 0) {
     if (transaction !== undefined) return footprint({ transaction, facts });
@@ -556,6 +566,7 @@ export class Inspector {
           hazards: [...new Set([...hazards, ...opaque.hazards])],
           read: undefined,
           sequenceUse: SequenceUse.Hidden,
+          notifies: found.notifies === Notifies.Never ? Notifies.Hidden : found.notifies,
         }),
         this.#policies,
       );

@@ -56,6 +56,7 @@ import {
   type ServerPlaces,
   transactionTooLong,
 } from '../pool/index.js';
+import type { Sender } from '../relay/index.js';
 import { type Address, addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import type { SignalledPids } from '../sql/index.js';
@@ -71,6 +72,7 @@ import { type HazardPolicies, Inspector } from './inspect.js';
 import { type Listening, startListening } from './listeners.js';
 import { Policing } from './policing.js';
 import { Secrets } from './secrets.js';
+import { Senders } from './senders.js';
 import type { Siblings } from './siblings.js';
 import { StandIns } from './stand-ins.js';
 import { type DatabaseStatistics, Statistics } from './statistics.js';
@@ -151,6 +153,8 @@ export class Pooler implements House, PoolEvents, HubEvents {
   readonly notificationMemory: NotificationMemory;
   /** Times clients may have missed notifications. */
   listenersLost = 0;
+  /** Of notifications. */
+  readonly senders: Senders;
   readonly hazardLog = new HazardLog();
   readonly vacancy: Vacancy;
   /** Pools that are forgotten, until their last server has gone. */
@@ -218,6 +222,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
     this.#policy = policyOf(loaded.config);
     const { notification_queue_limit, notification_memory_limit } = loaded.config.weir;
     this.notificationMemory = new NotificationMemory(notification_queue_limit, notification_memory_limit);
+    this.senders = new Senders(clock, () => this.#hubs.values());
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
     this.standIns = new StandIns({
       clientOf: (pid) => this.#byClientPid.get(pid),
@@ -508,11 +513,19 @@ export class Pooler implements House, PoolEvents, HubEvents {
     let hub = this.#hubs.get(pool);
     if (hub === undefined) {
       const own = this.#newPool(pool.database, ofListener(pool.settings), 'listening');
-      hub = newHub(own, this.notificationMemory, this.clock, this);
+      hub = newHub(own, this.notificationMemory, this.clock, this, this.senders);
       if (pool.paused) hub.pause();
       this.#hubs.set(pool, hub);
     }
     return hub;
+  }
+
+  isSettled(sender: Sender, pool: Pool, connection: ClientConnection): boolean {
+    return this.senders.isSettled(sender, pool.target.dbname, () => connection.goOnHeld());
+  }
+
+  senderOf(place: string, pid: number): number | undefined {
+    return this.senders.pidOf(place, pid);
   }
 
   listenerLost({ database, user }: Pool, reason: string, listeners: number): void {
@@ -616,6 +629,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   // PoolEvents
 
   serverConnected(pool: Pool, server: ServerConnection): void {
+    this.senders.opened(server.channel);
     this.log.info(
       {
         server: server.id,
@@ -630,6 +644,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   }
 
   serverClosed(pool: Pool, server: ServerConnection, error: PoolerError | undefined): void {
+    this.senders.closed(server.channel);
     const fields = { server: server.id, database: pool.database, user: pool.user, pid: server.pid };
     if (error === undefined) this.log.debug(fields, 'server closed');
     else this.log.warn({ ...fields, sqlstate: error.sqlstate, detail: error.detail }, `server lost: ${error.message}`);
@@ -992,6 +1007,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
     for (const client of this.#clients) this.#sweepClient(client, now);
     for (const pool of this.#lookUpPools.values()) pool.sweep();
     for (const hub of this.#hubs.values()) hub.sweep();
+    this.senders.sweep();
     for (const pool of this.#leaving) {
       pool.sweep();
       if (pool.servers.size === 0) this.#leaving.delete(pool);

@@ -8,6 +8,7 @@ import {
   type Footprint,
   footprint,
   inert,
+  Notifies,
   opaque,
   Placed,
   SequenceUse,
@@ -44,6 +45,7 @@ import {
   queryMessage,
   readBind,
   readBindParameter,
+  readNotificationPid,
   readParse,
   readTarget,
   readyForQuery,
@@ -51,9 +53,9 @@ import {
   Target,
   TransactionStatus,
   Verdict,
+  writeNotificationPid,
 } from '../wire/index.js';
 import { forgetsStatements, frameEnd, nameOf, printable, runsOnce } from './client-bytes.js';
-import type { Ladder } from './ladder.js';
 import {
   Expect,
   type Owed,
@@ -747,6 +749,16 @@ export class ClientChannel extends FrameStream {
     server.sequences.note(this.sequences, this.#sequenceUse(footprint));
   }
 
+  /** Whether the statement may be sent: what it notifies of must not be taken for another client's. */
+  #mayNotify(server: ServerChannel, notifies: Notifies): boolean {
+    const { clientPid } = this.#session;
+    if (notifies === Notifies.Never || clientPid === 0 || server.sharing) return true;
+    const { sender } = server;
+    if (sender.pid !== clientPid && !this.#session.readyToNotify(sender)) return false;
+    sender.runs(clientPid, notifies);
+    return true;
+  }
+
   /** Notifications come in the encoding of whoever listens: another one's are not for this client. Or its server is to be kept. */
   #canBeListenedFor({ pins }: Footprint): boolean {
     if (pins.includes('listen')) return false;
@@ -843,10 +855,14 @@ export class ClientChannel extends FrameStream {
   }
 
   /** Whether a notification that its server gets is the client's, and now. */
-  listensItself(ladder: Ladder, bytes: Buffer, start: number, end: number): boolean {
+  listensItself({ ladder, place }: ServerChannel, bytes: Buffer, start: number, end: number): boolean {
+    const listens = this.transparent || ladder.pins.has('listen') || (ladder.pending & Effect.Unknown) !== 0;
+    if (!listens) return false;
+    const sender = this.#session.senderOf(place, readNotificationPid(bytes, start));
+    if (sender !== undefined) writeNotificationPid(bytes, start, sender);
     if (this.transparent) return true;
     if (ladder.pins.has('listen')) return this.#session.onOwnNotification(bytes, start, end, true);
-    if ((ladder.pending & Effect.Unknown) !== 0) this.#session.onOwnNotification(bytes, start, end, false);
+    this.#session.onOwnNotification(bytes, start, end, false);
     return false;
   }
 
@@ -934,6 +950,7 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     // In a transaction that has failed a function is not called.
     if (this.#discardBefore(server, unread, 'alone') === 'wait') return Verdict.Stop;
+    if (!this.#mayNotify(server, unread.notifies)) return Verdict.Stop;
     this.#begin(server);
     this.#useSequences(server, unread);
     const denied = ruling?.kind === 'deny' ? ruling.error : undefined;
@@ -1068,6 +1085,7 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    if (!this.#mayNotify(server, Notifies.Hidden)) return Verdict.Stop;
     this.#begin(server);
     server.traffic.binds++;
     if (instead !== undefined && body !== undefined) return this.#sendBound(server, instead, portal, name, body);
@@ -1179,6 +1197,7 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return this.#overlook();
+    if (!this.#mayNotify(server, footprint.notifies)) return Verdict.Stop;
     // Behind another message a Query is not the end of its implicit transaction.
     const how = this.#beginsOutside(server) ? 'alone' : 'within';
     const discarded = this.#discardBefore(server, footprint, how);
@@ -1490,6 +1509,7 @@ export class ClientChannel extends FrameStream {
         : undefined;
     if (instead === 'wait') return Verdict.Stop;
     const runs = this.#whatRuns(server, known, bytes, parts.statementStart, statementEnd);
+    if (!this.#mayNotify(server, runs.notifies)) return Verdict.Stop;
     if (this.#discardBefore(server, runs, 'within') === 'wait') return Verdict.Stop;
     if (this.#auditor !== undefined) {
       const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);

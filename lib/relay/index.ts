@@ -19,6 +19,7 @@ export {
   type SessionHost,
   type Traffic,
 } from './ports.js';
+export type { Sender } from './sender.js';
 export { ClientSequences, type ServerSequences } from './sequences.js';
 export { ServerChannel } from './server-channel.js';
 export { type Reader, type RerunCause, rerunCauses, SharedRead } from './shared-read.js';

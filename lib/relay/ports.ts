@@ -14,6 +14,7 @@ import {
 } from '../session/index.js';
 import type { SignalledPids } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
+import type { Sender } from './sender.js';
 import type { ServerChannel } from './server-channel.js';
 import { type RerunCause, rerunCauses, type SharedRead } from './shared-read.js';
 
@@ -69,6 +70,12 @@ export interface SessionHost {
    * for that. @returns whether the client is to be told at once
    */
   onOwnNotification(bytes: Buffer, start: number, end: number, keepsServer: boolean): boolean;
+  /** The pid the client was told; 0 for weir itself. */
+  readonly clientPid: number;
+  /** Whether all that this sender, another client, has notified has been told; where not, the statement is shown again when it has. */
+  readyToNotify(sender: Sender): boolean;
+  /** The pid that the client was told whose session this is, the server's process `pid` where the one at `place` is; undefined for nobody's. */
+  senderOf(place: string, pid: number): number | undefined;
   /** Channels the client listens on. */
   channels(): readonly string[];
   /** Names of settings with a dot that clients of the pool have used. */
@@ -95,6 +102,9 @@ export const plainSession: SessionHost = {
   onCommitSent: () => {},
   onChannels: () => [],
   onOwnNotification: () => false,
+  clientPid: 0,
+  readyToNotify: () => true,
+  senderOf: () => undefined,
   channels: () => [],
   settingNames: () => [],
   onSettingName: () => {},

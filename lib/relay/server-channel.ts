@@ -57,6 +57,7 @@ import {
 import type { Port, ServerHost, Traffic } from './ports.js';
 import { Preparation } from './preparation.js';
 import { changedPlan, provocation } from './refusals.js';
+import { Sender } from './sender.js';
 import { ServerSequences } from './sequences.js';
 import type { RerunCause, SharedRead } from './shared-read.js';
 
@@ -220,6 +221,7 @@ export class ServerChannel extends FrameStream {
   /** What the statements of leases leave behind. */
   readonly ladder: Ladder;
   readonly sequences: ServerSequences;
+  readonly sender = new Sender();
   /** Why statements could not be prepared under the client's names for the Query that comes: in place of PostgreSQL's "does not exist". */
   readonly #unprepared = new Map<string, Buffer>();
   /** Run behind a RESET ALL: what the operator has every new connection begin with. */
@@ -1089,7 +1091,7 @@ export class ServerChannel extends FrameStream {
       client.onNotification(bytes, start, end);
       return Verdict.Drop;
     }
-    if (client === undefined || !client.listensItself(this.ladder, bytes, start, end)) return Verdict.Drop;
+    if (client === undefined || !client.listensItself(this, bytes, start, end)) return Verdict.Drop;
     if (this.#visible) return Verdict.Keep;
     this.emitBefore();
     client.toClient.write(bytes, start, end);

@@ -93,6 +93,16 @@ export const SequenceUse = {
 } as const;
 export type SequenceUse = (typeof SequenceUse)[keyof typeof SequenceUse];
 
+/** Whether a statement may notify, as far as its text tells. */
+export const Notifies = {
+  Never: 0,
+  /** By a trigger, a function, or whatever nobody could read. */
+  Hidden: 1,
+  /** Its text says NOTIFY or pg_notify. */
+  Named: 2,
+} as const;
+export type Notifies = (typeof Notifies)[keyof typeof Notifies];
+
 /** How SQL names a prepared statement. The name as the protocol would have it: bytes as a latin1 string. */
 export interface StatementUse {
   readonly kind: 'prepare' | 'execute' | 'deallocate';
@@ -135,6 +145,7 @@ export interface Footprint {
   /** Whether it calls functions by which PostgreSQL signals a backend. */
   readonly signals: boolean;
   readonly sequenceUse: SequenceUse;
+  readonly notifies: Notifies;
   /** Relations it reads, without their schemas, where that is all it may do to sequences. */
   readonly tables: readonly string[];
   /** Whether it is one SELECT, INSERT, UPDATE, DELETE or MERGE: another one may run before it in the same batch. */
@@ -165,6 +176,7 @@ export function footprint(given: Partial<Omit<Footprint, 'detailed' | 'isInert'>
     read: undefined,
     signals: false,
     sequenceUse: SequenceUse.None,
+    notifies: Notifies.Never,
     tables: [],
     joinsBatch: false,
     facts: undefined,
@@ -182,10 +194,11 @@ export const inert: Footprint = footprint({});
 export const opaque: Footprint = footprint({
   effects: Effect.Unknown | Effect.Sequences | Effect.HoldsCode,
   sequenceUse: SequenceUse.Hidden,
+  notifies: Notifies.Hidden,
   hazards: ['unknown'],
 });
 /** One of a client whose statements are not looked at. */
-export const unseen: Footprint = footprint({ effects: Effect.Unseen });
+export const unseen: Footprint = footprint({ effects: Effect.Unseen, notifies: Notifies.Hidden });
 
 const widened = new WeakMap<Footprint, Map<number, Footprint>>();
 

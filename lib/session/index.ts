@@ -11,6 +11,7 @@ export {
   type HazardPolicy,
   hazardNames,
   inert,
+  Notifies,
   opaque,
   SequenceUse,
   type StatementUse,

@@ -105,6 +105,16 @@ export function readNotification(
   };
 }
 
+/** Of the server's process whose session has notified. */
+export function readNotificationPid(bytes: Buffer, start: number): number {
+  return bytes.readInt32BE(start + 5);
+}
+
+/** Puts another pid in its place. */
+export function writeNotificationPid(bytes: Buffer, start: number, pid: number): void {
+  bytes.writeInt32BE(pid, start + 5);
+}
+
 /** The command tag of a CommandComplete frame, without its terminator. */
 export function readCommandTag(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('latin1', start + 5, end - 1);
