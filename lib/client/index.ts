@@ -7,4 +7,5 @@ export { newHub } from './listener.js';
 export { NotificationMemory } from './notification-queue.js';
 export type { HubEvents, NotificationHub } from './notifications.js';
 export { clientPidOf, isClientPid, nextSerial, processOfClientPid } from './pids.js';
+export { SenderQueue } from './sender-queue.js';
 export type { HeldStandIn, SignalDesk } from './signalling.js';

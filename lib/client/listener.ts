@@ -4,19 +4,14 @@ import type { Pool } from '../pool/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type Settings, unseen } from '../session/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
-import { queryMessage, readNotificationPid, writeNotificationPid } from '../wire/index.js';
+import { queryMessage } from '../wire/index.js';
 import { errorIn, InternalClient } from './internal-client.js';
 import type { NotificationMemory } from './notification-queue.js';
 import { type HubEvents, NotificationHub } from './notifications.js';
+import { type SenderLookUp, SenderQueue } from './sender-queue.js';
 
 /** Since when a server has a setting that ends idle sessions. */
 const idleTimeoutVersion = 140_000;
-
-/** Knows which clients have notified. */
-export interface SenderLookUp {
-  /** See `Senders.pidOf`. */
-  pidOf(place: string, pid: number): number | undefined;
-}
 
 /** @param pool has the one server */
 export function newHub(
@@ -36,7 +31,7 @@ export function newHub(
         get retires() {
           return listener.retires;
         },
-        run: (sql) => listener.run(queryMessage(sql)),
+        run: (sql) => listener.listen(sql),
         rest: () => listener.rest(),
         stop: () => listener.stop(),
       };
@@ -51,16 +46,16 @@ export function newHub(
 /** The client inside weir that holds the listening server. */
 class Listener extends InternalClient {
   readonly #hub: NotificationHub;
+  readonly #senders: SenderLookUp;
+  readonly #told: SenderQueue;
 
   constructor(pool: Pool, hub: NotificationHub, senders: SenderLookUp) {
     super(pool, unseen);
     this.#hub = hub;
-    this.channel.onNotification = (bytes, start, end) => {
-      const place = this.server?.channel.place;
-      const sender = place === undefined ? undefined : senders.pidOf(place, readNotificationPid(bytes, start));
-      if (sender !== undefined) writeNotificationPid(bytes, start, sender);
-      hub.onNotification(bytes, start, end);
-    };
+    this.#senders = senders;
+    this.#told = new SenderQueue(senders, (bytes, start, end) => hub.onNotification(bytes, start, end));
+    this.channel.onNotification = (bytes, start, end) =>
+      this.#told.onNotification(this.server?.channel.place ?? '', bytes, start, end);
   }
 
   get retires(): boolean {
@@ -75,18 +70,27 @@ class Listener extends InternalClient {
   }
 
   protected onAnswer(answer: Buffer): void {
-    this.#hub.answered(errorIn(answer));
+    const error = errorIn(answer);
+    this.#told.behind(() => this.#hub.answered(error));
   }
 
   protected onFailure(error: PoolerError): void {
+    this.#told.end();
     this.#hub.failed(error);
   }
 
+  listen(sql: string): void {
+    this.#senders.onListening(this.pool.target.dbname);
+    this.run(queryMessage(sql));
+  }
+
   rest(): void {
+    this.#told.end();
     this.release();
   }
 
   stop(): void {
+    this.#told.end();
     this.drop();
   }
 }

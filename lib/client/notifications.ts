@@ -88,6 +88,11 @@ export class NotificationHub {
     return this.#sinceMs !== undefined && !this.#listening.isEmpty;
   }
 
+  /** Whether nobody wants anything. */
+  get isIdle(): boolean {
+    return this.#listening.isEmpty;
+  }
+
   // What subscriptions ask
 
   /** The client wants more channels and others no more; what is more counts with the next barrier. */

@@ -51,7 +51,14 @@ export type WorkerNotice =
   | LoginNotice
   | VacancyEnd
   | { readonly kind: 'ready'; readonly listening: readonly string[] }
+  | ListensNotice
   | { readonly kind: 'failed'; readonly error: SentError };
+
+/** Where servers listen for clients: those of the worker, or of all others. */
+interface ListensNotice {
+  readonly kind: 'listens';
+  readonly databases: readonly string[];
+}
 
 /** The statement that an order of this id was for has been answered. */
 interface VacancyEnd {
@@ -72,12 +79,26 @@ export type PrimaryNotice =
   | { readonly kind: 'kept'; readonly pool: number }
   | LoginNotice
   | VacancyEnd
+  | ListensNotice
   | { readonly kind: 'shutdown'; readonly mode: ShutdownMode }
   | { readonly kind: 'reopen-log' };
 
 interface VacancyQuestion {
   readonly kind: 'vacate';
   readonly order: VacancyOrder;
+}
+
+/** Asks for the clients that have notified, by the processes of their servers, where the server at `place` is. */
+interface SendersQuestion {
+  readonly kind: 'senders';
+  readonly place: string;
+  readonly pids: readonly number[];
+}
+
+/** Answered when servers that listen in the database have told what has been committed. */
+interface CatchUpQuestion {
+  readonly kind: 'catch-up';
+  readonly database: string;
 }
 
 /** For the places that are kept though their clients have left. */
@@ -123,6 +144,8 @@ export type WorkerQuestion =
   | AdmitQuestion
   | CancelQuestion
   | VacancyQuestion
+  | SendersQuestion
+  | CatchUpQuestion
   | StandInQuestion
   | LentStandInQuestion
   | RowsQuestion
@@ -131,6 +154,8 @@ export type WorkerQuestion =
 export type PrimaryQuestion =
   | CancelQuestion
   | VacancyQuestion
+  | SendersQuestion
+  | CatchUpQuestion
   | StandInQuestion
   | LentStandInQuestion
   | RowsQuestion
@@ -147,6 +172,8 @@ export interface Answers {
   readonly recall: null;
   readonly cancel: null;
   readonly vacate: null;
+  readonly senders: readonly (number | null)[];
+  readonly 'catch-up': null;
   readonly 'stand-in': { readonly id: number; readonly pid: number } | null;
   readonly 'stand-in-acted': null;
   readonly 'stand-in-release': null;

@@ -54,6 +54,8 @@ interface Member {
   informed: boolean;
   /** Its metrics when they were last asked for. */
   readings: readonly MetricReadings[];
+  /** Where its servers listen for clients. */
+  databases: readonly string[];
   listening: readonly string[] | undefined;
 }
 
@@ -65,6 +67,8 @@ const pauseMsMax = 10_000;
 const answerMsMax = 5_000;
 /** A statement waits for it. */
 const vacateMsMax = 2_000;
+/** Statements that notify wait for it, and notifications. */
+const sendersMsMax = 1_000;
 /** A login waits for it; less than for how long workers keep no places then. */
 const recallAnswerMsMax = recallMs / 2;
 /** How long a worker that is told to end at once may take. */
@@ -301,6 +305,18 @@ export class Primary implements HttpSource {
     return [...this.#members.values()].filter(({ informed }) => informed);
   }
 
+  #othersOf(member: Member): Member[] {
+    return [...this.#members.values()].filter((other) => other !== member && other.listening !== undefined);
+  }
+
+  /** Each worker is told in which databases the others' servers listen. */
+  #tellListened(): void {
+    for (const member of this.#members.values()) {
+      const databases = new Set(this.#othersOf(member).flatMap((other) => other.databases));
+      member.link.notify({ kind: 'listens', databases: [...databases] });
+    }
+  }
+
   #tell(notice: PrimaryNotice, but?: number): void {
     for (const [index, { link }] of this.#members) if (index !== but) link.notify(notice);
   }
@@ -354,6 +370,7 @@ export class Primary implements HttpSource {
       startedMs: this.#options.clock.now(),
       informed: false,
       readings: [],
+      databases: [],
       listening: undefined,
     };
     this.#members.set(index, member);
@@ -368,6 +385,7 @@ export class Primary implements HttpSource {
     this.#depart(member);
     this.#clients.lost(index);
     this.#servers.lost(index);
+    if (member.databases.length > 0) this.#tellListened();
     if (this.#started !== undefined) {
       this.#failStart(
         new PoolerError(`worker ${index} ended while it started (${signal ?? code})`, { sqlstate: '58000' }),
@@ -423,8 +441,13 @@ export class Primary implements HttpSource {
       case 'end-vacancy':
         this.#tell(notice, index);
         break;
+      case 'listens':
+        member.databases = notice.databases;
+        this.#tellListened();
+        break;
       case 'ready':
         member.listening = notice.listening;
+        this.#tellListened();
         if (this.#shutdown !== undefined) member.link.notify({ kind: 'shutdown', mode: this.#shutdown });
         if (this.#serving().length < this.#options.count) break;
         this.#started?.resolve(notice.listening);
@@ -502,11 +525,22 @@ export class Primary implements HttpSource {
         if (other?.listening !== undefined) await other.link.ask(question, answerMsMax);
         return null;
       }
-      case 'vacate': {
-        const others = [...this.#members.values()].filter((other) => other !== member && other.listening !== undefined);
+      case 'vacate':
         // One that hangs, or ends meanwhile, holds up nobody.
-        await Promise.allSettled(others.map(({ link }) => link.ask(question, vacateMsMax)));
+        await Promise.allSettled(this.#othersOf(member).map(({ link }) => link.ask(question, vacateMsMax)));
         return null;
+      case 'catch-up':
+        await Promise.allSettled(
+          this.#othersOf(member)
+            .filter(({ databases }) => databases.includes(question.database))
+            .map(({ link }) => link.ask(question, sendersMsMax)),
+        );
+        return null;
+      case 'senders': {
+        const asked = this.#othersOf(member).map(({ link }) => link.ask<'senders'>(question, sendersMsMax));
+        const settled = await Promise.allSettled(asked);
+        const answers = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+        return question.pids.map((_, i) => answers.find((answer) => answer[i] !== null)?.[i] ?? null);
       }
       case 'stand-in':
       case 'stand-in-acted':

@@ -155,6 +155,11 @@ function siblingsOf(
     vacate: async (order) => {
       await link.ask({ kind: 'vacate', order }).catch(() => {});
     },
+    listens: (databases) => link.notify({ kind: 'listens', databases }),
+    sendersOf: (place, pids) => link.ask({ kind: 'senders', place, pids }).catch(() => []),
+    catchUp: async (database) => {
+      await link.ask({ kind: 'catch-up', database }).catch(() => {});
+    },
     endVacancy: (id) => link.notify({ kind: 'end-vacancy', id }),
     standInFor: async (pid, address) => {
       const lent = await link.ask({ kind: 'stand-in', pid, address });
@@ -197,6 +202,9 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
     case 'login-succeeded':
       parts?.pooler.throttle.succeeded(notice.place, notice.user);
       break;
+    case 'listens':
+      if (parts !== undefined) parts.pooler.senders.elsewhere = new Set(notice.databases);
+      break;
     case 'end-vacancy':
       parts?.pooler.vacancy.end(notice.id);
       break;
@@ -223,6 +231,11 @@ async function answer(
       return null;
     case 'vacate':
       pooler.vacancy.obey(question.order);
+      return null;
+    case 'senders':
+      return question.pids.map((pid) => pooler.senders.pidOf(question.place, pid) ?? null);
+    case 'catch-up':
+      await pooler.senders.catchUp(question.database);
       return null;
     case 'stand-in':
       return pooler.standIns.lend(question.pid, question.address);

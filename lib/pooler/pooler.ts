@@ -222,7 +222,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
     this.#policy = policyOf(loaded.config);
     const { notification_queue_limit, notification_memory_limit } = loaded.config.weir;
     this.notificationMemory = new NotificationMemory(notification_queue_limit, notification_memory_limit);
-    this.senders = new Senders(clock, () => this.#hubs.values());
+    this.senders = new Senders(clock, () => this.#hubs.values(), options.siblings);
     this.resolver = new Resolver(clock, loaded.config.weir.dns_max_ttl * 1_000);
     this.standIns = new StandIns({
       clientOf: (pid) => this.#byClientPid.get(pid),

@@ -4,6 +4,16 @@ import type { NotificationHub } from '../client/index.js';
 import type { Sender, ServerChannel } from '../relay/index.js';
 import type { Clock } from '../util/index.js';
 
+/** The other processes. What is asked of them resolves and never rejects. */
+export interface SenderSiblings {
+  /** Servers of this process listen in these databases. */
+  listens(databases: readonly string[]): void;
+  /** The clients that have notified, by the processes of their servers: see `Senders.pidOf`. */
+  sendersOf(place: string, pids: readonly number[]): Promise<readonly (number | null)[]>;
+  /** Resolves when their servers that listen in the database have told all that has been committed by now. */
+  catchUp(database: string): Promise<void>;
+}
+
 /** A statement waits no longer for servers that listen. */
 const waitMsMax = 1_000;
 /** So long a notification is on its way, at most, when its server has been closed. */
@@ -27,9 +37,15 @@ export class Senders {
   readonly #closed = new Map<string, { readonly server: ServerChannel; readonly atMs: number }>();
   readonly #waits = new Map<Sender, Wait>();
   #vainWaits = 0;
+  readonly #siblings: SenderSiblings | undefined;
+  /** Databases in which servers of this process listen, as the others have been told. */
+  #listened = new Set<string>();
+  /** Those in which servers of the others do. */
+  elsewhere: ReadonlySet<string> = new Set();
 
-  constructor(clock: Clock, hubs: () => Iterable<NotificationHub>) {
+  constructor(clock: Clock, hubs: () => Iterable<NotificationHub>, siblings: SenderSiblings | undefined) {
     this.#clock = clock;
+    this.#siblings = siblings;
     this.#hubs = hubs;
   }
 
@@ -67,13 +83,17 @@ export class Senders {
     }
     if (!sender.named && this.#vainWaits >= vainWaitsMax) return true;
     const wait: Wait = { sender, untilMs: this.#clock.now() + waitMsMax, owed: 0, goOn: undefined };
-    for (const hub of this.#hubs()) {
-      if (hub.pool.target.dbname !== database || !hub.isListening) continue;
+    const done = (): void => {
+      wait.owed--;
+      if (wait.owed === 0) this.#end(wait);
+    };
+    for (const hub of this.#listenersIn(database)) {
       wait.owed++;
-      hub.barrier(() => {
-        wait.owed--;
-        if (wait.owed === 0) this.#end(wait);
-      });
+      hub.barrier(done);
+    }
+    if (this.#siblings !== undefined && this.elsewhere.has(database)) {
+      wait.owed++;
+      void this.#siblings.catchUp(database).then(done);
     }
     if (wait.owed === 0) return true;
     if (!sender.named) this.#vainWaits++;
@@ -81,6 +101,36 @@ export class Senders {
     sender.awaited = wait;
     this.#waits.set(sender, wait);
     return false;
+  }
+
+  *#listenersIn(database: string): Iterable<NotificationHub> {
+    for (const hub of this.#hubs()) if (hub.isListening && hub.pool.target.dbname === database) yield hub;
+  }
+
+  // For other processes
+
+  pidsElsewhere(place: string, pids: readonly number[]): Promise<readonly (number | null)[]> | undefined {
+    return this.#siblings?.sendersOf(place, pids);
+  }
+
+  onListening(database: string): void {
+    if (this.#siblings === undefined || this.#listened.has(database)) return;
+    this.#listened.add(database);
+    this.#siblings.listens([...this.#listened]);
+  }
+
+  /** Another one's client waits for it. */
+  async catchUp(database: string): Promise<void> {
+    const hubs = [...this.#listenersIn(database)];
+    await Promise.all(hubs.map((hub) => new Promise<void>((resolve) => hub.barrier(() => resolve()))));
+  }
+
+  #forgetListened(): void {
+    const listened = new Set<string>();
+    for (const hub of this.#hubs()) if (!hub.isIdle) listened.add(hub.pool.target.dbname);
+    if (listened.size === this.#listened.size) return;
+    this.#listened = listened;
+    this.#siblings?.listens([...listened]);
   }
 
   #end(wait: Wait): void {
@@ -97,6 +147,7 @@ export class Senders {
   /** Called several times a second. */
   sweep(): void {
     const now = this.#clock.now();
+    if (this.#siblings !== undefined) this.#forgetListened();
     for (const wait of this.#waits.values()) if (wait.untilMs <= now) this.#end(wait);
     for (const [place, { server, atMs }] of this.#closed) {
       if (atMs + goneMsMax > now) continue;

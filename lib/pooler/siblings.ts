@@ -5,9 +5,10 @@ import type { ServerPlaces } from '../pool/index.js';
 import type { Address } from '../server/index.js';
 import type { PoolerError } from '../util/index.js';
 import type { ClientLimits } from './client-limits.js';
+import type { SenderSiblings } from './senders.js';
 import type { VacancySiblings } from './vacancy.js';
 
-export interface Siblings extends VacancySiblings {
+export interface Siblings extends SenderSiblings, VacancySiblings {
   /** Which of them this process is, from 0. */
   readonly index: number;
   readonly count: number;

@@ -1,9 +1,11 @@
 // The pid in a notification is the one that its sender was told, whichever server ran the NOTIFY and whoever has that server by then.
 
 import t, { type Test } from 'tap';
+import { workersMax } from '../../../lib/config/index.js';
 import { startPostgres } from '../../support/index.js';
 import { RawClient, say } from '../../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
+import { startWeirCluster, type WeirCluster } from '../../support/weir-cluster.js';
 import { heard, type Note } from './rig.js';
 
 const server = await startPostgres({
@@ -99,7 +101,7 @@ for (const settings of [
   { pool_mode: 'session' },
 ] as const) {
   t.test(`a notification has the pid of whoever sent it, by every way, with ${JSON.stringify(settings)}`, async (t) => {
-    const weir = await start(t, settings as WeirOptions['weir']);
+    const weir = await start(t, settings);
     const listener = await connect(t, weir);
     const sender = await connect(t, weir);
     const stranger = await connect(t, weir, 'other');
@@ -212,4 +214,73 @@ t.test('writes go on where the server that listens does not answer', async (t) =
     (await heard(listener, 1)).map(({ payload }) => payload),
     ['two'],
   );
+});
+
+/** Of a worker of weir with this index; its clients' pids say which serves them. */
+async function connectTo(t: Test, weir: WeirCluster, worker: number): Promise<RawClient> {
+  for (;;) {
+    const client = await RawClient.connect(weir, { user: 'app' });
+    if (client.cancelPid % workersMax === worker) {
+      t.teardown(() => client.end());
+      return client;
+    }
+    await client.end();
+  }
+}
+
+t.test('with two workers a notification has the pid of whoever sent it', async (t) => {
+  const settings = { workers: 2, auth_type: 'trust', pool_mode: 'transaction', default_pool_size: 4 };
+  const weir = await startWeirCluster(t, { server, settings, users: { app: 'x' } });
+  const listener = await connectTo(t, weir, 0);
+  const senders = [await connectTo(t, weir, 1), await connectTo(t, weir, 0), await connect(t, server)];
+  await listener.query('listen ch');
+  for (const [way, notify] of Object.entries(ways)) {
+    for (const client of senders) {
+      await notify(client, `${client.cancelPid}`);
+      t.same(
+        (await heard(listener, 1)).map(({ pid, payload }) => [pid, payload]),
+        [[client.cancelPid, `${client.cancelPid}`]],
+        way,
+      );
+    }
+  }
+  await Promise.all(
+    senders.map(async (client) => {
+      for (let n = 0; n < 200; n++) await client.query(`notify ch, '${client.cancelPid} ${n}'`);
+    }),
+  );
+  const notes = await heard(listener, senders.length * 200, 15_000);
+  t.same(strangers(notes), []);
+  for (const { cancelPid } of senders) {
+    const numbers = notes.filter(({ pid }) => pid === cancelPid).map(({ payload }) => Number(payload.split(' ')[1]));
+    t.same(
+      numbers,
+      numbers.map((_, n) => n),
+      'in order',
+    );
+    t.equal(numbers.length, 200);
+  }
+  await listener.query('unlisten *');
+});
+
+t.test('with two workers clients of one take turns on its server while one of the other listens', async (t) => {
+  const settings = { workers: 2, auth_type: 'trust', pool_mode: 'transaction', default_pool_size: 2 };
+  const weir = await startWeirCluster(t, { server, settings, users: { app: 'x' } });
+  const listener = await connectTo(t, weir, 0);
+  const clients = [];
+  for (let n = 0; n < 6; n++) clients.push(await connectTo(t, weir, n < 4 ? 1 : 0));
+  await listener.query('listen ch');
+  const rounds = 40;
+  const names = ['a trigger', 'a NOTIFY', 'a transaction', 'a pipeline'] as const;
+  const hearing = heard(listener, clients.length * rounds, 30_000);
+  await Promise.all(
+    clients.map(async (client, index) => {
+      for (let round = 0; round < rounds; round++) {
+        await ways[names[(index + round) % names.length] ?? '']?.(client, `${client.cancelPid} ${round}`);
+      }
+    }),
+  );
+  const notes = await hearing;
+  t.equal(notes.length, clients.length * rounds);
+  t.same(strangers(notes), []);
 });
