@@ -63,6 +63,7 @@ import {
   owedClose,
   owedCopyEnd,
   owedDescribe,
+  owedDescribePortal,
   owedExecute,
   owedFake,
   owedLesson,
@@ -1334,7 +1335,7 @@ export class ClientChannel extends FrameStream {
       // PostgreSQL reads the text before it looks at the name: an error in it comes first.
       this.emitBefore();
       server.owe(owedSkip(Expect.Parsed, undefined));
-      server.toServer.writeOwned(parseMessage('', body));
+      server.sendUnrecorded(parseMessage('', body));
       return this.#refuse(
         server,
         {
@@ -1642,7 +1643,7 @@ export class ClientChannel extends FrameStream {
     if (server.ignoring) return Verdict.Drop;
     this.#begin(server);
     if (parts.target === Target.Portal || this.transparent) {
-      server.owe(owedDescribe);
+      server.owe(owedDescribePortal);
       return Verdict.Keep;
     }
     const known = this.#statementOf(bytes, parts.nameStart, parts.nameEnd);
@@ -1733,7 +1734,7 @@ export class ClientChannel extends FrameStream {
     this.emitBefore();
     server.owe(owedProvoked(Expect.Parsed, errorResponse(error)));
     server.unnamed = undefined;
-    server.toServer.writeOwned(parseMessage('', by));
+    server.sendUnrecorded(parseMessage('', by));
     server.skipRest();
     return Verdict.Drop;
   }
@@ -1744,7 +1745,7 @@ export class ClientChannel extends FrameStream {
     server.owe(owedProvoked(Expect.ReadyForQuery, errorResponse(error)));
     server.unnamed = undefined;
     this.unnamed = undefined;
-    server.toServer.writeOwned(provokingQuery);
+    server.sendUnrecorded(provokingQuery);
     return Verdict.Drop;
   }
 

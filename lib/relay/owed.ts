@@ -146,6 +146,8 @@ export const owedQuery: Owed = plain(Expect.ReadyForQuery);
 export const owedParse: Owed = plain(Expect.Parsed);
 export const owedBind: Owed = plain(Expect.Bound);
 export const owedDescribe: Owed = plain(Expect.Described);
+/** Of a portal. */
+export const owedDescribePortal: Owed = plain(Expect.Described);
 export const owedExecute: Owed = plain(Expect.Executed);
 export const owedClose: Owed = plain(Expect.Closed);
 export const owedCopyEnd: Owed = plain(Expect.CopyEnded);

@@ -45,6 +45,7 @@ import {
   type Owed,
   type OwnDone,
   owedChanged,
+  owedDescribePortal,
   owedLesson,
   owedNamed,
   owedOwn,
@@ -597,6 +598,12 @@ export class ServerChannel extends FrameStream {
     this.toServer.writeOwned(message);
   }
 
+  /** The same of one that a batch sent once more would lack: it is not recorded any further. */
+  sendUnrecorded(message: Buffer): void {
+    this.#record.forget();
+    this.toServer.writeOwned(message);
+  }
+
   /** The message that is sent next uses a named statement: where it is the first of its batch, the batch is recorded. */
   beginRecord(): void {
     if (this.#sharing || (this.#batchOpen && !this.#onlyParsed)) return;
@@ -618,7 +625,7 @@ export class ServerChannel extends FrameStream {
     if (statement === undefined || name === undefined || placed === undefined) return false;
     if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
     if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
-    if (!this.#asksForColumns()) return false;
+    if (!this.#asksForColumns(statement)) return false;
     const entries: Owed[] = [];
     for (let i = 1; i < this.#owed.length; i++) entries.push(this.#owed.at(i) as Owed);
     const batch = this.#record.take();
@@ -743,7 +750,7 @@ export class ServerChannel extends FrameStream {
     // Closing what is not there is no error; preparing what is there would be one.
     for (const [name, placed] of changes) {
       this.owe(owed(Expect.Closed, { kind: 'own-name', name, batch, placed }));
-      this.toServer.writeOwned(closeStatementMessage(name));
+      this.sendUnrecorded(closeStatementMessage(name));
     }
     if (alone) this.#endOwn();
     let waits = false;
@@ -754,7 +761,7 @@ export class ServerChannel extends FrameStream {
       if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_name'), () => {});
       this.traffic.serverParses++;
       this.owe(owed(Expect.Parsed, { kind: 'own-name', name, batch, placed }));
-      this.toServer.writeOwned(parseMessage(name, version === undefined ? text.body : text.bodyOf(version)));
+      this.sendUnrecorded(parseMessage(name, version === undefined ? text.body : text.bodyOf(version)));
       if (text.upkeep === 'analysed') {
         this.#describe(placed, alone ? 'own batch' : 'weir');
         if (expected !== undefined && this.status !== TransactionStatus.Failed) {
@@ -787,7 +794,7 @@ export class ServerChannel extends FrameStream {
     if (name === '' || name.startsWith(this.statements.prefix)) return;
     const alone = this.complete;
     this.owe((alone ? owedSilent : owedSkip)(Expect.Closed, undefined));
-    this.toServer.writeOwned(closeStatementMessage(name));
+    this.sendUnrecorded(closeStatementMessage(name));
     if (alone) this.#endOwn();
     this.ladder.doubtName(name);
     this.#unprepared.set(name, errorResponse(changedPlan));
@@ -891,7 +898,7 @@ export class ServerChannel extends FrameStream {
     if (statement === undefined) {
       // Whatever is in the slot is another client's: the client must meet an empty one.
       this.owe(owedSkip(Expect.Closed, undefined));
-      this.toServer.writeOwned(closeStatementMessage(''));
+      this.sendUnrecorded(closeStatementMessage(''));
       this.unnamed = undefined;
       return;
     }
@@ -1535,15 +1542,24 @@ export class ServerChannel extends FrameStream {
     if (sqlstate === canceled && this.cancelSent) return 'cancelled';
     if (sqlstate === unknownStatement && head.statement !== undefined) return 'changed';
     if (this.#reliesOnOther(read) && head.expect >= Expect.Bound) return 'changed';
-    return sqlstate === changedResult && head.statement !== undefined && this.#asksForColumns() ? 'changed' : undefined;
+    const { statement } = head;
+    if (sqlstate !== changedResult || statement === undefined) return undefined;
+    return this.#asksForColumns(statement) ? 'changed' : undefined;
   }
 
   /** Whether the batch that is being answered describes what it returns: a client that remembers it must see the error. */
-  #asksForColumns(): boolean {
-    for (let i = 0; i < this.#owed.length; i++) {
-      const { expect } = this.#owed.at(i) as Owed;
-      if (expect === Expect.Described) return true;
-      if (expect <= Expect.ReadyForQuery) return false;
+  #asksForColumns(statement: Statement): boolean {
+    const head = this.#owed.at(0) as Owed;
+    if (head.expect === Expect.Described) return true;
+    // Each of its portals is to be described before it is run.
+    let bound = true;
+    for (let i = 1; i < this.#owed.length; i++) {
+      const entry = this.#owed.at(i) as Owed;
+      if (!entry.visible) continue;
+      const describes = entry.expect === Expect.Described && entry.statement === statement;
+      if (bound && !describes && entry !== owedDescribePortal) return false;
+      bound = entry.expect === Expect.Bound && entry.statement === statement;
+      if (entry.expect <= Expect.ReadyForQuery) return true;
     }
     return false;
   }

@@ -345,3 +345,57 @@ t.test("the same where another client's values of sequences are discarded before
     { servers: 1, setup: [...things, 'create sequence counter', 'grant all on sequence counter to app'] },
   );
 });
+
+t.test('who does not ask for the columns before each run gets the error, whatever else the batch holds', async (t) => {
+  const l = await Ladder.start(t);
+  const bindAndRun = [say.bind({ statement: 's' }), say.execute()] as const;
+  const described = [say.bind({ statement: 's' }), say.describe({ type: 'P', name: '' }), say.execute()] as const;
+  const other = [say.bind({ statement: 'z' }), say.describe({ type: 'P', name: '' }), say.execute()] as const;
+  const batches = {
+    'another statement is described': [...bindAndRun, ...other],
+    'it is described behind its first run': [...bindAndRun, ...described],
+    'the statement is described behind its run': [...bindAndRun, say.describe({ type: 'S', name: 's' })],
+    'it is described before its first run only': [...described, ...bindAndRun],
+  };
+  for (const [title, batch] of Object.entries(batches)) {
+    l.row(
+      title,
+      async (s) => {
+        const [a] = await s.pair();
+        await first(a, 's', 'select * from thing');
+        await first(a, 'z', 'select 1 as one');
+        await s.admin(change);
+        const outcome = await a.messages(title, ...batch, say.sync());
+        s.t.match(outcome.errors, [{ C: '0A000', R: 'RevalidateCachedQuery' }], s.where);
+      },
+      { servers: 1, setup: things },
+    );
+  }
+});
+
+t.test('what is refused behind a statement that has changed undoes it, as on a direct connection', async (t) => {
+  const l = await Ladder.start(t);
+  const text = "insert into thing (y) values ('z') returning *";
+  const stale = [say.bind({ statement: 's' }), say.describe({ type: 'P', name: '' }), say.execute()] as const;
+  const refusals = {
+    'a Bind of a name that is unknown': [say.bind({ statement: 'nope' }), say.execute()],
+    'a Describe of one': [say.describe({ type: 'S', name: 'nope' })],
+    'a name that is taken': [say.parse({ name: 's', text, types: [] })],
+    'an unnamed statement that is not there': [say.bind({ statement: '' }), say.execute()],
+  };
+  for (const [title, messages] of Object.entries(refusals)) {
+    l.row(
+      title,
+      async (s) => {
+        const [a, b] = await s.pair();
+        await a.messages('parse', say.parse({ name: 's', text, types: [] }), say.sync());
+        await b.messages('unnamed', say.parse({ name: '', text: 'select 2', types: [] }), say.sync());
+        await s.admin(change);
+        const outcome = await a.messages(title, ...stale, ...messages, say.sync());
+        s.t.equal(outcome.errors[0]?.['C'], '0A000', s.where);
+        await a.gives('select count(*) from thing', '1');
+      },
+      { servers: 1, setup: things },
+    );
+  }
+});
