@@ -290,8 +290,11 @@ function latin1(text: string): string {
 }
 
 /** @param effects of its hazards */
-function sequenceUseOf({ kinds, readOnly, hazards, functions, tables }: StatementFacts, effects: number): SequenceUse {
+function sequenceUseOf(facts: StatementFacts, effects: number): SequenceUse {
+  const { kinds, readOnly, hazards, functions, tables, ownCode } = facts;
   if (hazards.some(({ kind }) => kind === 'nextval')) return SequenceUse.Named;
+  // A type of one's own is an enum mostly: its server is not worth keeping.
+  if (ownCode) return readOnly ? SequenceUse.Views : SequenceUse.Hidden;
   if ((effects & (Effect.Unknown | Effect.ForgetsSequences)) !== 0) return SequenceUse.Hidden;
   if (kinds.every((kind) => usesNoSequence.has(kind) || kind === 'discard')) return SequenceUse.None;
   if (!readOnly || !kinds.every((kind) => mayContain.has(kind) || usesNoSequence.has(kind))) return SequenceUse.Hidden;

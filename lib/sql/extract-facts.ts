@@ -5,6 +5,7 @@ import type { ParsedFacts, TableName } from './facts.js';
 import { functionEffect, isLaneFunction, sessionViews } from './function-effects.js';
 import { type Argument, effectOf, type Hazard, type SessionEffects } from './hazards.js';
 import { hazardsMax, namesMax } from './limits.js';
+import { isOwnOperator, isOwnType } from './own-code.js';
 import { prepareBodyStart } from './prepare-body.js';
 import { sessionHazard } from './session-hazards.js';
 import { settingHazard } from './setting-hazards.js';
@@ -47,6 +48,7 @@ class Walk {
   #isLaneSafe = true;
   #literalDependent = false;
   #unknownEffects = false;
+  #ownCode = false;
   #parameterCount = 0;
   /** Where the statement at hand begins and ends in the text. */
   #location = 0;
@@ -90,6 +92,7 @@ class Walk {
       tables: [...this.#tables.values()],
       columns: [...this.#columns],
       functions: [...this.#functions],
+      ownCode: this.#ownCode,
       parameterCount: this.#parameterCount,
       hazards: this.#hazards,
       truncated: this.#truncated,
@@ -140,6 +143,24 @@ class Walk {
       case 'ParamRef':
         if (typeof body['number'] === 'number') this.#parameterCount = Math.max(this.#parameterCount, body['number']);
         return;
+      case 'A_Expr':
+        this.#ownCode ||= isOwnOperator(body['name']);
+        this.#fields(body, scope);
+        return;
+      case 'SubLink':
+        this.#ownCode ||= isOwnOperator(body['operName']);
+        this.#fields(body, scope);
+        return;
+      case 'SortBy':
+        this.#ownCode ||= isOwnOperator(body['useOp']);
+        this.#fields(body, scope);
+        return;
+      case 'TypeCast': {
+        const { typeName, ...rest } = body;
+        this.#ownCode ||= isNode(typeName) && isOwnType(typeName);
+        this.#fields(rest, scope);
+        return;
+      }
       case 'ColumnRef':
         this.#column(body);
         return;

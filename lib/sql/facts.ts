@@ -26,6 +26,8 @@ export interface ParsedFacts {
   readonly columns: readonly string[];
   /** As written and folded: `now`, `pg_catalog.set_config`. */
   readonly functions: readonly string[];
+  /** Whether it names operators or types that may be the database's own, behind which may be code. */
+  readonly ownCode: boolean;
   /** The highest `$n`, 0 without parameters. */
   readonly parameterCount: number;
   readonly hazards: readonly Hazard[];
@@ -81,6 +83,7 @@ export const UNKNOWN: UnknownFacts = Object.freeze({
   tables: Object.freeze([]),
   columns: Object.freeze([]),
   functions: Object.freeze([]),
+  ownCode: true,
   parameterCount: 0,
   hazards: Object.freeze([]),
   truncated: true,

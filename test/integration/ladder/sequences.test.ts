@@ -615,3 +615,34 @@ ladder.weirRow(
 );
 
 ladder.probed();
+
+t.test("operators, casts and domains of one's own may read and take values unseen", async (t) => {
+  const l = await Ladder.start(t);
+  const setup = [
+    'create sequence hidden',
+    'grant all on sequence hidden to app',
+    'create function shown(int, int) returns bigint language sql as $$ select lastval() $$',
+    'create operator === (leftarg = int, rightarg = int, function = shown)',
+    'create type wrapped as (x bigint)',
+    'create function wrap(int) returns wrapped language sql as $$ select row(lastval())::wrapped $$',
+    'create cast (int as wrapped) with function wrap(int)',
+    'create domain watched as int check (lastval() > value)',
+  ];
+  for (const text of [
+    'select 1 === 2',
+    'select 1::wrapped',
+    'select 0::watched',
+    'values (1 === 2)',
+    'show search_path; select 1 === 2',
+  ]) {
+    l.weirRow(
+      text,
+      async (s) => {
+        const [a, b] = await s.pair();
+        await a.query("select nextval('hidden')");
+        s.t.equal((await b.query(text)).errors[0]?.['C'], '55000', 'not the value of another client');
+      },
+      { servers: 1, setup },
+    );
+  }
+});
