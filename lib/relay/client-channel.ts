@@ -1756,9 +1756,10 @@ export class ClientChannel extends FrameStream {
   }
 }
 
-/** Whether the text may end a transaction besides what else it does. */
-function mayEnd({ effects }: Footprint): boolean {
-  return (effects & (Effect.Unknown | Effect.Transacts)) !== 0;
+/** Whether the text may end a transaction besides what else it does. What DO and CALL run cannot, within one that has failed. */
+function mayEnd({ effects, facts }: Footprint): boolean {
+  if ((effects & Effect.Transacts) !== 0) return true;
+  return (effects & Effect.Unknown) !== 0 && facts?.known !== true;
 }
 
 /** Whether a text that nobody understands may be about prepared statements. */
