@@ -128,7 +128,7 @@ function printSummary(results: ReadonlyMap<string, FileResult>, ms: number): voi
   console.log(
     ['', 'The slowest:', ...slowest.map(([name, { ms }]) => `  ${duration(ms).padStart(9)}  ${name}`)].join('\n'),
   );
-  const failed = all.filter(([, { failed }]) => failed > 0).map(([name]) => `  ${name}`);
+  const failed = all.flatMap(([name, { failed }]) => (failed > 0 ? [`  ${name}`] : [])).sort();
   if (failed.length > 0) console.log(['', 'Failed:', ...failed].join('\n'));
   console.log(`\n${count(all.length, 'file')} in ${duration(ms)}`);
 }
