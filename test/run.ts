@@ -11,7 +11,7 @@ import { projectRoot } from './support/project-root.js';
 import type { Counts } from './support/tap-results.js';
 
 const filesAtOnce = 2;
-const limitSecondsDefault = 300;
+const limitSecondsDefault = 480;
 const fuzzLimitSecondsDefault = 3_600;
 const fuzzStepsDefault = 5_000;
 const aliveMs = 60_000;
