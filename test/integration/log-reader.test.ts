@@ -32,17 +32,7 @@ async function startPiped(t: Teardown, reader: string, settings: Readonly<Record
     config,
     ['[weir]', ...lines, '[databases.postgres]', server, '[users.alice]', 'password = "secret"', ''].join('\n'),
   );
-  const shell = spawn('sh', ['-c', `"$0" "$1" "$2" | ${reader}`, process.execPath, mainFile, config], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    detached: true,
-  });
-  t.teardown(() => {
-    try {
-      process.kill(-(shell.pid ?? 0), 'SIGKILL');
-    } catch {
-      // All have ended.
-    }
-  });
+  const shell = inShell(t, `"$0" "$1" "$2" | ${reader}`, mainFile, config);
   return {
     shell,
     port,
@@ -114,21 +104,7 @@ void t.test(
 void t.test('Ctrl-C behind `| tee` ends weir and the PostgreSQL it has started', async (t) => {
   const directory = temporaryDirectory(t);
   const file = join(directory, 'log');
-  const shell = spawn(
-    'sh',
-    ['-c', '"$0" "$1" --port "$2" | tee "$3"', process.execPath, mainFile, String(await freePort()), file],
-    {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      detached: true,
-    },
-  );
-  t.teardown(() => {
-    try {
-      process.kill(-(shell.pid ?? 0), 'SIGKILL');
-    } catch {
-      // All have ended.
-    }
-  });
+  const shell = inShell(t, '"$0" "$1" --port "$2" | tee "$3"', mainFile, String(await freePort()), file);
   const url = await eventually(() => /psql '([^']+)'/.exec(readFileSync(file, 'utf8'))?.[1] ?? false, {
     withinMs: 60_000,
   });
@@ -153,3 +129,19 @@ void t.test('a command whose reader leaves ends without a word, and one that is 
   t.match(run('| { sleep 1; cat; }').stdout, /--schema/);
   t.end();
 });
+
+/** Runs a line in a process group of its own, which ends with the test. `$0` is Node.js, `$1` and so on the arguments. */
+function inShell(t: Teardown, line: string, ...args: readonly string[]): ChildProcess {
+  const shell = spawn('sh', ['-c', line, process.execPath, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    detached: true,
+  });
+  t.teardown(() => {
+    try {
+      process.kill(-(shell.pid ?? 0), 'SIGKILL');
+    } catch {
+      // All have ended.
+    }
+  });
+  return shell;
+}
