@@ -724,8 +724,8 @@ export class ClientChannel extends FrameStream {
   /** The same in the middle of a batch, for a statement that may not be allowed behind another one, as CALL with a COMMIT in it. */
   #discardBehindParse(server: ServerChannel): 'go' | 'wait' {
     if (!server.hasBoundNothing || !this.#beginsOutside(server)) return 'go';
+    this.emitBefore();
     if (server.owedCount > 0) {
-      this.emitBefore();
       server.awaitAnswers();
       return 'wait';
     }
