@@ -1,5 +1,6 @@
 // A real pool under a fake clock, in front of fake servers, with clients that keep a diary.
 
+import type { Test } from 'tap';
 import { ScramKeyCache } from '../../lib/auth/index.js';
 import { defaultConfig, newDatabase, type PoolSettings, resolvePool } from '../../lib/config/index.js';
 import {
@@ -16,7 +17,7 @@ import { Resolver, type ServerConnection, type ServerTarget } from '../../lib/se
 import { ClientStatements, Effect, type Footprint, footprint, opaque, Settings } from '../../lib/session/index.js';
 import { assert, PoolerError } from '../../lib/util/index.js';
 import { FakeClock } from './fake-clock.js';
-import type { FakeServer } from './fake-server.js';
+import { FakeServer } from './fake-server.js';
 import { backendTexts } from './message-texts.js';
 import { Pipe, rigLimits } from './relay-rig.js';
 import { stretched } from './stretch.js';
@@ -38,6 +39,10 @@ export async function aWhile(): Promise<void> {
   const deadline = performance.now() + 30;
   while (performance.now() < deadline) await new Promise((resolve) => setImmediate(resolve));
 }
+
+/** All the client has asked for has been answered, and something has come since it last read. */
+export const answered = (client: TestClient) => (): boolean =>
+  client.received.length > 0 && client.server === undefined && client.ticket === undefined;
 
 export class TestClient implements PoolClient, ClientHost {
   readonly kind = 'client';
@@ -172,6 +177,14 @@ export class TestClient implements PoolClient, ClientHost {
   onViolation(): void {
     throw new Error('a test client breaks the protocol');
   }
+}
+
+/** A rig and a server for it, which both end with the test. */
+export async function startRig(t: Test): Promise<{ server: FakeServer; rig: PoolRig }> {
+  const server = await FakeServer.start(t);
+  const rig = new PoolRig();
+  t.teardown(() => rig.end());
+  return { server, rig };
 }
 
 export class PoolRig {

@@ -1,23 +1,13 @@
 // Places under limits that span pools: who gives way to whom, what a pool counts on before it grows, and that with N places N clients are served at once.
 
 import { serialize } from 'pg-protocol';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { LocalPlaces, type PlaceSeeker, type PlaceUse, type Pool } from '../../../lib/pool/index.js';
 import { FakeServer } from '../../support/fake-server.js';
-import { aWhile, PoolRig, type TestClient, until } from '../../support/pool-rig.js';
+import { answered, aWhile, type PoolRig, startRig, type TestClient, until } from '../../support/pool-rig.js';
 import { Random } from '../../support/random.js';
 
 const { query } = serialize;
-
-async function start(t: Test): Promise<{ server: FakeServer; rig: PoolRig }> {
-  const server = await FakeServer.start(t);
-  const rig = new PoolRig();
-  t.teardown(() => rig.end());
-  return { server, rig };
-}
-
-const answered = (client: TestClient) => (): boolean =>
-  client.received.length > 0 && client.server === undefined && client.ticket === undefined;
 
 async function ask(rig: PoolRig, pool: Pool, name: string): Promise<TestClient> {
   const client = rig.client(pool, name);
@@ -79,7 +69,7 @@ t.test('servers that listen leave one place for queries, and who would take it i
 t.test(
   'of the servers that serve nobody the one goes that has done so longest, those of min_pool_size last',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const limits = { pool_size: 5, max_db_connections: 3 };
     const pools = ['kept', 'older', 'newer'].map((user) =>
       rig.pool(server, { ...limits, min_pool_size: user === 'kept' ? 1 : 0 }, {}, { user }),
@@ -103,7 +93,7 @@ t.test(
 );
 
 t.test('a connection that hangs while it is made for nobody any more gives way at once', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const good = await FakeServer.start(t);
   const limits = { max_user_connections: 1 };
   server.behaviour = 'hang';
@@ -118,7 +108,7 @@ t.test('a connection that hangs while it is made for nobody any more gives way a
 });
 
 t.test('a connection that somebody waits for is not given up, and one of several is', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const good = await FakeServer.start(t);
   const limits = { pool_size: 3, max_user_connections: 2 };
   server.behaviour = 'hang';
@@ -141,7 +131,7 @@ t.test('a connection that somebody waits for is not given up, and one of several
 
 t.test('whoever finds only servers that have to be checked waits for a check, each for one', async (t) => {
   for (const serverRoundRobin of [false, true]) {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(
       server,
       { pool_size: 9 },
@@ -166,7 +156,7 @@ t.test('whoever finds only servers that have to be checked waits for a check, ea
 });
 
 t.test('a pool that is nearly idle keeps one server, however often it is checked', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 20 }, { serverCheckQuery: '<empty>', serverCheckDelayMs: 1_000 });
   for (let i = 0; i < 10; i++) {
     await ask(rig, pool, `c${i}`);
@@ -178,7 +168,7 @@ t.test('a pool that is nearly idle keeps one server, however often it is checked
 t.test(
   'a check that takes too long is not waited for: a new server is made, and no other check is counted on',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(server, { pool_size: 2 }, { serverCheckQuery: '<empty>', serverCheckDelayMs: 1_000 });
     await ask(rig, pool, 'a');
     server.live[0]?.hold();
@@ -195,7 +185,7 @@ t.test(
 );
 
 t.test('a server whose drain may take long is not waited for', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 2 });
   const a = rig.client(pool, 'a');
   a.say(query('begin'));
@@ -209,7 +199,7 @@ t.test('a server whose drain may take long is not waited for', async (t) => {
 });
 
 t.test('with server_check_delay = 0 a server that has just logged in is not checked', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 }, { serverCheckQuery: 'select check', serverCheckDelayMs: 0 });
   await pool.greeted();
   rig.clock.advance(5);
@@ -223,7 +213,7 @@ t.test('with server_check_delay = 0 a server that has just logged in is not chec
 });
 
 t.test('who logs in to a pool waits for its first server no longer than query_wait_timeout', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const limits = { max_db_connections: 1, query_wait_timeout: 3 };
   const busy = rig.client(rig.pool(server, limits, {}, { user: 'busy' }), 'busy');
   busy.say(query('begin'));
@@ -277,7 +267,7 @@ for (const { name, limits, nameOf } of kinds) {
     async (t) => {
       const random = new Random(seed);
       const places = 1 + random.below(4);
-      const { server, rig } = await start(t);
+      const { server, rig } = await startRig(t);
       const pools = Array.from({ length: 4 }, (_, i) =>
         rig.pool(
           server,

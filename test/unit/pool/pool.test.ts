@@ -1,26 +1,14 @@
 // A real pool under a fake clock in front of fake servers: limits, order, time-outs, failures, recovery, and what a server must never be lent in.
 
 import { serialize } from 'pg-protocol';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { WaitForecast } from '../../../lib/pool/wait-forecast.js';
 import { Waiters } from '../../../lib/pool/waiters.js';
 import { PoolerError } from '../../../lib/util/index.js';
 import { commandComplete, noticeResponse, readyForQuery, TransactionStatus } from '../../../lib/wire/index.js';
-import { FakeServer } from '../../support/fake-server.js';
-import { aWhile, PoolRig, type TestClient, until } from '../../support/pool-rig.js';
+import { answered, aWhile, type PoolRig, startRig, type TestClient, until } from '../../support/pool-rig.js';
 
 const { query, parse, bind, execute, sync } = serialize;
-
-async function start(t: Test): Promise<{ server: FakeServer; rig: PoolRig }> {
-  const server = await FakeServer.start(t);
-  const rig = new PoolRig();
-  t.teardown(() => rig.end());
-  return { server, rig };
-}
-
-/** All it asked for has been answered, and something has come since it last read. */
-const answered = (client: TestClient) => (): boolean =>
-  client.received.length > 0 && client.server === undefined && client.ticket === undefined;
 
 /** Clients that begin a transaction and so keep a server each. */
 async function occupy(rig: PoolRig, pool: PoolRig['pools'][number], names: string[]): Promise<TestClient[]> {
@@ -38,7 +26,7 @@ async function occupy(rig: PoolRig, pool: PoolRig['pools'][number], names: strin
 t.test(
   'a pool makes as many servers as it may, and then clients wait and are served in the order they came',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(server, { pool_size: 2 });
     const [a, b] = (await occupy(rig, pool, ['a', 'b'])) as [TestClient, TestClient];
     const waiting = ['c', 'd', 'e', 'f'].map((name) => rig.client(pool, name));
@@ -62,7 +50,7 @@ t.test(
 );
 
 t.test('nobody overtakes who waits', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
   const [b, c] = [rig.client(pool, 'b'), rig.client(pool, 'c')];
@@ -77,7 +65,7 @@ t.test('nobody overtakes who waits', async (t) => {
 
 t.test('the servers used last are used first, unless round robin is asked for', async (t) => {
   for (const serverRoundRobin of [false, true]) {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(server, {}, { serverRoundRobin });
     for (const client of await occupy(rig, pool, ['a', 'b'])) client.say(query('commit'));
     await until('both are idle', () => pool.counts.idle === 2);
@@ -93,7 +81,7 @@ t.test('the servers used last are used first, unless round robin is asked for', 
 });
 
 t.test('a reserve is opened for who has waited long enough', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1, reserve_pool_size: 1, reserve_pool_timeout: 5 });
   await occupy(rig, pool, ['a']);
   const [b, c] = [rig.client(pool, 'b'), rig.client(pool, 'c')];
@@ -113,7 +101,7 @@ t.test('a reserve is opened for who has waited long enough', async (t) => {
 t.test(
   'a limit on a database takes an idle server from another pool for who waits, but none that is at work',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const limits = { pool_size: 5, max_db_connections: 2 };
     const one = rig.pool(server, limits, {}, { user: 'one' });
     const two = rig.pool(server, limits, {}, { user: 'two' });
@@ -147,7 +135,7 @@ t.test(
 );
 
 t.test('a limit on a user spans databases', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const limits = { pool_size: 5, max_user_connections: 1 };
   const one = rig.pool(server, limits, {}, { database: 'one' });
   const two = rig.pool(server, limits, {}, { database: 'two' });
@@ -234,7 +222,7 @@ t.test(
 // Waiting
 
 t.test('who would wait longer than query_wait_timeout is refused at once, unless told otherwise', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   for (const refusesEarly of [true, false]) {
     const name = { database: `early ${refusesEarly}` };
     const pool = rig.pool(server, { pool_size: 1, query_wait_timeout: 10 }, { refusesEarly }, name);
@@ -277,7 +265,7 @@ t.test('who would wait longer than query_wait_timeout is refused at once, unless
 });
 
 t.test('who waits too long is told, then refused', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1, query_wait_timeout: 10 }, { queryWaitNotifyMs: 3_000 });
   await occupy(rig, pool, ['a']);
   const b = rig.client(pool, 'b');
@@ -296,7 +284,7 @@ t.test('who waits too long is told, then refused', async (t) => {
 });
 
 t.test('a pool tells how long it waits and how long it has kept clients waiting', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
   const b = rig.client(pool, 'b');
@@ -312,7 +300,7 @@ t.test('a pool tells how long it waits and how long it has kept clients waiting'
 // Servers and time
 
 t.test('idle servers beyond min_pool_size are closed after server_idle_timeout', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 3, min_pool_size: 1 }, { serverIdleMs: 10_000 });
   for (const client of await occupy(rig, pool, ['a', 'b', 'c'])) client.say(query('commit'));
   await until('all are idle', () => pool.counts.idle === 3);
@@ -325,7 +313,7 @@ t.test('idle servers beyond min_pool_size are closed after server_idle_timeout',
 });
 
 t.test('a pool is filled to min_pool_size once it has been used, and again when servers die', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 4, min_pool_size: 3 });
   rig.pass(1);
   await aWhile();
@@ -339,7 +327,7 @@ t.test('a pool is filled to min_pool_size once it has been used, and again when 
 });
 
 t.test('a server is closed after its lifetime: at once when idle, else when its client is done', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { server_lifetime: 60 });
   const [a, b] = (await occupy(rig, pool, ['a', 'b'])) as [TestClient, TestClient];
   a.say(query('commit'));
@@ -361,7 +349,7 @@ t.test('a server that was idle for long is checked before it is lent, and the de
     ['select check', /select check/],
     ['nonsense', /nonsense/],
   ] as const) {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(server, { pool_size: 1 }, { serverCheckQuery, serverCheckDelayMs: 10_000 });
     const a = rig.client(pool, 'a');
     a.say(query('select a'));
@@ -383,7 +371,7 @@ t.test('a server that was idle for long is checked before it is lent, and the de
 });
 
 t.test('a check that gets no answer ends with the server', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(
     server,
     { pool_size: 1 },
@@ -404,7 +392,7 @@ t.test('a check that gets no answer ends with the server', async (t) => {
 });
 
 t.test('effects are undone before a server is lent on, or the server goes', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const [a, b] = [rig.client(pool, 'a'), rig.client(pool, 'b')];
   a.say(query('leak secret'));
@@ -420,7 +408,7 @@ t.test('effects are undone before a server is lent on, or the server goes', asyn
 });
 
 t.test('with session pooling each lease ends with server_reset_query', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1, pool_mode: 'session' }, { serverResetQuery: 'do reset' });
   const [a, b] = [rig.client(pool, 'a'), rig.client(pool, 'b')];
   a.say(query('select a'));
@@ -434,7 +422,7 @@ t.test('with session pooling each lease ends with server_reset_query', async (t)
 });
 
 t.test('limits on the time of queries and transactions are those of the client that has the server', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   for (const [settings, messages, message] of [
     [{ query_timeout: 5 }, [query('select slow')], 'query_timeout'],
     [{ transaction_timeout: 5 }, [query('begin'), query('select slow')], 'transaction timeout'],
@@ -462,7 +450,7 @@ t.test('limits on the time of queries and transactions are those of the client t
 // Failures
 
 t.test('a server that cannot be reached is tried again after server_login_retry, and no sooner', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   server.behaviour = 'refuse';
   const pool = rig.pool(server, { pool_size: 5, max_db_connections: 5 });
   const first = ['a', 'b'].map((name) => rig.client(pool, name));
@@ -500,7 +488,7 @@ t.test('a server that cannot be reached is tried again after server_login_retry,
 });
 
 t.test('while a server lives, clients wait for it through failures of others', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 3 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
   server.behaviour = 'close';
@@ -517,7 +505,7 @@ t.test('while a server lives, clients wait for it through failures of others', a
 });
 
 t.test('a pool without min_pool_size left, whose server is down, asks only as often as it may', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 4, min_pool_size: 4, forced_user: true });
   server.behaviour = 'refuse';
   for (let i = 0; i < 40; i++) {
@@ -534,7 +522,7 @@ t.test('a pool without min_pool_size left, whose server is down, asks only as of
 });
 
 t.test('who logs in waits for the first server, and hears why there is none', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   server.behaviour = 'refuse';
   const pool = rig.pool(server);
   await t.rejects(pool.greeted(), { message: /too many clients/ });
@@ -553,7 +541,7 @@ t.test('who logs in waits for the first server, and hears why there is none', as
 });
 
 t.test('a pool that is closed while connections are being made leaves none and breaks nothing', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   server.behaviour = 'refuse';
   const pool = rig.pool(server, { pool_size: 4, max_db_connections: 10 });
   for (const name of ['a', 'b', 'c']) rig.client(pool, name).say(query('select x'));
@@ -571,7 +559,7 @@ t.test('a pool that is closed while connections are being made leaves none and b
 });
 
 t.test('a server that speaks out of turn right after its login is not used, and the counts stay right', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   server.behaviour = 'accept-then-nonsense';
   const pool = rig.pool(server, { pool_size: 1 });
   const a = rig.client(pool, 'a');
@@ -592,7 +580,7 @@ t.test('a server that speaks out of turn right after its login is not used, and 
 });
 
 t.test('a server that dies while idle is gone; one that dies at work takes its client with it', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server);
   const [a, b] = (await occupy(rig, pool, ['a', 'b'])) as [TestClient, TestClient];
   b.say(query('commit'));
@@ -608,7 +596,7 @@ t.test('a server that dies while idle is gone; one that dies at work takes its c
 });
 
 t.test('an idle server that says what nobody asked for is closed; a notice it may say', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const a = rig.client(pool, 'a');
   a.say(query('select a'));
@@ -622,7 +610,7 @@ t.test('an idle server that says what nobody asked for is closed; a notice it ma
 });
 
 t.test('a server with half a message of its own is not lent', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const a = rig.client(pool, 'a');
   a.say(query('select a'));
@@ -638,7 +626,7 @@ t.test('a server with half a message of its own is not lent', async (t) => {
 });
 
 t.test('a server that dies right after each login is not dialled in a tight loop', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 3, min_pool_size: 3, forced_user: true });
   pool.sweep();
   await until('they are there', () => pool.counts.idle === 3);
@@ -662,7 +650,7 @@ t.test('a server that dies right after each login is not dialled in a tight loop
 t.test(
   'a server another process wants serves a client that waits for it once, also where it was long in coming',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     const pool = rig.pool(server, { pool_size: 1 });
     const [a, b] = [rig.client(pool, 'a'), rig.client(pool, 'b')];
     a.say(query('select a'));
@@ -676,7 +664,7 @@ t.test(
 );
 
 t.test('reconnect replaces idle servers at once and others when they are done', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server);
   const [a, b] = (await occupy(rig, pool, ['a', 'b'])) as [TestClient, TestClient];
   b.say(query('commit'));
@@ -693,7 +681,7 @@ t.test('reconnect replaces idle servers at once and others when they are done', 
 });
 
 t.test('a paused pool lends nothing, lets go of its servers, and goes on where it was', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server);
   const [a, b] = (await occupy(rig, pool, ['a', 'b'])) as [TestClient, TestClient];
   b.say(query('commit'));
@@ -714,7 +702,7 @@ t.test('a paused pool lends nothing, lets go of its servers, and goes on where i
 });
 
 t.test('a pool that is killed tells those who had a server', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server);
   const clients = await occupy(rig, pool, ['a', 'b']);
   pool.kill(new PoolerError('admin says so', { sqlstate: '57P01' }));
@@ -726,7 +714,7 @@ t.test('a pool that is killed tells those who had a server', async (t) => {
 });
 
 t.test('new settings hold from now on', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   await occupy(rig, pool, ['a']);
   const b = rig.client(pool, 'b');
@@ -740,7 +728,7 @@ t.test('new settings hold from now on', async (t) => {
 // Clients that leave in the middle
 
 t.test('a client that leaves with nothing under way gives its server back as it is', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1, pool_mode: 'session' }, { serverResetQuery: '' });
   const a = rig.client(pool, 'a');
   a.onBatchEnd = () => {};
@@ -752,7 +740,7 @@ t.test('a client that leaves with nothing under way gives its server back as it 
 });
 
 t.test('a transaction that was left is rolled back before the server is lent on', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
   const b = rig.client(pool, 'b');
@@ -765,7 +753,7 @@ t.test('a transaction that was left is rolled back before the server is lent on'
 });
 
 t.test('a query that was left is cancelled, and its server is not lent before the request has arrived', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   server.holdCancels = true;
   const pool = rig.pool(server, { pool_size: 1 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
@@ -793,7 +781,7 @@ t.test('a query that was left is cancelled, and its server is not lent before th
 t.test(
   'a cancel for a client at work keeps its server back when the query ends before the request arrives',
   async (t) => {
-    const { server, rig } = await start(t);
+    const { server, rig } = await startRig(t);
     server.holdCancels = true;
     const pool = rig.pool(server, { pool_size: 1 });
     const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
@@ -820,7 +808,7 @@ t.test(
 );
 
 t.test('a client that leaves in the middle of a message or a batch takes its server with it', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const long = Buffer.from(query(`notice ${'x'.repeat(10_000)}`));
   for (const [what, messages] of [
@@ -847,7 +835,7 @@ t.test('a client that leaves in the middle of a message or a batch takes its ser
 });
 
 t.test('a server that does not finish what was left is given up', async (t) => {
-  const { server, rig } = await start(t);
+  const { server, rig } = await startRig(t);
   const pool = rig.pool(server, { pool_size: 1 });
   const [a] = (await occupy(rig, pool, ['a'])) as [TestClient];
   server.live[0]?.hold();
