@@ -1,6 +1,6 @@
 // The comparisons: what is set against what, and by which works.
 
-import { auditTable, ladderTable, type Work, type WorkSizes, workTable } from './works.js';
+import { auditTable, changeTable, ladderTable, type Work, type WorkSizes, workTable } from './works.js';
 
 export interface Comparison {
   /** Measured unless others are asked for, in this order. */
@@ -10,7 +10,7 @@ export interface Comparison {
   works(sizes: WorkSizes): readonly Work[];
 }
 
-export type ComparisonName = 'poolers' | 'ladder' | 'audit' | 'gate';
+export type ComparisonName = 'poolers' | 'ladder' | 'audit' | 'gate' | 'change';
 
 export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
   poolers: { targets: ['direct', 'pgbouncer', 'weir', 'weir-2'], baselines: ['direct', 'pgbouncer'], works: workTable },
@@ -21,6 +21,11 @@ export const comparisons: Readonly<Record<ComparisonName, Comparison>> = {
     works: auditTable,
   },
   audit: { targets: ['weir', 'weir-audit-after', 'weir-audit-before'], baselines: ['weir'], works: auditTable },
+  change: {
+    targets: ['direct', 'pgbouncer', 'weir-before', 'weir'],
+    baselines: ['weir-before', 'pgbouncer'],
+    works: changeTable,
+  },
 };
 
 export const comparisonNames = Object.keys(comparisons) as readonly ComparisonName[];

@@ -188,6 +188,7 @@ function contextOf(run: Bench, postgres: Postgres, files: CertificateFiles | und
     clientsMax: options.idleClients + roomForClients,
     serverConnections,
     pgbouncerPath: options.pgbouncer,
+    beforeCommand: options.before,
     weirCommand: options.weir ?? [process.execPath, builtWeir],
   };
 }

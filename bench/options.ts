@@ -23,6 +23,8 @@ export interface Options {
   readonly pgbouncer: string;
   /** The command that starts weir, as words; the config file's path is appended. Undefined: the built one. */
   readonly weir: readonly string[] | undefined;
+  /** Likewise, of the target `weir-before`. */
+  readonly before: readonly string[] | undefined;
   /** Undefined: bench/results of the project. */
   readonly resultsDirectory: string | undefined;
   readonly list: boolean;
@@ -42,6 +44,7 @@ interface Flags {
   pgbench: string;
   pgbouncer: string;
   weir?: string[];
+  before?: string[];
   results?: string;
   list: boolean;
 }
@@ -63,6 +66,7 @@ export function parseOptions(argv: readonly string[]): Options {
     pgbench: flags.pgbench,
     pgbouncer: flags.pgbouncer,
     weir: flags.weir,
+    before: flags.before,
     resultsDirectory: flags.results,
     list: flags.list,
   };
@@ -97,6 +101,7 @@ function program(): Command {
       'the command that starts weir; a config path is appended (default: the built weir)',
       words,
     )
+    .option('--before <command>', 'the command of another build of weir, the target weir-before', words)
     .option('--results <directory>', 'where the results file goes (default: bench/results)')
     .option('--list', 'print the names of the works and targets and stop', false);
 }

@@ -1,6 +1,6 @@
-// Scripts for pgbench that it does not bring: what a change of settings costs.
+// Scripts for pgbench that it does not bring: what a change of settings costs, and a write on its own.
 
-export type FileScript = 'set-local' | 'set-once' | 'set-each';
+export type FileScript = 'set-local' | 'set-once' | 'set-each' | 'insert';
 
 /** As in pgbench's own select-only, in the part of the table that is there at every scale. */
 const select = ['\\set aid random(1, 100000)', 'SELECT abalance FROM pgbench_accounts WHERE aid = :aid;'];
@@ -19,6 +19,12 @@ export const scriptTexts: Readonly<Record<FileScript, string>> = {
   ),
   // Two changes a transaction, each of which is found out about.
   'set-each': lines('SET work_mem = 4097;', ...select, 'SET work_mem = 4098;', ...select),
+  // What any write may be: a default or a trigger may read a sequence, so that it is not for any server at any time.
+  insert: lines(
+    '\\set aid random(1, 100000)',
+    '\\set delta random(-5000, 5000)',
+    'INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, :delta, now());',
+  ),
 };
 
 /** Variables the scripts begin with, for every client. */

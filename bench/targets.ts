@@ -34,6 +34,8 @@ export interface TargetContext {
   readonly serverConnections: number;
   readonly pgbouncerPath: string;
   readonly weirCommand: readonly string[];
+  /** The command of the build that `weir-before` is; undefined when none was named. */
+  readonly beforeCommand: readonly string[] | undefined;
 }
 
 export interface RunningTarget {
@@ -62,9 +64,13 @@ export interface Target {
 /** Keys of weir's own section beyond those every pooler gets. */
 export type WeirKeys = Readonly<Record<string, TomlValue>>;
 
+const before = 'weir-before';
+
 /** Arrangements of weir that are compared: another one is one more row. */
 export const weirArrangements: Readonly<Record<string, WeirKeys>> = {
   weir: {},
+  // Another build, to see what a change costs: --before names its command.
+  [before]: {},
   'weir-2': { workers: 2 },
   // As PgBouncer does: statements are not looked at, and nothing is replayed but what the server reports.
   'weir-untracked': { track_session_state: false },
@@ -144,11 +150,13 @@ function pgbouncerTarget(): Target {
 }
 
 function weirTarget(name: string, keys: WeirKeys): Target {
+  const commandOf = (context: TargetContext): readonly string[] =>
+    name === before ? (context.beforeCommand ?? []) : context.weirCommand;
   return {
     name,
     find: async (context) => {
-      const [command, ...args] = context.weirCommand;
-      if (command === undefined) return { kind: 'missing', how: 'no command to start weir' };
+      const [command, ...args] = commandOf(context);
+      if (command === undefined) return { kind: 'missing', how: 'no command: --before names that of another build' };
       const script = args.find((word) => word.endsWith('.js'));
       if (script !== undefined && !existsSync(script)) {
         return { kind: 'missing', how: 'weir is not built: make build, or name its command with --weir' };
@@ -160,7 +168,7 @@ function weirTarget(name: string, keys: WeirKeys): Target {
         : { kind: 'missing', how: problem };
     },
     start: async (context) => {
-      const [command = '', ...args] = context.weirCommand;
+      const [command = '', ...args] = commandOf(context);
       const port = await freePort();
       const metricsPort = await freePort();
       const directory = await startDirectory(context, `${name}-${port}`);

@@ -107,6 +107,15 @@ export function ladderTable(sizes: WorkSizes): readonly Work[] {
   ];
 }
 
+/** What a change of weir costs or gains: the common works, and a write that is not in a transaction of its client. */
+export function changeTable(sizes: WorkSizes): readonly Work[] {
+  return [
+    ...grid('select-only', sizes.clientCounts),
+    ...grid('insert', sizes.clientCounts),
+    ...grid('tpcb-like', sizes.clientCounts),
+  ];
+}
+
 /** What a decision on each statement, and a record of it, costs. */
 export function auditTable(sizes: WorkSizes): readonly Work[] {
   return [...grid('select-only', sizes.clientCounts), ...grid('tpcb-like', sizes.clientCounts)];
