@@ -1278,7 +1278,8 @@ export class ClientChannel extends FrameStream {
       return this.#denyBatch(ruling.error, judged, bytes, queryStart, queryEnd);
     }
     const masked = ruling?.kind === 'rewrite' ? ruling.text : undefined;
-    if (this.server === undefined && masked === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
+    const isAlone = this.server === undefined && masked === undefined && this.isLastBefore(Frontend.Sync, end);
+    if (isAlone && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     const footprint = judged ?? (this.transparent ? unseen : this.#inspect(bytes, queryStart, queryEnd));
@@ -1386,9 +1387,9 @@ export class ClientChannel extends FrameStream {
   }
 
   /**
-   * Answers a named Parse without a server when none is free and one of the pool has prepared the same before. A client that
-   * waits for its Parse alone, as pgbench does, so never waits for a server that others keep until it has been answered. It
-   * is parsed where it is used first.
+   * Answers a named Parse alone in its batch without a server when none is free and one of the pool has prepared the same
+   * before. A client that waits for that, as pgbench does, so never waits for a server that others keep until it has been
+   * answered. It is parsed where it is used first; what else is in a batch needs a server anyway, which can say what is wrong.
    */
   #parsedBefore(bytes: Buffer, parts: ParseParts, end: number): boolean {
     if (this.transparent || parts.nameStart === parts.nameEnd) return false;

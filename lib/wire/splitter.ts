@@ -84,6 +84,8 @@ export abstract class FrameStream {
   #chunk: Buffer = noBytes;
   #runStart = 0;
   #position = 0;
+  /** Where the bytes of the chunk end. */
+  #end = 0;
 
   constructor(table: FrameTable, frameBytesMax: number) {
     this.#table = table;
@@ -137,6 +139,11 @@ export abstract class FrameStream {
     }
   }
 
+  /** Whether nothing but one frame of that tag, without a body, has come behind the frame that is shown, which ends there. */
+  protected isLastBefore(tag: number, end: number): boolean {
+    return this.#end - end === headerBytes && this.#chunk[end] === tag;
+  }
+
   /**
    * Takes bytes from the peer. Answers how many of them were taken: fewer than given only when the owner answered
    * `Stop` or the stream turned out malformed; the rest must be fed again after the cause is gone.
@@ -148,6 +155,7 @@ export abstract class FrameStream {
       if (position < 0) return -1 - position - from;
     }
     this.#chunk = bytes;
+    this.#end = to;
     this.#runStart = position;
     let { actions, holdBytesMax } = this.#table;
 

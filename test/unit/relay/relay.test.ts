@@ -174,6 +174,24 @@ t.test('a call of a function is a batch of its own', async (t) => {
 
 // Prepared statements
 
+t.test('a Parse that is alone needs no free server where the text is known, one with company does', async (t) => {
+  const rig = new RelayRig();
+  const [first, holder, alone, described] = [rig.addClient(), rig.addClient(), rig.addClient(), rig.addClient()];
+  first.say(run('mine', 'select x'), sync());
+  rig.settle();
+  holder.say(query('begin'));
+  rig.settle();
+  alone.say(parse({ name: 'a', text: 'select x' }), sync());
+  described.say(parse({ name: 'b', text: 'select x' }), describe({ type: 'S', name: 'b' }), sync());
+  rig.settle();
+  t.same(alone.read(), ['ParseComplete', 'ReadyForQuery I']);
+  t.same(described.read(), [], 'the server says what is wrong with the statement, if anything is');
+  holder.say(query('commit'));
+  rig.settle();
+  t.same(described.read().slice(0, 2), ['ParseComplete', 'ParameterDescription']);
+  clean(t, rig);
+});
+
 t.test(
   'a statement is prepared once on each server, under a name of its own, and is there wherever its client lands',
   async (t) => {
