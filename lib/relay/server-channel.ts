@@ -162,6 +162,8 @@ const canceled = '57014';
 const unknownStatement = '26000';
 /** feature_not_supported: of a statement that was bound or described, that its tables have changed. */
 const changedResult = '0A000';
+/** Where PostgreSQL says so of a statement's columns: the state alone is that of many other things it cannot do. */
+const comparesColumns = 'RevalidateCachedQuery';
 /** Integrity constraints, and the check of a view. */
 const constraintClasses = /^(23|44)/;
 
@@ -1483,8 +1485,9 @@ export class ServerChannel extends FrameStream {
       ? fields.routine === 'PortalSetResultFormat'
       : head.placed !== undefined && head.bytes !== undefined && fields.sqlstate !== inFailedTransaction;
     if (isChanged) fields = { ...fields, sqlstate: changedResult, message: changedPlan.message };
-    const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, head) : undefined;
-    if (fields.sqlstate === changedResult && this.#runAgain(head)) {
+    const hasChanged = isChanged || (fields.sqlstate === changedResult && fields.routine === comparesColumns);
+    const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, hasChanged, head) : undefined;
+    if (hasChanged && this.#runAgain(head)) {
       this.#host.onError(fields, true);
       return Verdict.Drop;
     }
@@ -1533,7 +1536,7 @@ export class ServerChannel extends FrameStream {
   }
 
   /** Why a shared read that failed is run once more on a server of its own; undefined where the error is the client's. */
-  #rerunAfter(sqlstate: string, head: Owed): RerunCause | undefined {
+  #rerunAfter(sqlstate: string, hasChanged: boolean, head: Owed): RerunCause | undefined {
     const read = this.#reads.peek();
     if (read === undefined) return undefined;
     if (sqlstate === readOnlyTransaction) read.shape.barWrites();
@@ -1543,21 +1546,24 @@ export class ServerChannel extends FrameStream {
     if (sqlstate === unknownStatement && head.statement !== undefined) return 'changed';
     if (this.#reliesOnOther(read) && head.expect >= Expect.Bound) return 'changed';
     const { statement } = head;
-    if (sqlstate !== changedResult || statement === undefined) return undefined;
+    if (!hasChanged || statement === undefined) return undefined;
     return this.#asksForColumns(statement) ? 'changed' : undefined;
   }
 
   /** Whether the batch that is being answered describes what it returns: a client that remembers it must see the error. */
   #asksForColumns(statement: Statement): boolean {
     const head = this.#owed.at(0) as Owed;
-    if (head.expect === Expect.Described) return true;
-    // Each of its portals is to be described before it is run.
+    const described = head.expect === Expect.Described;
     let bound = true;
     for (let i = 1; i < this.#owed.length; i++) {
       const entry = this.#owed.at(i) as Owed;
       if (!entry.visible) continue;
-      const describes = entry.expect === Expect.Described && entry.statement === statement;
-      if (bound && !describes && entry !== owedDescribePortal) return false;
+      // Another statement of the same text is under the same name there, and its columns may be known from before.
+      if (entry.placed !== undefined && entry.placed === head.placed && entry.statement !== statement) return false;
+      // Each of its portals is to be described before it is run, unless all of it has been.
+      const describes =
+        entry === owedDescribePortal || (entry.expect === Expect.Described && entry.statement === statement);
+      if (bound && !describes && !described) return false;
       bound = entry.expect === Expect.Bound && entry.statement === statement;
       if (entry.expect <= Expect.ReadyForQuery) return true;
     }

@@ -356,6 +356,8 @@ t.test('who does not ask for the columns before each run gets the error, whateve
     'it is described behind its first run': [...bindAndRun, ...described],
     'the statement is described behind its run': [...bindAndRun, say.describe({ type: 'S', name: 's' })],
     'it is described before its first run only': [...described, ...bindAndRun],
+    'another one of the same text is not described': [...described, say.bind({ statement: 'same' }), say.execute()],
+    'another one of the same text is described first': [say.describe({ type: 'S', name: 'same' }), ...bindAndRun],
   };
   for (const [title, batch] of Object.entries(batches)) {
     l.row(
@@ -364,6 +366,7 @@ t.test('who does not ask for the columns before each run gets the error, whateve
         const [a] = await s.pair();
         await first(a, 's', 'select * from thing');
         await first(a, 'z', 'select 1 as one');
+        await first(a, 'same', 'select * from thing');
         await s.admin(change);
         const outcome = await a.messages(title, ...batch, say.sync());
         s.t.match(outcome.errors, [{ C: '0A000', R: 'RevalidateCachedQuery' }], s.where);
@@ -372,6 +375,24 @@ t.test('who does not ask for the columns before each run gets the error, whateve
     );
   }
 });
+
+row(
+  'an error of that state with another cause is no change of the columns',
+  async (s) => {
+    const [a] = await s.pair();
+    const text = 'select * from held where b = $1';
+    s.t.match((await first(a, 's', text, ['x'])).errors, [{ C: '0A000', R: 'record_in' }], s.where);
+    await s.admin('alter table held alter column b type int using null');
+    const described = [
+      say.bind({ statement: 's', values: ['1'] }),
+      say.describe({ type: 'P', name: '' }),
+      say.execute(),
+    ];
+    const outcome = await a.messages('bind s and describe it', ...described, say.sync());
+    s.t.match(outcome.errors, [{ C: '0A000', R: 'record_in' }], s.where);
+  },
+  ['create type pair as (l int, r text)', 'create table held (a int, b pair)', 'alter table held owner to app'],
+);
 
 t.test('what is refused behind a statement that has changed undoes it, as on a direct connection', async (t) => {
   const l = await Ladder.start(t);
