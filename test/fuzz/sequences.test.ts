@@ -2,6 +2,7 @@
 
 import t, { type Test } from 'tap';
 import { startPostgres } from '../support/index.js';
+import { cellsOf } from '../support/message-parts.js';
 import { Random } from '../support/random.js';
 import { RawClient, readFields, say } from '../support/raw-client.js';
 import { startWeir, type TestWeir } from '../support/weir.js';
@@ -121,7 +122,7 @@ class Player {
     let code: string | undefined;
     for (;;) {
       const { tag, body } = await this.raw.next();
-      if (tag === 'D') rows.push(rowOf(body));
+      if (tag === 'D') rows.push(cellsOf(body));
       else if (tag === 'E') code ??= readFields(body)['C'];
       else if (tag === 'Z') {
         this.status = body.toString('latin1');
@@ -129,18 +130,6 @@ class Player {
       }
     }
   }
-}
-
-function rowOf(body: Buffer): string[] {
-  const row: string[] = [];
-  let at = 2;
-  for (let column = body.readInt16BE(0); column > 0; column--) {
-    const length = body.readInt32BE(at);
-    at += 4;
-    row.push(length < 0 ? '' : body.toString('utf8', at, at + length));
-    at += Math.max(length, 0);
-  }
-  return row;
 }
 
 /** Takes a value, which the first cell shows. */
@@ -376,7 +365,7 @@ class Game {
     let code: string | undefined;
     for (;;) {
       const { tag, body } = await player.raw.next();
-      if (tag === 'D') rows.push(rowOf(body));
+      if (tag === 'D') rows.push(cellsOf(body));
       else if (tag === 'E') code ??= readFields(body)['C'];
       else if (tag === 'Z') {
         player.status = body.toString('latin1');

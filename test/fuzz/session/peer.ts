@@ -1,6 +1,7 @@
 // One client of one side: carries out acts and tells, as lines of text, everything its user would see.
 
 import { stretched } from '../../support/index.js';
+import { type Column, cellsOf, columnsOf, textsOf } from '../../support/message-parts.js';
 import { RawClient, type RawMessage, readFields, say } from '../../support/raw-client.js';
 import type { Act, Message } from './steps.js';
 
@@ -103,10 +104,10 @@ export class Peer {
 
   #take({ tag, body }: RawMessage, lines: string[]): void {
     if (tag === 'S') {
-      const [name, value] = texts(body);
+      const [name, value] = textsOf(body);
       this.#reported.set(name as string, value as string);
     } else if (tag === 'A') {
-      const [channel, payload] = texts(body.subarray(4));
+      const [channel, payload] = textsOf(body.subarray(4));
       this.notifications.push(`${channel} ${payload}`);
     } else {
       lines.push(line(tag, body));
@@ -167,11 +168,11 @@ function line(tag: string, body: Buffer): string {
       return `${tag} ${shown.map((field) => `${field}:${fields[field]}`).join(' ')}`;
     }
     case 'D':
-      return `D ${cells(body).join('|')}`;
+      return `D ${cellsOf(body).join('|')}`;
     case 'T':
-      return `T ${columns(body).join('|')}`;
+      return `T ${columnsOf(body).map(columnText).join('|')}`;
     case 'C':
-      return `C ${texts(body)[0]}`;
+      return `C ${textsOf(body)[0]}`;
     case 't':
       return `t ${body.toString('hex')}`;
     default:
@@ -179,33 +180,7 @@ function line(tag: string, body: Buffer): string {
   }
 }
 
-/** Byte for byte: which encoding they came in is part of what is compared. */
-function cells(body: Buffer): string[] {
-  const found: string[] = [];
-  for (let left = body.readInt16BE(0), at = 2; left > 0; left--) {
-    const length = body.readInt32BE(at);
-    at += 4;
-    found.push(length < 0 ? 'NULL' : body.toString('latin1', at, at + length));
-    at += Math.max(length, 0);
-  }
-  return found;
-}
-
 /** Without the table's identifier: temporary tables have another one each time. */
-function columns(body: Buffer): string[] {
-  const found: string[] = [];
-  for (let left = body.readInt16BE(0), at = 2; left > 0; left--) {
-    const end = body.indexOf(0, at);
-    const name = body.toString('latin1', at, end);
-    const column = body.readInt16BE(end + 5);
-    found.push(
-      `${name}:${column}:${body.readInt32BE(end + 7)}:${body.readInt32BE(end + 13)}:${body.readInt16BE(end + 17)}`,
-    );
-    at = end + 19;
-  }
-  return found;
-}
-
-function texts(body: Buffer): string[] {
-  return body.toString('latin1').split('\0');
+function columnText({ name, number, type, modifier, format }: Column): string {
+  return `${name}:${number}:${type}:${modifier}:${format}`;
 }
