@@ -49,6 +49,7 @@ export type WorkerNotice =
   | { readonly kind: 'gone'; readonly pool: number }
   | { readonly kind: 'dismiss'; readonly database: string; readonly user: string; readonly count: number }
   | LoginNotice
+  | AlterNotice
   | VacancyEnd
   | { readonly kind: 'ready'; readonly listening: readonly string[] }
   | ListensNotice
@@ -66,6 +67,11 @@ interface VacancyEnd {
   readonly id: string;
 }
 
+/** A client has altered the settings of roles or databases. */
+interface AlterNotice {
+  readonly kind: 'settings-altered';
+}
+
 export interface LoginNotice {
   readonly kind: 'login-failed' | 'login-succeeded';
   readonly place: string;
@@ -78,6 +84,7 @@ export type PrimaryNotice =
   | { readonly kind: 'wanted'; readonly pool: number; readonly urgently: boolean }
   | { readonly kind: 'kept'; readonly pool: number }
   | LoginNotice
+  | AlterNotice
   | VacancyEnd
   | ListensNotice
   | { readonly kind: 'shutdown'; readonly mode: ShutdownMode }

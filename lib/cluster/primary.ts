@@ -436,8 +436,7 @@ export class Primary implements HttpSource {
         break;
       case 'login-failed':
       case 'login-succeeded':
-        this.#tell(notice, index);
-        break;
+      case 'settings-altered':
       case 'end-vacancy':
         this.#tell(notice, index);
         break;

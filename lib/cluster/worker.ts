@@ -160,6 +160,7 @@ function siblingsOf(
     catchUp: async (database) => {
       await link.ask({ kind: 'catch-up', database }).catch(() => {});
     },
+    settingsAltered: () => link.notify({ kind: 'settings-altered' }),
     endVacancy: (id) => link.notify({ kind: 'end-vacancy', id }),
     standInFor: async (pid, address) => {
       const lent = await link.ask({ kind: 'stand-in', pid, address });
@@ -204,6 +205,9 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
       break;
     case 'listens':
       if (parts !== undefined) parts.pooler.senders.elsewhere = new Set(notice.databases);
+      break;
+    case 'settings-altered':
+      parts?.pooler.renewWelcomes();
       break;
     case 'end-vacancy':
       parts?.pooler.vacancy.end(notice.id);

@@ -661,6 +661,12 @@ export class Pooler implements House, PoolEvents, HubEvents {
   }
 
   settingsAltered(): void {
+    this.renewWelcomes();
+    this.#siblings?.settingsAltered();
+  }
+
+  /** Settings of roles or databases have been altered, here or in another process. */
+  renewWelcomes(): void {
     for (const pool of this.#pools.values()) pool.renewWelcome();
   }
 

@@ -22,6 +22,8 @@ export interface Siblings extends SenderSiblings, VacancySiblings {
   cancel(pid: number, secret: Buffer): Promise<void>;
   /** A backend that stands in for the client of another process: see `StandIns.open`. */
   standInFor(pid: number, address: Address): Promise<HeldStandIn | undefined>;
+  /** ALTER ROLE or ALTER DATABASE has been committed here: who logs in afterwards, wherever, begins with what holds then. */
+  settingsAltered(): void;
   /** A wrong password, and a right one after that, count in all processes. */
   loginFailed(place: string, user: string): void;
   loginSucceeded(place: string, user: string): void;
