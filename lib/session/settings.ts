@@ -113,6 +113,7 @@ export class Settings {
   readonly isShareable: boolean;
   /** The last difference asked for: clients that share a server alternate between few values. */
   #lastFrom: Settings | undefined;
+  #lastBegun: Settings | undefined;
   #lastMessage: Buffer | undefined;
 
   constructor(values: ReadonlyMap<string, string>) {
@@ -182,21 +183,25 @@ export class Settings {
     return new Settings(merged);
   }
 
-  /** One Query message that brings a server from `from` to these settings; `undefined` when nothing differs. */
-  replayMessage(from: Settings): Buffer | undefined {
-    if (this.#lastFrom === from) return this.#lastMessage;
-    const text = this.replayText(from);
+  /**
+   * One Query message that brings a server from `from` to these settings; `undefined` when nothing differs.
+   * @param begun what RESET goes back to there
+   */
+  replayMessage(from: Settings, begun: Settings = Settings.empty): Buffer | undefined {
+    if (this.#lastFrom === from && this.#lastBegun === begun) return this.#lastMessage;
+    const text = this.replayText(from, begun);
     this.#lastMessage = text === undefined ? undefined : queryMessage(text);
     this.#lastFrom = from;
+    this.#lastBegun = begun;
     return this.#lastMessage;
   }
 
   /** The same as the text of it. */
-  replayText(from: Settings): string | undefined {
+  replayText(from: Settings, begun: Settings = Settings.empty): string | undefined {
     if (this.equals(from)) return undefined;
     const parts: string[] = [];
-    const acting = this.#acting();
-    const wasActing = from.#acting();
+    const acting = this.#acting(begun);
+    const wasActing = from.#acting(begun);
     // What is set behind it may need the rights of who logged in, whatever role the session began with.
     if (wasActing.length > 0)
       parts.push('RESET SESSION AUTHORIZATION', acting.length > 0 ? 'SET ROLE NONE' : 'RESET ROLE');
@@ -224,12 +229,14 @@ export class Settings {
   }
 
   /** The statements that make a session act as somebody else than who logged in. */
-  #acting(): string[] {
+  #acting(begun: Settings): string[] {
     const parts: string[] = [];
     const authorization = this.#characters(this.values.get('session_authorization') ?? '');
     const role = this.#characters(this.values.get('role') ?? '');
     if (authorization) parts.push(`SET SESSION AUTHORIZATION ${asciiLiteral(authorization)}`);
-    if (role) parts.push(`SET ROLE ${asciiLiteral(role)}`);
+    // RESET may go back to a role that this authorization could not choose.
+    if (authorization && role && this.values.get('role') === begun.values.get('role')) parts.push('RESET ROLE');
+    else if (role) parts.push(`SET ROLE ${asciiLiteral(role)}`);
     return parts;
   }
 }

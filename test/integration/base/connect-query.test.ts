@@ -203,6 +203,10 @@ t.test('a role with fewer rights keeps weir from nothing', async (t) => {
     'reset role',
     'set session authorization app',
     'set work_mem = 2000',
+    // Back to a role that this authorization could not choose.
+    'set session authorization writer',
+    'reset role',
+    'set work_mem = 3000',
     'reset session authorization',
     'discard all',
   ]) {
