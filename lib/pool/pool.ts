@@ -92,6 +92,9 @@ export interface PoolContext {
 /** A server that nobody has had yet needs no check for so long. */
 const freshMs = 1_000;
 
+/** How long a server that is kept for values of sequences has nothing to do before it goes to others who wait. */
+const yieldMs = 500;
+
 /** A shared server that nobody has used for this long is one like any other again. */
 const laneIdleMs = 1_000;
 
@@ -1100,6 +1103,7 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#endings.sweep(now);
     const { serverIdleMs } = this.policy;
     let surplus = this.#servers.size - this.sizeMin;
+    let wanted = this.#waiters.length + (this.#wantedElsewhere === 'no' ? 0 : 1);
     for (const server of [...this.#servers]) {
       const { state } = server;
       switch (state.kind) {
@@ -1113,7 +1117,8 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
           break;
         }
         case 'active':
-          this.#sweepActive(server, state.lessee as PoolClient, now);
+          if (wanted > 0 && this.#yields(server, state.lessee)) wanted--;
+          else this.#sweepActive(server, state.lessee as PoolClient, now);
           break;
         case 'shared':
           this.#sweepShared(server, now);
@@ -1134,6 +1139,14 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
           state satisfies never;
       }
     }
+  }
+
+  /** Whether the client gives back a server that it keeps for values of sequences alone. */
+  #yields({ channel }: ServerConnection, client: Lessee): boolean {
+    if (this.settings.pool_mode === 'session' || !channel.quiet || !channel.ladder.yieldSequences(yieldMs))
+      return false;
+    client.onBatchEnd();
+    return true;
   }
 
   #sweepShared(server: ServerConnection, now: number): void {

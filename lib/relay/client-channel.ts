@@ -1278,8 +1278,7 @@ export class ClientChannel extends FrameStream {
       return this.#denyBatch(ruling.error, judged, bytes, queryStart, queryEnd);
     }
     const masked = ruling?.kind === 'rewrite' ? ruling.text : undefined;
-    const isAlone = this.server === undefined && masked === undefined && this.isLastBefore(Frontend.Sync, end);
-    if (isAlone && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
+    if (this.server === undefined && masked === undefined && this.#parsedBefore(bytes, parts, end)) return Verdict.Drop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     const footprint = judged ?? (this.transparent ? unseen : this.#inspect(bytes, queryStart, queryEnd));
@@ -1387,9 +1386,9 @@ export class ClientChannel extends FrameStream {
   }
 
   /**
-   * Answers a named Parse alone in its batch without a server when none is free and one of the pool has prepared the same
-   * before. A client that waits for that, as pgbench does, so never waits for a server that others keep until it has been
-   * answered. It is parsed where it is used first; what else is in a batch needs a server anyway, which can say what is wrong.
+   * Answers a named Parse without a server when none is free and one of the pool has prepared the same before, where it means
+   * the same for ever, as BEGIN, or is alone in its batch and behind a BEGIN that was deferred. A client that waits for that, as
+   * pgbench does, so never waits for a server that others keep until it has been answered. It is parsed where it is used first.
    */
   #parsedBefore(bytes: Buffer, parts: ParseParts, end: number): boolean {
     if (this.transparent || parts.nameStart === parts.nameEnd) return false;
@@ -1399,7 +1398,8 @@ export class ClientChannel extends FrameStream {
     if (this.settings.unportable === undefined) this.#host.leaseFree();
     if (this.server !== undefined) return false;
     const body = bytes.subarray(parts.queryStart, end);
-    const statement = this.#registry.holdProven(body, this.settings.parseKey);
+    const anyText = this.#deferred !== undefined && this.isLastBefore(Frontend.Sync, end);
+    const statement = this.#registry.holdProven(body, this.settings.parseKey, anyText ? 'any' : 'constant');
     if (statement === undefined) return false;
     this.statements.set(name, statement);
     this.gate?.onPrepared(statement, name);

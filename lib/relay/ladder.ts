@@ -121,6 +121,10 @@ export class Ladder {
   #failed = false;
   /** Pins that no look can end. */
   readonly #lasting = new Set<HazardName>();
+  /** Since when the server has been kept with nothing to do. */
+  #restingSinceMs = 0;
+  /** The pin for what the session remembers of sequences is the operator's will, not only weir's kindness. */
+  #keepsSequences = false;
   /** What the client before has left that only the next one need be spared. */
   #residue: number = Effect.None;
   #indelible = false;
@@ -460,7 +464,10 @@ export class Ladder {
         this.#indelible = true;
         this.#pin('load', 'lasting');
       }
-      for (const use of this.#uses) for (const name of use.pins) this.#pin(name, 'lasting');
+      for (const use of this.#uses) {
+        for (const name of use.pins) this.#pin(name, 'lasting');
+        this.#keepsSequences ||= use.pins.includes('sequence');
+      }
       const look = this.#toLookFor();
       if (look !== 0) {
         this.#ask(client, look, false, unlistened);
@@ -470,7 +477,10 @@ export class Ladder {
       this.effects &= Effect.Unseen;
       this.#uses = [];
     }
-    if (this.pins.size > 0) return 'kept';
+    if (this.pins.size > 0) {
+      this.#restingSinceMs = this.#server.nowMs();
+      return 'kept';
+    }
     if (leakProbeEvery > 0 && !this.#compared && (this.effects & Effect.Unseen) === 0) {
       this.#compared = true;
       if (++this.#releases % leakProbeEvery === 0) {
@@ -496,6 +506,17 @@ export class Ladder {
       this.#lasting.delete('sequence');
       this.pins.delete('sequence');
     }
+  }
+
+  /**
+   * Others wait. Where the server is kept for values of sequences alone, and its client has left it alone for so long, it may
+   * go: who asks for such a value afterwards may be told that there is none.
+   */
+  yieldSequences(restedMs: number): boolean {
+    if (this.#keepsSequences || this.asking || this.pins.size !== 1 || !this.pins.has('sequence')) return false;
+    if (this.#server.nowMs() - this.#restingSinceMs < restedMs) return false;
+    this.#unpin('sequence');
+    return true;
   }
 
   #pin(name: HazardName, how: 'found' | 'lasting'): void {
@@ -814,6 +835,7 @@ export class Ladder {
     if (this.pins.size > 0) this.#residue |= Effect.Ends;
     this.pins.clear();
     this.#lasting.clear();
+    this.#keepsSequences = false;
     this.unsettled.clear();
     this.namesUnsettled = false;
     this.#asked = undefined;

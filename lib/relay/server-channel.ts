@@ -850,7 +850,7 @@ export class ServerChannel extends FrameStream {
 
   /** Brings the server to the client's settings, in the same write as the message that follows. */
   replay(settings: Settings): void {
-    const message = settings.replayMessage(this.settings);
+    const message = settings.replayMessage(this.settings, this.loginSettings);
     this.settings = settings;
     if (message === undefined) return;
     this.traffic.replays++;

@@ -141,10 +141,13 @@ export class StatementRegistry {
     return `${this.prefix}${++this.#names}`;
   }
 
-  /** A new statement with this body, prepared in this context, if some server has prepared the same before. */
-  holdProven(body: Buffer, context = ''): Statement | undefined {
+  /**
+   * A statement with this body, if some server has prepared the same before in this context.
+   * @param which `constant`: only one that means the same for ever
+   */
+  holdProven(body: Buffer, context: string, which: 'any' | 'constant'): Statement | undefined {
     const text = this.#byBody.get(keyOf(body, context));
-    return text?.proven === true ? this.#hold(text) : undefined;
+    return text?.proven === true && (which === 'any' || text.upkeep === which) ? this.#hold(text) : undefined;
   }
 
   /** A new statement with this body. Keeps a copy of `body` when it is new. */

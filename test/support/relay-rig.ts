@@ -341,7 +341,8 @@ export class ClientRig implements ClientHost {
   readonly unread = opaque;
 
   inspect(bytes: Buffer, start: number, end: number): Footprint {
-    return footprint({ effects: effectsOf(bytes.toString('latin1', start, end)) });
+    const text = bytes.toString('latin1', start, end);
+    return footprint({ effects: effectsOf(text), transaction: /^begin( |$)/.test(text) ? 'BEGIN' : undefined });
   }
 
   onTerminate(): void {

@@ -32,8 +32,6 @@ interface Batch {
   readonly uses: readonly { readonly prepared: Prepared; readonly described: boolean }[];
   /** It begins or ends a transaction or a savepoint. */
   readonly control?: boolean;
-  /** The statement it prepares and does nothing else with. */
-  readonly only?: string | undefined;
 }
 
 interface Client {
@@ -255,8 +253,7 @@ export class SchemaWorld {
     if (name === '' && runs) client.prepared.delete(name);
     else client.prepared.set(name, prepared);
     const shown = `prepare ${name || 'unnamed'} (describes ${describes}${runs ? ', runs' : ''}): ${textOf(text)}`;
-    const only = runs || describes !== 'never' || name === '' ? undefined : name;
-    return { shown, messages: [...messages, say.sync()], uses: [], only };
+    return { shown, messages: [...messages, say.sync()], uses: [] };
   }
 
   #atOnce(client: Client): Batch {
@@ -340,10 +337,10 @@ export class SchemaWorld {
     if (inTransaction) await beside.say(...apart('savepoint twin'));
     let expected = await beside.say(...batch.messages);
     if (fails(expected)) this.tally.errors++;
-    const isGone = expected.some((line) => goneError.test(line)) && !fails(found);
+    const misses = expected.some((line) => goneError.test(line));
     const isStale = expected.some((line) => staleError.test(line));
     if (isStale) this.tally.stale++;
-    const renewed = batch.uses.filter(({ described }) => isGone || (isStale && described));
+    const renewed = batch.uses.filter(({ described }) => misses || (isStale && described));
     if (renewed.length > 0 && !same(found, expected)) this.tally.healed++;
     // Behind the first that was healed something has been answered: the next one may be refused.
     for (const { prepared } of renewed) {
@@ -353,16 +350,8 @@ export class SchemaWorld {
     if (inTransaction && beside.status === 'T') await beside.say(...apart('release twin'));
     this.diary.push(...found.map((line) => `  ${line}`));
     this.#forgetTypes();
-    if (same(found, expected) || areBothWrong(found, expected)) return;
-    if (batch.only !== undefined && !fails(found) && fails(expected)) return this.#forget(client, batch.only);
+    if (same(found, expected) || areBothWrong(found, expected) || (misses && fails(found))) return;
     throw new Error(`${subject}\n  weir:\n    ${found.join('\n    ')}\n  PostgreSQL:\n    ${expected.join('\n    ')}`);
-  }
-
-  /** Weir may answer a Parse that is alone and known to the pool itself where no server is free: the error then comes later. */
-  async #forget({ name, through, beside, prepared }: Client, statement: string): Promise<void> {
-    this.diary.push(`${name} closes ${statement}, which could not be prepared`);
-    prepared.delete(statement);
-    for (const side of [through, beside]) await side.say(say.close({ type: 'S', name: statement }), say.sync());
   }
 
   /** What PostgreSQL says to a client that prepares one anew of those it executes: weir may do that for who asks for columns. */

@@ -184,17 +184,24 @@ t.test('one body is one text, which is gone when nobody holds it; each Parse of 
   t.equal(second.footprint.effects, 5, 'effects are asked for once');
   t.same(first.body, body(1), 'the body is a copy');
   t.not(registry.hold(body(2), noEffects).text, first.text);
-  t.equal(registry.holdProven(body(1)), undefined, 'no server has prepared it yet');
   first.text.proven = true;
-  t.equal(registry.holdProven(body(1))?.text, first.text);
+  t.equal(registry.holdProven(body(1), '', 'constant'), undefined, 'it may have come to mean something else');
+  t.equal(registry.holdProven(body(1), '', 'any')?.text, first.text);
   registry.release(first.text);
   registry.release(first.text);
   t.equal(registry.size, 2);
   registry.release(first.text);
   t.equal(registry.size, 1);
-  t.equal(registry.holdProven(body(1)), undefined);
   t.throws(() => registry.release(first.text), AssertionFailure, 'more is not given back than was taken');
   t.not(registry.newName(), registry.newName(), 'names are not used twice');
+
+  const begin = registry.hold(body(3), () => footprint({ transaction: 'BEGIN' }));
+  t.equal(registry.holdProven(body(3), '', 'constant'), undefined, 'no server has prepared it yet');
+  begin.text.proven = true;
+  t.equal(registry.holdProven(body(3), '', 'constant'), begin);
+  registry.release(begin.text);
+  registry.release(begin.text);
+  t.equal(registry.holdProven(body(3), '', 'constant'), undefined);
 });
 
 t.test('a server closes what it used longest ago, and may get it back', async (t) => {
