@@ -147,24 +147,29 @@ class Draft {
   hazard(hazard: Hazard): void {
     switch (hazard.kind) {
       case 'set':
+        this.effects |= Effect.Sets;
         if (hazard.name === 'search_path') this.#searchPath(hazard.values ?? []);
         if (!hazard.local) this.setting(hazard.name, hazard.values === null ? 'reset' : 'set');
         else if (hazard.values === null) this.#localReset(hazard.name);
         break;
       case 'reset':
+        this.effects |= Effect.Sets;
         this.setting(hazard.name, 'reset');
         break;
       case 'reset_all':
-        this.add('setting', Effect.AllSettings | Effect.Lexical);
+        this.add('setting', Effect.AllSettings | Effect.Lexical | Effect.Sets);
         break;
       case 'set_role':
       case 'session_authorization':
+        this.effects |= Effect.Sets;
         if (!hazard.local) this.add('role', Effect.Role | (hazard.role === null ? Effect.ResetsRole : 0));
         break;
       case 'session_characteristics':
+        this.effects |= Effect.Sets;
         for (const { name } of hazard.settings) this.setting(name, 'set');
         break;
       case 'set_config':
+        this.effects |= Effect.Sets;
         this.#setConfig(hazard);
         break;
       case 'prepare':
@@ -274,7 +279,7 @@ class Draft {
   #discard(what: 'all' | 'plans' | 'sequences' | 'temp'): void {
     if (what === 'all') {
       this.add(undefined, Effect.AllSettings | Effect.Role | Effect.Ends | Effect.ForgetsSequences | Effect.Unlistens);
-      this.effects |= Effect.Lexical | Effect.ForgetsStatements;
+      this.effects |= Effect.Lexical | Effect.ForgetsStatements | Effect.Sets;
       this.channels.push({ kind: 'unlisten', channel: null });
     } else if (what === 'sequences') {
       this.effects |= Effect.ForgetsSequences;

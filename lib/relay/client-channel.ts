@@ -873,6 +873,7 @@ export class ClientChannel extends FrameStream {
     text: Buffer,
     typeOids: readonly number[],
     how: 'anew' | 'as it is',
+    ownContext: boolean,
   ): Statement | undefined {
     const body = statementBody(text, typeOids);
     const before = this.statements.get(name);
@@ -880,7 +881,8 @@ export class ClientChannel extends FrameStream {
     if (body.length > this.#limits.statementBytesMax) return undefined;
     if (before === undefined && this.statements.size >= this.#limits.statementsMax) return undefined;
     this.statements.drop(name);
-    const statement = this.#registry.hold(body, () => this.#host.inspect(text, 0, text.length), this.settings.parseKey);
+    const context = ownContext ? this.#ownContext : this.settings.parseKey;
+    const statement = this.#registry.hold(body, () => this.#host.inspect(text, 0, text.length), context);
     this.statements.set(name, statement);
     this.gate?.onCarried(name, statement);
     return statement;
@@ -1375,14 +1377,24 @@ export class ClientChannel extends FrameStream {
     return Verdict.Drop;
   }
 
-  /** What a text means on the server: where the client has temporary objects of its own, nobody else means the same. */
+  /**
+   * What a text means on the server: where the client has temporary objects of its own, or has set something that is not known
+   * to have been set or holds for its transaction alone, nobody else means the same.
+   */
   #contextOn({ ladder }: ServerChannel, { statements, facts }: Footprint): string {
-    const own = ladder.pins.has('temp') || (ladder.pending & (Effect.Temp | Effect.Unknown)) !== 0;
+    const own = ladder.pins.has('temp') || (ladder.pending & (Effect.Temp | Effect.Unknown | Effect.Sets)) !== 0;
     // The same of cursors, and of what it names of its statements.
     const named = statements.length > 0 || facts?.kinds.includes('fetch') === true;
-    return own || named || this.settings.shadowsCatalog
-      ? `${this.settings.parseKey}\0${this.id}`
-      : this.settings.parseKey;
+    return own || named || this.settings.shadowsCatalog ? this.#ownContext : this.settings.parseKey;
+  }
+
+  get #ownContext(): string {
+    return `${this.settings.parseKey}\0${this.id}`;
+  }
+
+  /** The client's statement is about to be parsed there again. */
+  rehome(statement: Statement, server: ServerChannel): void {
+    this.#registry.rehome(statement, this.#contextOn(server, statement.footprint));
   }
 
   /**

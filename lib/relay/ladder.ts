@@ -282,6 +282,7 @@ export class Ladder {
       if (statement === undefined ? !this.#ownNames.has(name) : this.hasOwn(name, statement)) continue;
       // Tried for this message already, and in vain.
       if (this.#server.isUnprepared(name)) continue;
+      if (statement !== undefined && statement !== placeholder) client.rehome(statement, this.#server);
       changes.push([name, statement && this.#placeOwn(name, statement, how)]);
     }
     if (changes.length > 0) this.#server.prepareOwnNames(changes, true);
@@ -754,7 +755,15 @@ export class Ladder {
     // The batch that was to close it was skipped, and with it what would have prepared it anew: it is what another one has left.
     if (onServer === undefined && this.#ownNames.has(name)) return;
     const kept =
-      text === undefined ? undefined : client.keepStatement(name, text, found.typeOids, anew ? 'anew' : 'as it is');
+      text === undefined
+        ? undefined
+        : client.keepStatement(
+            name,
+            text,
+            found.typeOids,
+            anew ? 'anew' : 'as it is',
+            (asked.effects & Effect.Sets) !== 0,
+          );
     if (kept === undefined) {
       this.#ownNames.set(name, undefined);
       if (asked.compare) return;

@@ -8,6 +8,7 @@ import {
   type ServerStatements,
   Settings,
   type Statement,
+  type Version,
 } from '../session/index.js';
 import { assert, type Clock, Ring } from '../util/index.js';
 import {
@@ -164,6 +165,8 @@ const unknownStatement = '26000';
 const changedResult = '0A000';
 /** Where PostgreSQL says so of a statement's columns: the state alone is that of many other things it cannot do. */
 const comparesColumns = 'RevalidateCachedQuery';
+/** Where it compares the formats of a Bind with the columns. */
+const setsFormats = 'PortalSetResultFormat';
 /** Integrity constraints, and the check of a view. */
 const constraintClasses = /^(23|44)/;
 
@@ -179,6 +182,17 @@ const alterDatabase = Buffer.from('ALTER DATABASE\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
+
+/** Whether a Bind has failed at computing something, and not at reading a value: that is told by its parameter's number. */
+function isOfPlanning({ sqlstate, where }: ServerErrorFields): boolean {
+  return sqlstate.startsWith('22') && !/\$\d/.test(where ?? '');
+}
+
+interface Healing {
+  readonly statement: Statement;
+  readonly version: Version;
+  readonly parsedAt: number;
+}
 
 /**
  * One server after its login. Bytes from its socket are fed in; bytes to it go through `toServer`. A client is attached
@@ -221,6 +235,8 @@ export class ServerChannel extends FrameStream {
   #types: Buffer = noBytes;
   /** The same, as they will be told once it is known that the statement has not changed, or that its client must see that. */
   #heldTypes: Buffer | undefined;
+  /** What the client knew of the statement of a batch that is run once more, until it has been told the new columns. */
+  #healing: Healing | undefined;
   /** What the statements of leases leave behind. */
   readonly ladder: Ladder;
   readonly sequences: ServerSequences;
@@ -501,6 +517,7 @@ export class ServerChannel extends FrameStream {
     this.ladder.end();
     this.preparation.forget();
     this.#awaitsAnswers = false;
+    this.#healing = undefined;
     this.#client = undefined;
     this.queryStartedMs = undefined;
     this.idleInTransactionSinceMs = undefined;
@@ -624,7 +641,10 @@ export class ServerChannel extends FrameStream {
    * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
    */
   #runAgain({ expect, statement, name, placed }: Owed): boolean {
-    if (statement === undefined || name === undefined || placed === undefined) return false;
+    if (statement === undefined || name === undefined || placed === undefined || this.#healing !== undefined)
+      return false;
+    const { version, parsedAt } = statement;
+    if (version === undefined) return false;
     if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
     if (this.#owed.last()?.expect !== Expect.ReadyForSync || this.#copyIn) return false;
     if (!this.#asksForColumns(statement)) return false;
@@ -640,9 +660,11 @@ export class ServerChannel extends FrameStream {
       this.owe(owedSkip(Expect.Closed, { kind: 'server-close', placed }));
       this.sendOwned(closeStatementMessage(placed.name));
     }
+    this.#healing = { statement, version, parsedAt };
     statement.version = undefined;
     statement.parsedAt = this.statements.tick();
-    const anew = this.sendParse(statement, 'weir', placed.name);
+    // Its parameters stay what the client was told they are: they have been sent as that.
+    const anew = this.sendParse(statement, 'weir', placed.name, undefined, version);
     const described = entries[0]?.expect === Expect.Described && entries[0].placed === placed;
     if (expect !== Expect.Parsed) this.#owed.push(owedNamed(expect, statement, name, anew));
     else if (!described) this.#owed.push(owedNamed(Expect.Bound, statement, name, anew));
@@ -653,6 +675,13 @@ export class ServerChannel extends FrameStream {
     this.traffic.ladder.reprepared++;
     this.#advance();
     return true;
+  }
+
+  /** The batch that was run once more has failed before the client was told the columns: it still knows the old ones alone. */
+  #endHealing({ statement, version, parsedAt }: Healing): void {
+    this.#healing = undefined;
+    statement.version = version;
+    statement.parsedAt = parsedAt;
   }
 
   /** Sends a batch of weir's own whose replies nobody sees. */
@@ -866,13 +895,20 @@ export class ServerChannel extends FrameStream {
    * Parses the statement on the server, and has it described.
    * @param by whose Parse it is; the client's is answered by `answer`
    */
-  sendParse(statement: Statement, by: 'client' | 'weir', name?: string, answer?: (placed: Placed) => Owed): Placed {
+  sendParse(
+    statement: Statement,
+    by: 'client' | 'weir',
+    name?: string,
+    answer?: (placed: Placed) => Owed,
+    types = statement.version,
+  ): Placed {
     this.#makeRoom();
-    const { text, version } = statement;
+    if (by === 'weir') this.#client?.rehome(statement, this);
+    const { text } = statement;
     const placed = this.statements.place(statement, this.#batch, by, name);
     this.traffic.serverParses++;
     this.owe(answer?.(placed) ?? owedSkip(Expect.Parsed, { kind: 'server-parse', placed }));
-    this.sendOwned(parseMessage(placed.name, version === undefined ? text.body : text.bodyOf(version)));
+    this.sendOwned(parseMessage(placed.name, types === undefined ? text.body : text.bodyOf(types)));
     if (text.upkeep === 'analysed') this.#describe(placed, 'weir');
     return placed;
   }
@@ -1168,6 +1204,7 @@ export class ServerChannel extends FrameStream {
     if (!preparesOnly(head) && (head.visible || head.placed === undefined)) this.#answered++;
     if ((undo?.kind === 'server-parse' || undo?.kind === 'client-parse') && undo.placed !== undefined)
       this.statements.confirm(undo.placed);
+    if (head.visible && head.expect === Expect.Described) this.#healing = undefined;
     if (!head.visible) {
       this.emitBefore();
       this.#settle(head);
@@ -1478,12 +1515,18 @@ export class ServerChannel extends FrameStream {
       }
       return Verdict.Drop;
     }
-    // Weir has made the server fail where PostgreSQL would have refused the statement, or has bound it in vain: of how it is
-    // bound only the formats of the columns are looked at after that.
+    // Weir has made the server fail where PostgreSQL would have refused the statement, or has bound it in vain: what it finds
+    // behind the values, in the formats of the columns or when it plans, PostgreSQL would not have come to.
     const isVain = !head.visible && head.expect === Expect.Bound && head.placed !== undefined;
-    const isChanged = isVain
-      ? fields.routine === 'PortalSetResultFormat'
+    let isChanged = isVain
+      ? fields.routine === setsFormats || isOfPlanning(fields)
       : head.placed !== undefined && head.bytes !== undefined && fields.sqlstate !== inFailedTransaction;
+    const healing = this.#healing;
+    if (healing !== undefined && !head.silent) {
+      this.#endHealing(healing);
+      // The client has bound it with a format for each of the old columns.
+      if (fields.routine === setsFormats) isChanged = true;
+    }
     if (isChanged) fields = { ...fields, sqlstate: changedResult, message: changedPlan.message };
     const hasChanged = isChanged || (fields.sqlstate === changedResult && fields.routine === comparesColumns);
     const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, hasChanged, head) : undefined;
@@ -1523,7 +1566,7 @@ export class ServerChannel extends FrameStream {
     if (this.#heldTypes !== undefined) this.#tellTypes(this.#heldTypes);
     const instead =
       own ??
-      (isVain && isChanged ? errorResponse(changedPlan) : undefined) ??
+      (isChanged ? errorResponse(changedPlan) : undefined) ??
       this.#whyUnprepared(fields) ??
       this.#withClientsName(head, bytes, start, end) ??
       this.#withoutRow(fields, bytes, start, end);

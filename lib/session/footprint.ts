@@ -76,6 +76,8 @@ export const Effect = {
   Transacts: 1 << 28,
   /** Refused inside of a transaction. */
   OutsideOnly: 1 << 29,
+  /** May change a setting, a reported one too, if only until the transaction ends: what is parsed behind it is read by that. */
+  Sets: 1 << 30,
 } as const;
 
 /** What a statement may do to what its session remembers of sequences, as far as its text tells; the worst is the highest. */

@@ -83,10 +83,11 @@ function assignment(name: string, characters: string, scope: 'session' | 'transa
 
 /**
  * Settings that change neither what the text of a statement means, nor the tables and functions it names, nor its constants,
- * which are read when it is prepared. All others count, also those nobody has thought of.
+ * which are read when it is prepared, and computed with by functions that PostgreSQL calls immutable, though how some of them
+ * write a value is a setting. All others count, also those nobody has thought of.
  */
 const unparsed =
-  /\.|^application_name$|_timeout$|^(log|debug|enable|jit|geqo|vacuum|backend|wal|parallel|track|lock|gin|hash|stats|temp|work|maintenance|logical|plan|commit|effective|cursor|recursive|from|join|constraint|min|max|random|seq|cpu|client_min|client_connection|default_t|default_statistics|default_toast|transaction|idle|tcp|synchronous|bytea_output|extra_float|row_security|password|scram|ssl|zero|ignore|huge|trace|exit|event|createrole|local|dynamic|is_superuser|in_hot|server_|integer_)/;
+  /\.|^application_name$|_timeout$|^(log|debug|enable|jit|geqo|vacuum|backend|wal|parallel|track|lock|gin|hash|stats|temp|work|maintenance|logical|plan|commit|effective|cursor|recursive|from|join|constraint|min|max|random|seq|cpu|client_min|client_connection|default_t|default_statistics|default_toast|transaction|idle|tcp|synchronous|row_security|password|scram|ssl|zero|ignore|huge|trace|exit|event|createrole|local|dynamic|is_superuser|in_hot|server_|integer_)/;
 
 /** With these a server that is put by ends by itself, or keeps weir's own statements for the next client from being run. */
 export const troublesome = ['idle_session_timeout', 'transaction_timeout', 'default_transaction_deferrable'] as const;

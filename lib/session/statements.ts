@@ -83,7 +83,8 @@ export class StatementText {
 
 /** A statement as one client has parsed it. */
 export class Statement {
-  readonly text: StatementText;
+  /** Another one once it has been parsed again under other settings: see `StatementRegistry.rehome`. */
+  text: StatementText;
   readonly body: Buffer;
   readonly footprint: Footprint;
   /** When the client parsed it, by `StatementRegistry.tick`: what a server parsed before is older. */
@@ -152,13 +153,32 @@ export class StatementRegistry {
 
   /** A new statement with this body. Keeps a copy of `body` when it is new. */
   hold(body: Buffer, footprintOf: (body: Buffer) => Footprint, context = ''): Statement {
+    return this.#hold(this.#textOf(body, footprintOf, context));
+  }
+
+  #textOf(body: Buffer, footprintOf: (body: Buffer) => Footprint, context: string): StatementText {
     const key = keyOf(body, context);
     let text = this.#byBody.get(key);
     if (text === undefined) {
       text = new StatementText(Buffer.from(body), footprintOf(body), context);
       this.#byBody.set(key, text);
     }
-    return this.#hold(text);
+    return text;
+  }
+
+  /**
+   * The statement is about to be parsed again. PostgreSQL then reads its constants, and finds what it names, by the settings of
+   * that moment: it is from now on one with those who parse the same text under these, and no more with those of before.
+   */
+  rehome(statement: Statement, context: string): void {
+    const { text } = statement;
+    if (text.context === context || text.upkeep === 'constant') return;
+    // One that nobody shares is in no list.
+    if (this.#byBody.get(keyOf(text.body, text.context)) !== text) return;
+    statement.text = this.#textOf(text.body, () => text.footprint, context);
+    statement.text.holders++;
+    if (text.upkeep !== 'analysed') statement.version = statement.text.declared;
+    this.release(text);
   }
 
   #hold(text: StatementText): Statement {

@@ -3,7 +3,7 @@
 import type pg from 'pg';
 import { stretched } from '../../support/index.js';
 import { cellsOf, columnsOf, parametersOf, textsOf } from '../../support/message-parts.js';
-import { RawClient, type RawLogin, type RawMessage, readFields } from '../../support/raw-client.js';
+import { RawClient, type RawLogin, type RawMessage, readFields, say } from '../../support/raw-client.js';
 
 /** Names of a database's types by identifier: those of its users have another one in each database. */
 export class TypeNames {
@@ -69,6 +69,14 @@ export class Side {
       this.status = message.body.toString('latin1');
       return lines;
     }
+  }
+
+  /** The types of a statement's parameters, which are told before anything else about it. */
+  async parameters(name: string): Promise<number[]> {
+    this.raw.write(say.describe({ type: 'S', name }), say.sync());
+    const messages = await this.raw.until('Z');
+    const told = messages.find(({ tag }) => tag === 't');
+    return told === undefined ? [] : parametersOf(told.body);
   }
 
   async #line({ tag, body }: RawMessage): Promise<string> {

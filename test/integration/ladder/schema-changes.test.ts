@@ -1,7 +1,7 @@
 // Prepared statements over a change of the schema: a client meets PostgreSQL's 0A000 exactly where it would on its own server.
 
 import t from 'tap';
-import { say } from '../../support/raw-client.js';
+import { frame, say } from '../../support/raw-client.js';
 import { type Actor, Ladder, type Outcome, type RowOptions, type Scenario } from './rig.js';
 
 const ladder = await Ladder.start(t);
@@ -328,6 +328,81 @@ t.test('clients that ask for the columns see no error, and leave it to the other
       { servers, setup: things },
     );
   }
+});
+
+/** A Bind with one binary value. */
+function bindBinary(value: Buffer): Buffer {
+  return say.bind({ statement: 's', values: [value] });
+}
+
+t.test('what is healed takes the values as the client knows the parameters', async (t) => {
+  const l = await Ladder.start(t);
+  const value = Buffer.from('0000000000000064', 'hex');
+  for (const type of ['double precision', 'numeric', 'text', 'int', 'real']) {
+    l.weirRow(
+      `bigint to ${type}`,
+      async (s) => {
+        const [a] = await s.pair();
+        await first(a, 's', 'insert into pay values (1, $1) returning *', ['1']);
+        await s.admin(`alter table pay alter column amount type ${type}`);
+        const parts = [bindBinary(value), say.describe({ type: 'P', name: '' }), say.execute(), say.sync()];
+        const { rows, errors } = await a.messages('run with a binary value', ...parts);
+        if (errors.length === 0) s.t.same(rows, [['1', '100']], s.where);
+        else s.t.match(errors, [{ C: '0A000' }], s.where);
+      },
+      { servers: 1, setup: ['create table pay (id int, amount bigint)', 'alter table pay owner to app'] },
+    );
+  }
+});
+
+t.test('who has not been told the new columns is not served by them afterwards', async (t) => {
+  const l = await Ladder.start(t);
+  const text = 'select * from thing where x = $1 or 1 / $1 = 0';
+  l.weirRow(
+    'after an error of what was healed',
+    async (s) => {
+      const [a] = await s.pair();
+      await first(a, 's', text, ['1']);
+      await s.admin("alter table thing add column z text default 'new'");
+      const described = [say.describe({ type: 'P', name: '' }), say.execute(), say.sync()];
+      const failed = await a.messages('fails', say.bind({ statement: 's', values: ['0'] }), ...described);
+      s.t.equal(failed.errors[0]?.['C'], '22012', s.where);
+      s.t.match((await run(a, 's', ['1'])).errors, [{ C: '0A000', R: 'RevalidateCachedQuery' }], s.where);
+      const told = await a.messages('is told', say.bind({ statement: 's', values: ['1'] }), ...described);
+      s.t.same(told.rows, [['1', 'y', 'new']], s.where);
+      s.t.same((await run(a, 's', ['1'])).rows, [['1', 'y', 'new']], s.where);
+    },
+    { servers: 1, setup: things },
+  );
+  const formats = (...codes: number[]): Buffer => {
+    const body = Buffer.from([
+      0,
+      ...Buffer.from('s\0'),
+      0,
+      0,
+      0,
+      0,
+      0,
+      codes.length,
+      ...codes.flatMap((code) => [0, code]),
+    ]);
+    return frame('B', body);
+  };
+  l.row(
+    'where it has bound a format for each of the old columns',
+    async (s) => {
+      const [a] = await s.pair();
+      await first(a, 's', 'select * from thing');
+      await s.admin("alter table thing add column z text default 'new'");
+      for (let n = 0; n < 2; n++) {
+        const parts = [formats(1, 0), say.describe({ type: 'P', name: '' }), say.execute(), say.sync()];
+        const { errors } = await a.messages('bind with formats', ...parts);
+        s.t.match(errors, [{ C: '0A000', R: 'RevalidateCachedQuery' }], s.where);
+      }
+      await run(a, 's');
+    },
+    { servers: 1, setup: things },
+  );
 });
 
 t.test("the same where another client's values of sequences are discarded before it", async (t) => {

@@ -611,4 +611,68 @@ ladder.row('the unnamed statement outlives an error of its execution', async (s)
   await a.does('rollback');
 });
 
+ladder.row(
+  'what a client has set for the moment, when it prepares a text, is not for others with the same text',
+  async (s) => {
+    const [a, b] = await s.pair();
+    const nulls = 'select count(*) from (select null::int as a) t where a = null';
+    await b.parse('s', nulls);
+    await b.gives('execute s', '0');
+    await a.does('begin', 'set local transform_null_equals = on');
+    await a.parse('s', nulls);
+    await a.gives('execute s', '1');
+    await a.does('commit');
+    await b.gives('execute s', '0');
+    await a.does(`begin; select set_config('transform_null_equals', 'on', true); prepare q as ${nulls}`, 'commit');
+    await b.does(`prepare q as ${nulls}`);
+    await b.gives('execute q', '0');
+  },
+);
+
+ladder.row('a setting that changes in the batch of a Parse is not for others', async (s) => {
+  const [a, b] = await s.pair();
+  const date = "select '01/02/2024'::date";
+  const run = [say.bind({ statement: 's' }), say.execute()];
+  const set = [say.parse({ text: "set datestyle = 'ISO, DMY'" }), say.bind(), say.execute()];
+  await b.parse('s', date);
+  const first = await b.messages('b runs it', ...run, say.sync());
+  const parts = [...set, say.parse({ name: 's', text: date }), ...run, say.sync()];
+  s.t.same((await a.messages('set, parse and run', ...parts)).rows, [['2024-02-01']], s.where);
+  const pipelined = [say.query("set datestyle = 'ISO, MDY'"), say.parse({ name: 'p', text: date }), say.sync()];
+  await a.messages('set and parse in one write', ...pipelined);
+  await a.query('select 1');
+  s.t.same((await b.messages('b runs it again', ...run, say.sync())).rows, first.rows, s.where);
+});
+
+ladder.weirRow(
+  'a statement that is parsed again under other settings is not for those who have the settings of before',
+  async (s) => {
+    const [a, c, holder] = [await s.client('a'), await s.client('c'), await s.client('holder')];
+    const run = [say.bind({ statement: 's' }), say.execute(), say.sync()];
+    for (const client of [a, c]) {
+      await client.does("set datestyle = 'ISO, DMY'");
+      await client.parse('s', "select '01/02/2024'::date");
+      await client.messages('run', ...run);
+    }
+    await a.does("set datestyle = 'ISO, MDY'");
+    await holder.does('begin', 'select 1');
+    await a.messages('a, elsewhere', ...run);
+    s.t.same((await c.messages('c, elsewhere', ...run)).rows, [['2024-02-01']], s.where);
+    await holder.does('commit');
+  },
+  { servers: 2 },
+);
+
+ladder.row('how floats and bytes are written is part of what a text means', async (s) => {
+  const [a, b] = await s.pair();
+  const text = "select (0.1::float8 + 0.2::float8)::text, (bytea '\\x41ff')::text";
+  const run = [say.bind({ statement: 's' }), say.execute(), say.sync()];
+  await a.parse('s', text);
+  const first = await a.messages('a', ...run);
+  await b.does('set extra_float_digits = -5', 'set bytea_output = escape');
+  await b.parse('s', text);
+  await b.messages('b', ...run);
+  s.t.same((await a.messages('a again', ...run)).rows, first.rows, s.where);
+});
+
 ladder.probed();
