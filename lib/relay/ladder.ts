@@ -271,7 +271,11 @@ export class Ladder {
   readyNames(uses: Iterable<StatementUse>, client: ClientChannel, how: 'used' | 'listed' = 'used'): void {
     // Also in a failed transaction: what is sent may begin with a ROLLBACK, and no name may stand for another client's statement.
     const changes: [name: string, placed: Placed | undefined][] = [];
+    /** The text itself closes or prepares them before it executes them: for that they need not stand for anything. */
+    const made = new Set<string>();
     for (const { kind, name } of uses) {
+      if (kind !== 'execute') made.add(name);
+      else if (made.has(name)) continue;
       if (this.unsettled.has(name) || changes.some(([changing]) => changing === name)) continue;
       let statement = client.statements.get(name);
       if (statement !== undefined && kind !== 'execute') {

@@ -469,6 +469,27 @@ row(
   ['create type pair as (l int, r text)', 'create table held (a int, b pair)', 'alter table held owner to app'],
 );
 
+row('SQL closes a name that has changed and prepares it anew in one text', async (s) => {
+  const [a, b] = await s.pair();
+  const texts = [
+    'deallocate p; prepare p as select * from thing; execute p',
+    'begin; deallocate p; prepare p as select * from thing; execute p; commit',
+    'deallocate p; execute p',
+  ];
+  for (const [n, text] of texts.entries()) {
+    await a.does('prepare p as select * from thing');
+    await a.query('execute p');
+    // Its server has that of another client instead.
+    await b.does("prepare p as select 'of b'", 'execute p', 'deallocate p');
+    await s.admin(`alter table thing add column n${n} int`);
+    for (let run = 0; run < 2; run++) {
+      await a.query(text);
+      await a.query('rollback');
+    }
+    await a.query('deallocate p');
+  }
+});
+
 t.test('what is refused behind a statement that has changed undoes it, as on a direct connection', async (t) => {
   const l = await Ladder.start(t);
   const text = "insert into thing (y) values ('z') returning *";
