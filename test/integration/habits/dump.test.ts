@@ -148,7 +148,9 @@ const describing = `
 \\dd shop.*
 \\dC+ integer
 \\dO pg_catalog.C
+\\pset format unaligned
 \\db+
+\\pset format aligned
 \\dL+
 \\dA+
 \\dAc btree int4*
@@ -285,7 +287,9 @@ t.test('dumping, restoring and describing', { skip: typeof version === 'string' 
         const wanted = await run('psql', [...options, direct.url()], { input: describing });
         const got = await run('psql', [...options, place.url()], { input: describing });
         t.ok(wanted.out.length > 50_000);
-        t.ok(got.out === wanted.out, `psql: ${firstDifference(wanted.out, got.out)}`);
+        const [said, saidDirectly] = [withoutSizes(got.out), withoutSizes(wanted.out)];
+        t.match(said, /^pg_global\|.*\|size\|/m);
+        t.ok(said === saidDirectly, `psql: ${firstDifference(saidDirectly, said)}`);
         t.equal(withoutPlace(got.err), withoutPlace(wanted.err));
         t.same(others?.wrong ?? [], [], 'the others kept their settings');
         t.ok(others === undefined || others.rounds > 0);
@@ -353,6 +357,11 @@ function withoutKey(text: string): string {
 /** pg_restore begins its text with the archive's own remarks. */
 function withoutComments(dump: string): string {
   return dump.replaceAll(/^--.*\n|^\n/gm, '');
+}
+
+/** The server itself makes its tablespaces larger and smaller while one looks at them. */
+function withoutSizes(text: string): string {
+  return text.replaceAll(/^(pg_(?:default|global)\|.*\|)\d+ (?:bytes|[kMGT]B)\|/gm, '$1size|');
 }
 
 /** A message names the place of the server and, of some errors, the time. */
