@@ -17,7 +17,7 @@ import {
 } from '../relay/index.js';
 import type { ServerConnection } from '../server/index.js';
 import { type ChannelUse, ClientStatements, type Footprint, type ReadShape } from '../session/index.js';
-import type { SignalledPids } from '../sql/index.js';
+import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import { assert, internalError, PoolerError } from '../util/index.js';
 import {
   type ErrorFields,
@@ -659,7 +659,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
   /** Made when a statement first needs databases for itself. */
   #vacating: Vacating | undefined;
 
-  readyToVacate(databases: readonly string[]): boolean {
+  onDatabaseDropped(): void {
+    this.#vacating?.onDropped();
+  }
+
+  readyToVacate(databases: readonly DatabaseUse[]): boolean {
     const { session } = this;
     assert(session !== undefined, 'a client that runs something has a session');
     this.#vacating ??= new Vacating(

@@ -7,12 +7,13 @@ import type { Subject, TimeLimits } from '../policy/index.js';
 import type { Pool } from '../pool/index.js';
 import type { Gate, Sender } from '../relay/index.js';
 import type { Footprint } from '../session/index.js';
-import type { SignalledPids } from '../sql/index.js';
+import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import type { ClientTls } from '../tls/index.js';
 import type { Clock, PoolerError } from '../util/index.js';
 import type { ClientConnection } from './connection.js';
 import type { NotificationHub } from './notifications.js';
 import type { SignalDesk } from './signalling.js';
+import type { Vacate } from './vacating.js';
 
 /** Where a client is, for the log and the console. */
 export interface ClientAddress {
@@ -107,8 +108,8 @@ export interface House extends SignalDesk {
    * @param settings of the startup packet
    */
   loginDenied(subject: Subject, replicates: boolean, settings: ReadonlyMap<string, string>): PoolerError | undefined;
-  /** Empties databases of servers that serve nobody, for a client of the pool. @returns see `Vacate` */
-  vacate(pool: Pool, databases: readonly string[]): Promise<() => void>;
+  /** Empties databases of servers that serve nobody, for a client of the pool. */
+  vacate(pool: Pool, databases: readonly DatabaseUse[]): ReturnType<Vacate>;
   /** Who listens for the clients of the pool. */
   notifications(pool: Pool): NotificationHub;
   /** Whether all that the sender has notified has been told; where not, the client of the pool goes on when it has. */

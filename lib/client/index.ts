@@ -9,3 +9,4 @@ export type { HubEvents, NotificationHub } from './notifications.js';
 export { clientPidOf, isClientPid, nextSerial, processOfClientPid } from './pids.js';
 export { SenderQueue } from './sender-queue.js';
 export type { HeldStandIn, SignalDesk } from './signalling.js';
+export type { Vacate } from './vacating.js';

@@ -61,10 +61,11 @@ interface ListensNotice {
   readonly databases: readonly string[];
 }
 
-/** The statement that an order of this id was for has been answered. */
+/** The statement that the order was for has been answered: it may have dropped the database. */
 interface VacancyEnd {
   readonly kind: 'end-vacancy';
-  readonly id: string;
+  readonly order: VacancyOrder;
+  readonly dropped: boolean;
 }
 
 /** A client has altered the settings of roles or databases. */

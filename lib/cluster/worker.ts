@@ -161,7 +161,7 @@ function siblingsOf(
       await link.ask({ kind: 'catch-up', database }).catch(() => {});
     },
     settingsAltered: () => link.notify({ kind: 'settings-altered' }),
-    endVacancy: (id) => link.notify({ kind: 'end-vacancy', id }),
+    endVacancy: (order, dropped) => link.notify({ kind: 'end-vacancy', order, dropped }),
     standInFor: async (pid, address) => {
       const lent = await link.ask({ kind: 'stand-in', pid, address });
       if (lent === null) return undefined;
@@ -210,7 +210,7 @@ function takeNotice(notice: PrimaryNotice, places: CommonPlaces, parts: WorkerPa
       parts?.pooler.renewWelcomes();
       break;
     case 'end-vacancy':
-      parts?.pooler.vacancy.end(notice.id);
+      parts?.pooler.vacancy.end(notice.order, notice.dropped);
       break;
     case 'shutdown':
       parts?.pooler.shutdown(notice.mode);
@@ -234,7 +234,7 @@ async function answer(
       await pooler.cancelOwn(question.pid, Buffer.from(question.secret, 'hex'));
       return null;
     case 'vacate':
-      pooler.vacancy.obey(question.order);
+      await pooler.vacancy.obey(question.order);
       return null;
     case 'senders':
       return question.pids.map((pid) => pooler.senders.pidOf(question.place, pid) ?? null);

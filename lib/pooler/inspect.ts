@@ -18,6 +18,7 @@ import {
 import {
   type Argument,
   createStatementCatalog,
+  type DatabaseUse,
   type Hazard,
   isCatalogFunction,
   isSafeEncoding,
@@ -103,7 +104,7 @@ class Draft {
   readonly settingParameters = new Set<number>();
   readonly statements: StatementUse[] = [];
   readonly channels: Footprint['channels'][number][] = [];
-  readonly databases = new Set<string>();
+  readonly databases: DatabaseUse[] = [];
   readonly hazards = new Set<HazardName>();
 
   add(hazard: HazardName | undefined, effects: number): void {
@@ -239,7 +240,7 @@ class Draft {
         if (hazard.direction === 'from') this.effects |= Effect.Sequences;
         break;
       case 'vacant':
-        for (const database of hazard.databases) this.databases.add(database);
+        this.databases.push(...hazard.databases);
         break;
       case 'notify':
         break;
@@ -338,7 +339,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
   const notifies = notifiesOf(facts, sequenceUse);
   const sequences = { sequenceUse, notifies, tables, joinsBatch: only !== undefined && joinsBatch.has(only) };
   const isPlain = draft.effects === Effect.None && draft.hazards.size === 0 && draft.statements.length === 0;
-  if (isPlain && draft.databases.size === 0) {
+  if (isPlain && draft.databases.length === 0) {
     if (transaction !== undefined) return footprint({ transaction, facts });
     const sharable = facts.laneCandidate && !facts.tables.some(isOfServer);
     const read = sharable ? new ReadShape(facts.tables.map(({ name }) => name)) : undefined;
@@ -354,7 +355,7 @@ function footprintOf(facts: StatementFacts, policies: HazardPolicies): Footprint
       settingParameters: [...draft.settingParameters],
       statements: draft.statements,
       channels: draft.channels,
-      databases: [...draft.databases],
+      databases: draft.databases,
       hazards: [...draft.hazards],
       example: facts.shape.text,
       calls,

@@ -30,6 +30,7 @@ import {
   newHub,
   nextSerial,
   processOfClientPid,
+  type Vacate,
 } from '../client/index.js';
 import {
   type Change,
@@ -59,7 +60,7 @@ import {
 import type { Sender } from '../relay/index.js';
 import { type Address, addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
-import type { SignalledPids } from '../sql/index.js';
+import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
@@ -497,7 +498,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
     return this.policing.loginDenied(subject, replicates, settings);
   }
 
-  vacate(pool: Pool, databases: readonly string[]): Promise<() => void> {
+  vacate(pool: Pool, databases: readonly DatabaseUse[]): ReturnType<Vacate> {
     return this.vacancy.order(pool, databases);
   }
 

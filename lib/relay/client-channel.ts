@@ -254,6 +254,10 @@ export class ClientChannel extends FrameStream {
     this.settings = this.loginSettings;
   }
 
+  onDatabaseDropped(): void {
+    this.#session.onDatabaseDropped();
+  }
+
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
   cancelBatch(error: ErrorFields): void {
     this.#cancelled = true;

@@ -12,7 +12,7 @@ import {
   readBarriers,
   type Statement,
 } from '../session/index.js';
-import type { SignalledPids } from '../sql/index.js';
+import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
 import type { Sender } from './sender.js';
 import type { ServerChannel } from './server-channel.js';
@@ -57,7 +57,10 @@ export interface SessionHost {
    * `wait`: ask again when fed again. Or why that cannot be.
    */
   readyToListen(channels: readonly ChannelUse[]): 'ready' | 'wait' | ErrorFields;
-  readyToVacate(databases: readonly string[]): boolean;
+  /** Whether what serves nobody has left them; where not, ask again when fed again. */
+  readyToVacate(databases: readonly DatabaseUse[]): boolean;
+  /** A database that the client has dropped is gone. */
+  onDatabaseDropped(): void;
   /** A transaction that may have begun to listen is about to commit. */
   onCommitSent(): void;
   /**
@@ -99,6 +102,7 @@ export const plainSession: SessionHost = {
   onHazards: () => {},
   readyToListen: () => 'ready',
   readyToVacate: () => true,
+  onDatabaseDropped: () => {},
   onCommitSent: () => {},
   onChannels: () => [],
   onOwnNotification: () => false,

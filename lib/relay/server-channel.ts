@@ -182,6 +182,7 @@ const alterDatabase = Buffer.from('ALTER DATABASE\0');
 /** The command tags that say all statements are gone. */
 const discardAll = Buffer.from('DISCARD ALL\0');
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0');
+const dropDatabase = Buffer.from('DROP DATABASE\0');
 
 /** Whether a Bind has failed at computing something, and not at reading a value: that is told by its parameter's number. */
 function isOfPlanning({ sqlstate, where }: ServerErrorFields): boolean {
@@ -1384,6 +1385,9 @@ export class ServerChannel extends FrameStream {
       }
     } else if (deallocateAll.equals(bytes.subarray(start + headerBytes, end))) {
       this.#forgetStatements();
+    } else if (bytes[start + headerBytes + 1] === letterR) {
+      if (this.#visible && dropDatabase.equals(bytes.subarray(start + headerBytes, end)))
+        this.#client?.onDatabaseDropped();
     }
   }
 

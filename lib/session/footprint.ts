@@ -1,6 +1,6 @@
 // What a statement may leave behind in the session that runs it, decided once per shape and collected while a lease lasts.
 
-import type { StatementFacts } from '../sql/index.js';
+import type { DatabaseUse, StatementFacts } from '../sql/index.js';
 import type { ReadShape } from './read-shape.js';
 
 /** What outlives a transaction, by the names used in configuration, console and metrics. */
@@ -129,8 +129,8 @@ export interface Footprint {
   readonly settingParameters: readonly number[];
   readonly statements: readonly StatementUse[];
   readonly channels: readonly ChannelUse[];
-  /** It fails while other sessions are in one of these databases. */
-  readonly databases: readonly string[];
+  /** Those it needs for itself, or names anew. */
+  readonly databases: readonly DatabaseUse[];
   readonly hazards: readonly HazardName[];
   /** Those for which the configuration keeps the server with its client. */
   readonly pins: readonly HazardName[];

@@ -3,7 +3,7 @@
 import { extractDeeds } from './extract-deeds.js';
 import type { ParsedFacts, TableName } from './facts.js';
 import { functionEffect, isLaneFunction, sessionViews } from './function-effects.js';
-import { type Argument, effectOf, type Hazard, type SessionEffects } from './hazards.js';
+import { type Argument, type DatabaseUse, effectOf, type Hazard, type SessionEffects } from './hazards.js';
 import { hazardsMax, namesMax } from './limits.js';
 import { isOwnOperator, isOwnType } from './own-code.js';
 import { prepareBodyStart } from './prepare-body.js';
@@ -468,23 +468,24 @@ function namesTemporarySchema(value: unknown): boolean {
   return isNode(value) && Object.values(value).some(namesTemporarySchema);
 }
 
-/** The databases in which no other session may be: DROP, RENAME, SET TABLESPACE, and the template of CREATE. */
-function vacantDatabases(type: string, body: Node): string[] {
-  const option = (name: string): unknown => {
-    const found = listAt(body, 'options')
+/** The databases in which no other session may be: DROP, RENAME, SET TABLESPACE, and the template of CREATE; and the names that are given. */
+function vacantDatabases(type: string, body: Node): DatabaseUse[] {
+  const option = (name: string): Node | undefined =>
+    listAt(body, 'options')
       .map((each) => (isNode(each) ? nodeAt(each, 'DefElem') : undefined))
       .find((each) => each !== undefined && textAt(each, 'defname') === name);
-    return found?.['arg'];
-  };
+  const given = (key: string, use: DatabaseUse['use']): DatabaseUse => ({ name: textAt(body, key), use });
   switch (type) {
     case 'DropdbStmt':
-      return [textAt(body, 'dbname')];
-    case 'CreatedbStmt':
-      return [stringOf(option('template')) ?? 'template1', textAt(body, 'dbname')];
+      return [given('dbname', option('force') === undefined ? 'alone' : 'forced')];
+    case 'CreatedbStmt': {
+      const template = stringOf(option('template')?.['arg']) ?? 'template1';
+      return [{ name: template, use: 'alone' }, given('dbname', 'name')];
+    }
     case 'AlterDatabaseStmt':
-      return option('tablespace') === undefined ? [] : [textAt(body, 'dbname')];
+      return option('tablespace')?.['arg'] === undefined ? [] : [given('dbname', 'alone')];
     case 'RenameStmt':
-      return body['renameType'] === 'OBJECT_DATABASE' ? [textAt(body, 'subname'), textAt(body, 'newname')] : [];
+      return body['renameType'] === 'OBJECT_DATABASE' ? [given('subname', 'alone'), given('newname', 'name')] : [];
     default:
       return [];
   }

@@ -97,10 +97,16 @@ export type Hazard =
       readonly savepoint: string | null;
     }
   | { readonly kind: 'ddl'; readonly node: string }
-  /** Fails while another session is in one of the databases, or moves to that name what others may know under it. */
-  | { readonly kind: 'vacant'; readonly databases: readonly string[] }
+  | { readonly kind: 'vacant'; readonly databases: readonly DatabaseUse[] }
   /** A statement whose effects on the session are not known: CREATE EXTENSION, CREATE SUBSCRIPTION... */
   | { readonly kind: 'unknown_statement'; readonly node: string };
+
+/** What a statement wants of a database, by name. */
+export interface DatabaseUse {
+  readonly name: string;
+  /** alone: it fails while another session is there; forced: it ends them; name: it gives the name, which others may know. */
+  readonly use: 'alone' | 'forced' | 'name';
+}
 
 /** none: nothing outlives the transaction; tracked: the hazards tell all of it; unknown: only a probe or a full reset helps. */
 export type SessionEffects = 'none' | 'tracked' | 'unknown';

@@ -17,7 +17,7 @@ export type {
 } from './facts.js';
 export { PENDING, UNKNOWN } from './facts.js';
 export { isCatalogFunction } from './function-effects.js';
-export type { Argument, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
+export type { Argument, DatabaseUse, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
 export { type RelationSpan, TokenMap } from './relation-span.js';
 export { type ScriptStatement, splitScript } from './script.js';

@@ -125,13 +125,14 @@ t.test('the first login of a pool waits for its server as long as a query would'
 
 // Statements that need a database for themselves
 
-/** Idle servers of `name` in several pools: of two users, of auth_query, and one that has listened. */
+/** Idle servers of `name` in several pools whose clients have left: of two users, and one that has listened. */
 async function settle(t: Test, weir: TestWeir, name: string): Promise<void> {
   for (const user of ['postgres', 'one']) {
     const visitor = await client(t, weir, user, name);
     await visitor.query('select 1');
     await visitor.query('listen x');
     await visitor.query('unlisten x');
+    await visitor.end();
   }
 }
 
@@ -159,20 +160,96 @@ t.test('DROP DATABASE and its like first close the servers of that database that
   }
 });
 
-t.test('a client that uses the database is in the way, as it is of a direct connection', async (t) => {
+t.test('a client that is connected to the database is in the way, as it is of a direct connection', async (t) => {
   const weir = await start(t);
-  await server.query('create database used');
+  // PostgreSQL itself waits five seconds for the others: all at once, each with a database of its own.
+  const makeUser = async (name: string): Promise<RawClient> => {
+    await server.query(`create database ${name}`);
+    return client(t, weir, 'one', name);
+  };
+  const busy = async (name: string, sql: string, isExtended: boolean): Promise<void> => {
+    const admin = await client(t, weir);
+    const { errors } = await atOnce(sql, isExtended ? admin.execute(sql) : admin.query(sql));
+    const source = sql.startsWith('create') ? 'source ' : '';
+    const M = `${source}database "${name}" is being accessed by other users`;
+    t.match(errors, [{ C: '55006', M, D: /^There (is 1 other session|are 2 other sessions) using/ }], sql);
+  };
+  const users: RawClient[] = [];
+  for (const name of ['dropped', 'renamed', 'source', 'begun', 'heard']) users.push(await makeUser(name));
+  const [dropped, renamed, source, begun, heard] = users as [RawClient, RawClient, RawClient, RawClient, RawClient];
+  const idle = [dropped, renamed, source];
+  const all = (isExtended: boolean): Promise<unknown> =>
+    Promise.all([
+      busy('dropped', 'drop database dropped', isExtended),
+      busy('renamed', 'alter database renamed rename to moved', isExtended),
+      busy('source', 'create database copied template source', isExtended),
+      busy('begun', 'drop database begun', isExtended),
+      busy('heard', 'drop database if exists heard', isExtended),
+    ]);
+  const pids = await Promise.all(idle.map((user) => user.value('select pg_backend_pid()')));
+  await begin(begun);
+  await heard.query('listen here');
+  await all(false);
+  const kept = await Promise.all(idle.map((user) => user.value('select pg_backend_pid()')));
+  t.same(kept, pids, 'an idle server stays while its client does');
+
+  await server.query('select pg_terminate_backend(pid::int) from unnest($1::text[]) pid', [pids]);
+  await eventually(() =>
+    [...weir.pooler.pools].every(
+      ({ database, servers }) => !['dropped', 'renamed', 'source'].includes(database) || servers.size === 0,
+    ),
+  );
+  await all(true);
+  t.equal(await dropped.value('select current_database()'), 'dropped', 'also one that had no server then');
+
   const admin = await client(t, weir);
-  const user = await client(t, weir, 'one', 'used');
-  await begin(user);
-  t.equal((await admin.query('drop database used')).errors[0]?.['C'], '55006');
-  await user.query('commit; listen here');
-  t.equal((await admin.query('drop database used')).errors[0]?.['C'], '55006', 'so is one that listens');
-  await user.query('unlisten here');
-  t.same((await admin.query('drop database used')).errors, []);
-  await server.query('create database used');
-  t.equal(await user.value('select current_database()'), 'used', 'a new one of that name is found at once');
-  t.same((await admin.query('drop database used')).errors, []);
+  const drop = admin.query('drop database dropped');
+  const waiting = "select from pg_stat_activity where state = 'active' and query = 'drop database dropped'";
+  await eventually(async () => (await server.query(waiting)).length === 1);
+  await dropped.vanish();
+  t.same((await atOnce('the drop', drop)).errors, [], 'one that leaves meanwhile is waited for');
+  const again = await makeUser('dropped');
+  t.equal(await again.value('select current_database()'), 'dropped', 'a new one of that name is found at once');
+});
+
+t.test('one that is connected to a database that was dropped elsewhere is in the way of nothing', async (t) => {
+  const weir = await start(t);
+  const admin = await client(t, weir);
+  await server.query('create database bygone with owner = one');
+  const user = await client(t, weir, 'one', 'bygone');
+  await user.query('select 1');
+  await server.query('drop database bygone with (force)');
+  t.match((await atOnce('the error', admin.query('drop database bygone'))).errors, [{ C: '3D000' }]);
+  t.same((await atOnce('the notice', admin.query('drop database if exists used'))).errors, []);
+  t.same((await admin.query('create database bygone')).errors, []);
+  t.equal(await user.value('select current_database()'), 'bygone');
+  const stranger = await client(t, weir, 'two');
+  t.match((await atOnce('the refusal', stranger.query('drop database bygone'))).errors, [{ C: '42501' }], 'told first');
+});
+
+t.test('DROP DATABASE WITH (FORCE) ends the clients that are connected to it', async (t) => {
+  const weir = await start(t);
+  const admin = await client(t, weir);
+  for (const run of [admin.query.bind(admin), admin.execute.bind(admin)]) {
+    await server.query('create database forced with owner = two');
+    const users = [];
+    for (const user of ['one', 'one', 'postgres', 'two']) users.push(await client(t, weir, user, 'forced'));
+    await users[0]?.query('select 1');
+    const elsewhere = await client(t, weir, 'one', 'elsewhere');
+    await (users[1] as RawClient).query('begin; select 1');
+    const owner = await client(t, weir, 'two');
+    t.match(
+      (await atOnce('the refusal', owner.query('drop database forced with (force)'))).errors,
+      [{ C: '42501' }],
+      "whoever may not end the others' sessions",
+    );
+    t.equal(await users[1]?.value('select 1'), '1');
+    t.same((await atOnce('the drop', run('drop database forced with (force)'))).errors, []);
+    const told = { S: 'FATAL', C: '57P01', M: 'terminating connection due to administrator command' };
+    for (const user of users) t.match(await atOnce('the end', user.fatal()), told);
+    t.equal(await elsewhere.value('select current_database()'), 'elsewhere');
+    await elsewhere.end();
+  }
 });
 
 t.test('so they do in session mode, and for statements that were prepared before', async (t) => {

@@ -1,6 +1,8 @@
 // With several workers too: what serves nobody gives way, whichever process it belongs to, and servers leave a database that is to be dropped.
 
+import type pg from 'pg';
 import t from 'tap';
+import { eventually } from '../../support/index.js';
 import { connectToBoth, server, start } from './rig.js';
 
 t.test('with N places N clients in any workers are served', async (t) => {
@@ -32,9 +34,37 @@ t.test('DROP DATABASE closes the idle servers of all workers', async (t) => {
     await server.query('create database dropped');
     const visitors = await Promise.all(Array.from({ length: 8 }, () => weir.connect({ database: 'dropped' })));
     await Promise.all(visitors.map((client) => client.query('select 1')));
+    await Promise.all(visitors.map((client) => client.end()));
     const admin = await weir.connect();
     await t.resolves(admin.query('drop database dropped'));
-    await Promise.all([...visitors, admin].map((client) => client.end()));
+    await admin.end();
+  }
+});
+
+t.test('clients that any worker has in a database are in the way, and are ended by force', async (t) => {
+  const weir = await start(t, { track_session_state: true });
+  const [[first], [second]] = (await connectToBoth(weir, 8, 1)) as unknown as [[pg.Client], [pg.Client]];
+  for (const hasServer of [true, false]) {
+    await server.query('create database kept');
+    const visitor = await weir.connect({ database: 'kept', application_name: 'visitor' });
+    await visitor.query('select 1');
+    const ended = new Promise<Error & { code?: string }>((resolve) => visitor.on('error', resolve));
+    const rows = await weir.console('show clients');
+    const id = Number(rows.find(({ application_name }) => application_name === 'visitor')?.id);
+    // Of another worker than the visitor's.
+    const admin = id % 2 === 1 ? second : first;
+    if (!hasServer) {
+      const inside = "from pg_stat_activity where datname = 'kept'";
+      await server.query(`select pg_terminate_backend(pid) ${inside}`);
+      await eventually(async () => (await server.query(`select ${inside}`)).length === 0);
+    }
+    await t.rejects(admin.query('drop database kept'), {
+      code: '55006',
+      detail: 'There is 1 other session using the database.',
+    });
+    t.equal((await visitor.query('select 1 as one')).rows[0].one, 1, hasServer ? 'with a server' : 'without one');
+    await t.resolves(admin.query('drop database kept with (force)'));
+    t.equal((await ended).code, '57P01');
   }
 });
 
