@@ -103,7 +103,7 @@ export class Subscription {
     this.#queue.filter(({ channel }) => channel !== undefined);
   }
 
-  /** What has come so far is the client's, although an UNLISTEN outside of a transaction is next. */
+  /** What has come so far is the client's, although an UNLISTEN is next. */
   keepBefore(): void {
     for (let left = this.#queue.length; left > 0; left--) {
       const kept = this.#queue.shift();

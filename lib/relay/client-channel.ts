@@ -532,6 +532,8 @@ export class ClientChannel extends FrameStream {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled && tag !== Frontend.Terminate) return this.#skipCancelled(tag);
     if (this.#hasToWait && tag !== Frontend.Terminate) return Verdict.Stop;
+    // The data of a COPY is not behind it.
+    if (tag === Frontend.FunctionCall && this.#isBehindListen) return Verdict.Stop;
     if (this.#aborted && tag !== Frontend.Terminate) return this.#refuseAborted(tag);
     switch (tag) {
       case Frontend.Execute:
@@ -568,7 +570,7 @@ export class ClientChannel extends FrameStream {
   protected onWhole(tag: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
-    if (this.#hasToWait) return Verdict.Stop;
+    if (this.#hasToWait || this.#isBehindListen) return Verdict.Stop;
     if (this.#aborted && tag !== Frontend.Query) return this.#refuseAborted(tag);
     return this.#passed(this.#takeWhole(tag, bytes, start, end));
   }
@@ -599,7 +601,7 @@ export class ClientChannel extends FrameStream {
   protected onLarge(tag: number, total: number, bytes: Buffer, start: number, end: number): Verdict {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
-    if (this.#hasToWait) return Verdict.Stop;
+    if (this.#hasToWait || this.#isBehindListen) return Verdict.Stop;
     if (this.#aborted) return this.#refuseAborted(tag);
     return this.#passed(this.#takeLarge(tag, total, bytes, start, end));
   }
@@ -781,18 +783,61 @@ export class ClientChannel extends FrameStream {
     if (footprint.isInert || !this.#canBeListenedFor(footprint)) return 'ready';
     const { server } = this;
     const channels = this.#channelsBy(footprint, Effect.Listens);
-    if (channels !== undefined)
-      return server?.ladder.pins.has('listen') === true ? 'ready' : this.#session.readyToListen(channels);
+    if (channels !== undefined) {
+      if (server?.ladder.pins.has('listen') === true) return 'ready';
+      return this.#isBehind('statements') ? 'wait' : this.#session.readyToListen(channels);
+    }
     // What was committed before the transaction that listens commits is not the client's.
     const commits = (footprint.effects & Effect.Commits) !== 0;
     if (commits && server !== undefined && (server.ladder.pending & Effect.Listens) !== 0)
-      return this.#session.readyToListen([]);
+      return this.#isBehind('statements') ? 'wait' : this.#session.readyToListen([]);
     // What was before an UNLISTEN is the client's, as it is where its server itself has told of it by then.
     const unlistens = this.#channelsBy(footprint, Effect.Unlistens);
-    if (unlistens === undefined || this.#session.channels().length === 0) return 'ready';
-    const { Idle } = TransactionStatus;
-    const outside = server === undefined || (server.status === Idle && server.statusStays);
-    return outside && this.#deferred === undefined ? this.#session.readyToListen(unlistens) : 'ready';
+    if (unlistens === undefined || !this.#mayBeListening) return 'ready';
+    if (this.#isBehind('batches')) return 'wait';
+    if (this.#session.channels().length === 0 || server?.status === TransactionStatus.Failed) return 'ready';
+    return this.#session.readyToListen(unlistens);
+  }
+
+  /** Whether the client listens, or what it has sent may have begun to. */
+  get #mayBeListening(): boolean {
+    if (this.#session.channels().length > 0) return true;
+    return this.server !== undefined && (this.server.ladder.pending & Effect.Listens) !== 0;
+  }
+
+  /**
+   * Whether the message has to wait for the answers to those before it: what they notify of, or begin to listen on, comes
+   * before it. In the middle of a batch only `batches` before that one count, or `statements` of it too.
+   */
+  #isBehind(what: 'batches' | 'statements'): boolean {
+    const { server } = this;
+    // What is no COPY data ends a COPY.
+    if (server === undefined || server.copyIn) return false;
+    // Shown again when the lease has been settled.
+    if (server.complete) return server.owesClient;
+    if (what === 'batches' ? server.batchesOwed === 0 : server.statusStays) return false;
+    this.emitBefore();
+    server.awaitAnswers();
+    return true;
+  }
+
+  /** Whether a Parse has to wait where its Bind would have to: behind it, what is before is not settled. */
+  #preparesBehind(footprint: Footprint): boolean {
+    if (footprint.isInert || this.server?.complete !== true || !this.#canBeListenedFor(footprint)) return false;
+    const listens = this.#channelsBy(footprint, Effect.Listens) !== undefined;
+    const unlistens = this.#channelsBy(footprint, Effect.Unlistens) !== undefined;
+    return (listens || (unlistens && this.#mayBeListening)) && this.#isBehind('batches');
+  }
+
+  /**
+   * Whether the message stands behind a LISTEN or an UNLISTEN that has not been answered, and has to wait until it is known
+   * what became of that: an error, a NOTIFY or another transaction behind it is not of its own.
+   */
+  get #isBehindListen(): boolean {
+    const { server } = this;
+    if (server === undefined || this.transparent) return false;
+    if ((server.ladder.pending & (Effect.Listens | Effect.Unlistens)) === 0) return false;
+    return server.complete && !server.copyIn && server.owesClient && this.#mayBeListening;
   }
 
   /** The channels of a statement that listens, or does so no more, by itself or by what it executes. */
@@ -1288,6 +1333,7 @@ export class ClientChannel extends FrameStream {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     const footprint = judged ?? (this.transparent ? unseen : this.#inspect(bytes, queryStart, queryEnd));
+    if (!this.transparent && this.#preparesBehind(footprint)) return Verdict.Stop;
     // Behind the Parse it would run in the batch of the statement, which might not be allowed then.
     if (!footprint.joinsBatch && this.#discardBefore(server, footprint, 'alone') === 'wait') return Verdict.Stop;
     const own = bytes.subarray(queryStart, end);

@@ -270,6 +270,8 @@ export class ServerChannel extends FrameStream {
   #ignoring = false;
   /** The server reads COPY data: it overlooks Sync. */
   #copyIn = false;
+  /** It has just begun to: what the client has sent behind it need not wait for its end, which may hang on that. */
+  #copyBegun = false;
   /** Syncs sent that the running COPY overlooks. */
   #syncsOverlooked = 0;
   /** COPY data has been sent for the running COPY, or for one that may begin. */
@@ -400,6 +402,11 @@ export class ServerChannel extends FrameStream {
   /** Whether the batch that is open has bound and run nothing. */
   get hasBoundNothing(): boolean {
     return this.#batchOpen && !this.#hasBound && !this.#ignoring;
+  }
+
+  /** Batches that have been sent whole and not answered. */
+  get batchesOwed(): number {
+    return this.#batchesOwed;
   }
 
   /** Whether the client's next message waits for the answers to those before it. */
@@ -549,6 +556,10 @@ export class ServerChannel extends FrameStream {
     if (this.preparation.waits && this.preparation.endWait()) this.#client?.goOn();
     if (this.#awaitsAnswers && (this.#owed.length === 0 || this.#ignoring)) {
       this.#awaitsAnswers = false;
+      this.#client?.goOn();
+    }
+    if (this.#copyBegun) {
+      this.#copyBegun = false;
       this.#client?.goOn();
     }
     if (this.#batchOver) {
@@ -1734,6 +1745,7 @@ export class ServerChannel extends FrameStream {
       return;
     }
     this.#copyIn = true;
+    this.#copyBegun = true;
     let overlooked = 0;
     let index = 0;
     let ended = false;

@@ -95,10 +95,13 @@ type Action = { readonly kind: 'listen' | 'unlisten'; readonly channel: string |
 
 type Statement = Action | { readonly kind: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'rollback to' | 'error' };
 
+/** What a transaction does when it commits, and when it was asked to, in the order of commits. */
+type Intent = Action & { readonly asked: number };
+
 interface Transaction {
   /** Since when, in the order of commits. */
   readonly since: number;
-  actions: Action[];
+  actions: Intent[];
   /** How many actions there were at each savepoint. */
   readonly savepoints: number[];
   failed: boolean;
@@ -181,7 +184,7 @@ class Client {
     const uses: ChannelUse[] = [];
     if (statement.kind === 'listen') uses.push({ kind: 'listen', channel: statement.channel });
     else if (statement.kind === 'unlisten') {
-      if (this.#transaction !== undefined || this.listening.channels.length === 0) return 'ready';
+      if (this.#transaction?.failed === true || this.listening.channels.length === 0) return 'ready';
       uses.push({ kind: 'unlisten', channel: statement.channel });
     } else if (!this.#commits(statement)) return 'ready';
     return this.listening.ready(uses);
@@ -206,7 +209,7 @@ class Client {
       case 'listen':
       case 'unlisten':
         if (transaction === undefined) this.#commit([statement]);
-        else if (!transaction.failed) transaction.actions.push(statement);
+        else if (!transaction.failed) transaction.actions.push({ ...statement, asked: this.#doing?.since ?? 0 });
         break;
       case 'savepoint':
         if (transaction !== undefined && !transaction.failed) transaction.savepoints.push(transaction.actions.length);
@@ -227,10 +230,11 @@ class Client {
       case 'commit':
         if (transaction !== undefined && !transaction.failed) {
           this.#commit(transaction.actions);
-          // PostgreSQL drops what came in the transaction; what came before it may still have been on the way.
-          for (const { kind, channel } of transaction.actions) {
+          // What is committed behind an UNLISTEN is not the client's any more; what was before it is.
+          for (const { kind, channel, asked } of transaction.actions) {
             if (kind !== 'unlisten') continue;
-            for (const [at, due] of this.due) if (channel === null || due.channel === channel) this.due.delete(at);
+            for (const [at, due] of this.due)
+              if (at > asked && (channel === null || due.channel === channel)) this.due.delete(at);
           }
         }
         break;

@@ -1,7 +1,7 @@
 // At which moment a NOTIFY is the client's and at which it is not: as on a direct connection, whoever is told by whom.
 
 import t, { type Test } from 'tap';
-import { startPostgres } from '../../support/index.js';
+import { eventually, startPostgres } from '../../support/index.js';
 import { RawClient, type RawLogin, say } from '../../support/raw-client.js';
 import { startWeir } from '../../support/weir.js';
 import { heard } from './rig.js';
@@ -11,16 +11,98 @@ const server = await startPostgres({
   sql: [
     'create role app login superuser',
     "create function listens() returns void language plpgsql as $$ begin execute 'listen ch'; end $$",
+    'create table copied (a int)',
   ],
 });
 t.teardown(() => server.stop());
 
 const rounds = 15;
+/** Of what does not hang on who is faster. */
+const fewRounds = 4;
 
 /** One run of a story: what its listener has heard at its end, where a last notification is always heard. */
 type Story = (listener: RawClient, notifier: RawClient) => Promise<void>;
 
+/** One write, of which each text is a Query, or a batch of its own. */
+async function pipeline(client: RawClient, how: 'Query' | 'batches', texts: readonly string[]): Promise<void> {
+  client.write(
+    ...texts.flatMap((text) =>
+      how === 'Query' ? [say.query(text)] : [say.parse({ text }), say.bind(), say.execute(), say.sync()],
+    ),
+  );
+  for (const _ of texts) await client.reply();
+}
+
+/** Each in one write of a client that listens on `ch`, and behind it another client's NOTIFY. */
+const pipelines: readonly (readonly string[])[] = [
+  ["notify ch, '0'", 'unlisten ch'],
+  ["notify ch, '0'", 'unlisten *', "notify ch, '1'"],
+  ["notify ch, '0'", 'discard all'],
+  ["notify ch, '0'", 'select 1', 'unlisten ch', 'listen ch'],
+  ["notify ch, '0'", 'unlisten ch', "notify ch, '1'", 'listen ch', "notify ch, '2'"],
+  ['unlisten ch', "notify ch, '1'", 'listen ch'],
+  ['unlisten *', "notify ch, '1'", 'select 1', 'listen ch', "notify ch, '2'"],
+  ['discard all', "notify ch, '1'", 'listen ch'],
+  ["notify ch, '0'", 'begin', 'unlisten ch', "notify ch, '1'", 'commit', "notify ch, '2'", 'listen ch'],
+  ['begin', 'unlisten ch', 'commit', "notify ch, '1'", 'listen ch', "notify ch, '2'"],
+  ['begin', 'unlisten ch', 'rollback', "notify ch, '0'"],
+  ['unlisten ch', 'select 1/0', "notify ch, '0'"],
+  ['listen other', "notify other, '0'", 'unlisten other', "notify other, '1'", 'listen other', "notify other, '2'"],
+  ["notify other, '0'", 'listen other', "notify other, '1'"],
+  ['listen other', 'select 1/0', "notify other, '0'", 'begin', 'unlisten other', 'commit', "notify other, '1'"],
+];
+
+/** Something is committed while the listener's pipeline stands at its `hold`. */
+async function notifiedMeanwhile(listener: RawClient, notifier: RawClient, texts: readonly string[]): Promise<void> {
+  await notifier.query('begin; select pg_advisory_xact_lock(1)');
+  const over = pipeline(listener, 'Query', texts);
+  await eventually(async () => (await server.query('select 1 from pg_locks where not granted')).length > 0);
+  await server.query("notify ch, 'meanwhile'");
+  await notifier.query('commit');
+  await over;
+}
+
+const hold = 'select pg_advisory_xact_lock(1)';
+
 const stories: Readonly<Record<string, Story>> = {
+  ...Object.fromEntries(
+    pipelines.flatMap((texts) =>
+      (['Query', 'batches'] as const).map((how): [string, Story] => [
+        `in one write, by ${how}: ${texts.join(' | ')}`,
+        async (listener, notifier) => {
+          await listener.query('listen ch');
+          await pipeline(listener, how, texts);
+          await notifier.query("notify ch, 'behind'");
+        },
+      ]),
+    ),
+  ),
+  'in one write: a text that unlistens behind a NOTIFY': async (listener) => {
+    for (const sql of ['begin; unlisten ch; commit', 'select 1; unlisten ch']) {
+      await listener.query('listen ch');
+      await pipeline(listener, 'Query', [`notify ch, 'before ${sql}'`, sql, "notify ch, 'behind'"]);
+    }
+  },
+  'what is committed before an UNLISTEN runs is heard': async (listener, notifier) => {
+    await listener.query('listen ch');
+    await notifiedMeanwhile(listener, notifier, [hold, 'unlisten ch']);
+    await notifier.query("notify ch, 'behind'");
+  },
+  'what is committed before a LISTEN runs, or its transaction commits, is not heard': async (listener, notifier) => {
+    await notifiedMeanwhile(listener, notifier, [hold, 'listen ch']);
+    await listener.query('unlisten ch');
+    await notifiedMeanwhile(listener, notifier, ['begin', 'listen ch', hold, 'commit']);
+    await notifier.query("notify ch, 'behind'");
+  },
+  'a NOTIFY of its own before a transaction that unlistens is heard': async (listener, notifier) => {
+    await listener.query('listen ch');
+    await listener.query("notify ch, 'before'");
+    await listener.query('begin');
+    await listener.query('unlisten ch');
+    await listener.query("notify ch, 'within'");
+    await listener.query('commit');
+    await notifier.query("notify ch, 'behind'");
+  },
   'a NOTIFY that was answered before an UNLISTEN was sent is heard': async (listener, notifier) => {
     await listener.query('listen ch');
     await listener.query('select 1');
@@ -156,7 +238,8 @@ for (const [settings, login] of [
     for (const [title, story] of Object.entries(stories)) {
       const direct = await told(t, server, story, login);
       const runs: string[][] = [];
-      for (let round = 0; round < rounds; round++) runs.push(await told(t, weir, story, login));
+      const times = title.startsWith('in one write') ? fewRounds : rounds;
+      for (let round = 0; round < times; round++) runs.push(await told(t, weir, story, login));
       t.same(
         runs.filter((notes) => JSON.stringify(notes) !== JSON.stringify(direct)),
         [],
@@ -165,3 +248,16 @@ for (const [settings, login] of [
     }
   });
 }
+
+t.test('an UNLISTEN or a LISTEN instead of the data of a COPY does not wait for its end', async (t) => {
+  const weir = await startWeir({ server, users: { app: 'x' }, weir: { auth_type: 'trust' } });
+  t.teardown(() => weir.stop());
+  for (const sql of ['unlisten ch', 'listen other']) {
+    for (const place of [server, weir]) {
+      const client = await RawClient.connect(place, { user: 'app' });
+      await client.query('listen ch');
+      client.write(say.query('copy copied from stdin'), say.query(sql));
+      t.equal(await eventually(() => client.over), true, `${sql}: PostgreSQL ends the session`);
+    }
+  }
+});
