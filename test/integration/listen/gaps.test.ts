@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { newDatabase } from '../../../lib/config/index.js';
 import { eventually, startPostgres, type TestPostgres } from '../../support/index.js';
 import { Random } from '../../support/random.js';
-import { RawClient } from '../../support/raw-client.js';
+import { RawClient, readFields } from '../../support/raw-client.js';
 import { startWeir, type TestWeir } from '../../support/weir.js';
 import { startWeirCluster } from '../../support/weir-cluster.js';
 import { heard, noteOf, noticed } from './rig.js';
@@ -38,21 +38,30 @@ const backMsMax = 40_000;
 /** Notifies until it is heard, and once more; answers the notices that came before. */
 async function heardAgain(client: RawClient, at: TestPostgres = server): Promise<number> {
   let notices = 0;
+  let told = '';
   const comes = async (payload: string): Promise<boolean> => {
     while (client.untaken > 0) {
       const message = await client.next();
       if (message.tag === 'N') notices++;
+      if (message.tag === 'E') told = readFields(message.body)['M'] ?? '';
       if (message.tag === 'A' && noteOf(message).payload === payload) return true;
     }
     return false;
   };
-  await eventually(
-    async () => {
-      await at.query("notify ch, 'again'");
-      return comes('again');
-    },
-    { withinMs: backMsMax },
-  );
+  try {
+    await eventually(
+      async () => {
+        await at.query("notify ch, 'again'");
+        return comes('again');
+      },
+      { withinMs: backMsMax },
+    );
+  } catch (cause) {
+    // Who is at fault: a client that was cut off, a server that is not there, or one that does not listen.
+    const servers = await at.query("select state, query from pg_stat_activity where usename = 'app'");
+    const standing = client.over ? `is cut off: ${told}` : `is there, with ${notices} notices`;
+    throw new Error(`not heard again: the client ${standing}; its servers: ${JSON.stringify(servers)}`, { cause });
+  }
   // What comes right behind the new LISTEN may come before the notice of it.
   await at.query("notify ch, 'and again'");
   await eventually(() => comes('and again'));
