@@ -1,5 +1,6 @@
 // Why a pool gives no server, or takes one back: what clients are told.
 
+import { ServerRefusal } from '../server/index.js';
 import { PoolerError } from '../util/index.js';
 import type { FullLimit, PlaceUse } from './budget.js';
 
@@ -37,11 +38,18 @@ export function closedPool(): PoolerError {
   return new PoolerError('database removed from the configuration', { sqlstate: '57P01', hint: 'Connect again.' });
 }
 
-export function cached(error: PoolerError): PoolerError {
+/**
+ * For who comes after an attempt that has failed, and before the next one is due: PgBouncer's words.
+ * @param retryMs until then
+ */
+export function cached(error: PoolerError, retryMs: number): PoolerError {
+  // What the server has said, and why weir could not log in, is told by its own SQLSTATE.
+  const isKept = error instanceof ServerRefusal || error.sqlstate.startsWith('28');
+  const again = `Weir tries again in ${Math.ceil(retryMs / 1_000)} s (server_login_retry).`;
   return new PoolerError(`server login has been failing, cached error: ${error.message} (server_login_retry)`, {
-    sqlstate: error.sqlstate.startsWith('28') || error.sqlstate === '3D000' ? error.sqlstate : '08006',
+    sqlstate: isKept ? error.sqlstate : '08006',
     ...(error.detail === undefined ? {} : { detail: error.detail }),
-    hint: error.hint ?? 'Check the server and its log; weir tries again by itself after server_login_retry.',
+    hint: error.hint === undefined ? again : `${error.hint} ${again}`,
   });
 }
 

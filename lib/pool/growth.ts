@@ -112,8 +112,14 @@ export class Growth {
 
   /** Whether the last attempt failed so recently that the next one is not due. */
   get isHeldOff(): boolean {
+    return this.heldOffMs > 0;
+  }
+
+  /** How long it is until then; 0 when one may be made. */
+  get heldOffMs(): number {
     const failure = this.#failure;
-    return failure !== undefined && this.#clock.now() - failure.atMs < this.#retryMs(failure.error);
+    if (failure === undefined) return 0;
+    return Math.max(0, failure.atMs + this.#retryMs(failure.error) - this.#clock.now());
   }
 
   noteFailure(error: PoolerError): void {

@@ -315,9 +315,9 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
 
   /** Why asking is pointless now: no server lives and the last attempt failed a moment ago. */
   #refusal(): PoolerError | undefined {
-    const { failure } = this.#growth;
-    if (failure === undefined || this.#servers.size > 0 || !this.#growth.isHeldOff) return undefined;
-    return cached(failure);
+    const { failure, heldOffMs } = this.#growth;
+    if (failure === undefined || this.#servers.size > 0 || heldOffMs === 0) return undefined;
+    return cached(failure, heldOffMs);
   }
 
   /** Why waiting is pointless: whoever is last would be refused when the time is up. */
@@ -909,9 +909,9 @@ export class Pool implements ServerOwner, PlaceSeeker, Growing {
     this.#greeting.makeDo();
     this.#context.events.connectFailed(this, error);
     if (this.#servers.size > 0) return;
-    const told = cached(error);
-    this.#greeting.fail(told);
-    this.#failWaiters(told);
+    // Their own wait has ended with this attempt.
+    this.#greeting.fail(error);
+    this.#failWaiters(error);
   }
 
   /** Nobody who waits will get a server. */

@@ -58,7 +58,14 @@ import {
   transactionTooLong,
 } from '../pool/index.js';
 import type { Sender } from '../relay/index.js';
-import { type Address, addressText, Resolver, type ServerConnection, type ServerTarget } from '../server/index.js';
+import {
+  type Address,
+  addressText,
+  Resolver,
+  type ServerConnection,
+  ServerRefusal,
+  type ServerTarget,
+} from '../server/index.js';
 import { Effect, type Footprint, hazardNames, inert } from '../session/index.js';
 import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import { type ClientTls, loadClientTls, loadServerTls, type ServerTls } from '../tls/index.js';
@@ -566,7 +573,9 @@ export class Pooler implements House, PoolEvents, HubEvents {
   }
 
   loginFailed(address: ClientAddress, database: string, user: string, error: PoolerError, reason: string): void {
-    this.loginFailures.add(error.message.length > 80 || error.sqlstate === '3D000' ? error.sqlstate : error.message);
+    // What a server has said, or where it was, would make a label of each name and address.
+    const isServers = error instanceof ServerRefusal || error.sqlstate === '08006' || error.sqlstate === '3D000';
+    this.loginFailures.add(isServers || error.message.length > 80 ? error.sqlstate : error.message);
     this.poolerErrors.add(error.sqlstate);
     const client = address.unix ? address.ip : `${address.ip}:${address.port}`;
     this.audit?.loginRefused({ user, database, client, reason, sqlstate: error.sqlstate });
@@ -655,9 +664,12 @@ export class Pooler implements House, PoolEvents, HubEvents {
 
   connectFailed(pool: Pool, error: PoolerError): void {
     this.connectFailures++;
+    const { at, message, sqlstate, hint } = error;
+    // Errors of the network name it themselves.
+    const where = at === undefined || message.includes(at) ? '' : ` at ${at}`;
     this.log.error(
-      { database: pool.database, user: pool.user, sqlstate: error.sqlstate },
-      `server login failed: ${error.message}`,
+      { database: pool.database, user: pool.user, address: at, sqlstate, hint },
+      `server login${where} failed: ${message}`,
     );
   }
 
@@ -1158,6 +1170,7 @@ export class Pooler implements House, PoolEvents, HubEvents {
   #targetOf(settings: PoolSettings): ServerTarget {
     const { database } = settings;
     const { weir } = this.#config;
+    const databaseNow = () => findDatabase(this.#config, database.name)?.database ?? newDatabase('', []);
     const parameters: [string, string][] = [];
     const add = (name: string, value: string | undefined): void => {
       if (value !== undefined && value !== '') parameters.push([name, Buffer.from(value).toString('latin1')]);
@@ -1172,11 +1185,8 @@ export class Pooler implements House, PoolEvents, HubEvents {
       hosts: database.hosts,
       roundRobin: settings.load_balance_hosts === 'round-robin',
       sessionAttrs: settings.target_session_attrs,
-      credential: () =>
-        this.#secrets.credential(
-          findDatabase(this.#config, database.name)?.database ?? newDatabase('', []),
-          settings.user,
-        ),
+      credential: () => this.#secrets.credential(databaseNow(), settings.user),
+      credentialSource: () => this.#secrets.credentialSource(databaseNow(), settings.user),
       tls: this.#serverTls,
       keyCache: this.keyCache,
       parameters,

@@ -15,6 +15,7 @@ const usersMax = 10_000;
 
 export class Secrets {
   #stored: UserList = new Map();
+  #config: Pick<Config, 'databases' | 'users'> = { databases: new Map(), users: new Map() };
   #commonKind: 'plain' | 'md5' | 'scram' | undefined;
   readonly #parsed = new Map<string, StoredSecret>();
   readonly #lookedUp = new LRUCache<string, StoredSecret>({ max: usersMax });
@@ -23,6 +24,7 @@ export class Secrets {
   /** Replaces what came from files. */
   load(config: Config, fromFile: UserList): void {
     this.#stored = storedPasswords(config, fromFile);
+    this.#config = config;
     this.#parsed.clear();
     this.#commonKind = undefined;
   }
@@ -62,9 +64,19 @@ export class Secrets {
     return this.#commonKind;
   }
 
+  /** Where `credential` finds it: names of sections and keys, nothing of what they hold. */
+  credentialSource(database: DatabaseSettings, user: string): string {
+    const { databases, users } = this.#config;
+    // Under `*` a database has the name that the client has given.
+    const section = databases.has(database.name) ? database.name : '"*"';
+    if (hasPasswordFor(database, user)) return `password in section [databases.${section}] of the configuration`;
+    if (users.get(user)?.password !== undefined) return `section [users.${user}] of the configuration`;
+    return this.#stored.has(user) ? 'the users file, auth_file' : 'as auth_query or the client has told it';
+  }
+
   /** How weir proves itself to a server as this user. */
   credential(database: DatabaseSettings, user: string): ServerCredential {
-    if (database.password !== undefined && (database.user === undefined || database.user === user)) {
+    if (database.password !== undefined && hasPasswordFor(database, user)) {
       const secret = parseStoredSecret(database.password.reveal());
       if (secret.kind === 'plain') return { kind: 'plain', password: secret.password };
       if (secret.kind === 'md5') return { kind: 'md5', hash: secret.hash };
@@ -88,6 +100,10 @@ export class Secrets {
         return secret satisfies never;
     }
   }
+}
+
+function hasPasswordFor({ password, user: own }: DatabaseSettings, user: string): boolean {
+  return password !== undefined && (own === undefined || own === user);
 }
 
 function keyOf(database: string, user: string): string {

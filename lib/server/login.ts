@@ -224,6 +224,7 @@ export async function logIn(
     return { kind: 'ready', server };
   } catch (error) {
     wire.peer.destroy();
+    if (error instanceof PoolerError) error.at = addressText(address);
     throw error;
   } finally {
     clearTimeout(timer);
@@ -240,6 +241,7 @@ async function converse(
   let key: { pid: number; secret: Buffer } = { pid: 0, secret: Buffer.alloc(4) };
   let scram: ScramClient | undefined;
   let scramVerified = true;
+  let sent: Sent = 'nothing';
   let authenticated = false;
   for (;;) {
     const frame = await wire.inbox.next();
@@ -252,14 +254,17 @@ async function converse(
           authenticated = true;
         } else if (code === 3) {
           answerPassword(target, wire, 'cleartext', payload);
+          sent = 'password';
         } else if (code === 5) {
           answerPassword(target, wire, 'md5', payload);
+          sent = 'password';
         } else if (code === 10) {
           scram = startScram(target, payload, opened.channelBinding);
           scramVerified = false;
           await sendScram(wire, scram.start());
         } else if ((code === 11 || code === 12) && scram !== undefined) {
           scramVerified = await sendScram(wire, scram.step(Buffer.from(payload)));
+          sent = 'scram';
         } else {
           throw new PoolerError(`the server asks for authentication method ${code}, which weir does not speak`, {
             sqlstate: '0A000',
@@ -278,10 +283,12 @@ async function converse(
         break;
       case Backend.ErrorResponse: {
         const fields = readErrorFields(frame, 0, frame.length);
+        const stage = authenticated ? 'authenticated' : sent;
+        const hint = fields.hint ?? refusalHint(fields.sqlstate, stage, target, addressText(address));
         const refusal = new ServerRefusal(fields.message, {
           sqlstate: fields.sqlstate,
           ...(fields.detail === undefined ? {} : { detail: fields.detail }),
-          ...(fields.hint === undefined ? {} : { hint: fields.hint }),
+          ...(hint === undefined ? {} : { hint }),
         });
         const after = authenticated ? undefined : onFailure(opened.attempt, fields.sqlstate, refusal);
         if (after?.kind === 'reconnect') return { again: after.attempt };
@@ -305,6 +312,27 @@ async function converse(
         throw new PoolerError('the server does not speak the PostgreSQL protocol', { sqlstate: '08P01' });
     }
   }
+}
+
+/** What a server has had of weir's password. */
+type Sent = 'nothing' | 'password' | 'scram';
+
+/** What to change so that the server takes the login: its own words leave out what weir has done. */
+function refusalHint(
+  sqlstate: string,
+  stage: Sent | 'authenticated',
+  target: ServerTarget,
+  where: string,
+): string | undefined {
+  if (sqlstate === '3D000') {
+    return `Create the database in PostgreSQL at ${where}, or change the name that weir asks for (dbname).`;
+  }
+  // LDAP, PAM and RADIUS behind PostgreSQL refuse a password by 28000; behind SCRAM it is about channel binding.
+  if (sqlstate === '28P01' || (sqlstate === '28000' && stage === 'password')) {
+    return `The password that weir has for user "${target.user}" (${target.credentialSource()}) is not the one in PostgreSQL at ${where}: change either.`;
+  }
+  if (sqlstate !== '28000' || stage !== 'nothing') return undefined;
+  return `See pg_hba.conf of PostgreSQL at ${where}: it says who may log in from here, and how.`;
 }
 
 function answerPassword(target: ServerTarget, wire: Wire, request: ServerRequest, payload: Buffer): void {

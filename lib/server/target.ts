@@ -16,6 +16,8 @@ export interface ServerTarget {
   readonly sessionAttrs: SessionAttrs;
   /** Asked for at each login: it may have come with a client's. */
   readonly credential: () => ServerCredential;
+  /** Where that stands, in words for who has to change it. */
+  readonly credentialSource: () => string;
   readonly tls: ServerTls | undefined;
   readonly keyCache: ScramKeyCache;
   /** Startup parameters besides user and database, as latin1 strings. */

@@ -15,6 +15,8 @@ export class PoolerError extends Error {
   readonly sqlstate: string;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
+  /** Host and port of the server that it concerns, for the log; known to who has dialled it. */
+  at: string | undefined;
 
   constructor(message: string, fields: PoolerErrorFields) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });

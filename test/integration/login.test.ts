@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import tls from 'node:tls';
 import pg from 'pg';
+import pino from 'pino';
 import t from 'tap';
 import { newDatabase, parseUserList, type UserList } from '../../lib/config/index.js';
 import { Secret } from '../../lib/util/index.js';
@@ -275,26 +276,63 @@ t.test('weir answers every method a server may ask for', async (t) => {
 });
 
 t.test('a server that refuses weir is quoted to the client', async (t) => {
+  const logged: { msg: string }[] = [];
   const weir = await start(t, {
-    weir: { server_tls_sslmode: 'disable' },
+    weir: { server_tls_sslmode: 'disable', log_pooler_errors: false, log_connections: false },
     users: { bound: password, alice: 'not the one of the server' },
+    log: pino({ level: 'error' }, { write: (line: string) => void logged.push(JSON.parse(line)) }),
   });
+  const place = `${postgres.host}:${postgres.port}`;
   const rejected = await refusal(weir, { user: 'bound' });
   t.equal(rejected.code, '28000');
-  t.match(
-    rejected.message,
-    /^server login has been failing, cached error: pg_hba.conf rejects connection .* \(server_login_retry\)$/,
-  );
+  t.match(rejected.message, /^pg_hba.conf rejects connection /);
+  t.equal(rejected.hint, `See pg_hba.conf of PostgreSQL at ${place}: it says who may log in from here, and how.`);
   const wrong = await refusal(weir, { user: 'alice', password: 'not the one of the server' });
-  t.match(wrong, { code: '28P01', message: /cached error: password authentication failed for user "alice"/ });
+  t.match(wrong, { code: '28P01', message: /^password authentication failed for user "alice"$/ });
+  const hint = `The password that weir has for user "alice" (section [users.alice] of the configuration) is not the one in PostgreSQL at ${place}: change either.`;
+  t.equal(wrong.hint, hint);
+  t.match(
+    logged.map(({ msg }) => msg),
+    [
+      new RegExp(`^server login at ${place} failed: pg_hba.conf rejects`),
+      new RegExp(`^server login at ${place} failed: password authentication failed for user "alice"$`),
+    ],
+  );
+  const again = await refusal(weir, { user: 'alice', password: 'not the one of the server' });
+  t.match(again, {
+    code: '28P01',
+    message: /^server login has been failing, cached error: password auth.* \(server_login_retry\)$/,
+  });
+  t.match(again.hint?.slice(hint.length), /^ Weir tries again in 1[45] s \(server_login_retry\)\.$/);
   t.match(await refusal(weir, { user: 'alice', password: 'not the one of the server', database: 'nowhere' }), {
     code: '28P01',
   });
-  const missing = await start(t, { users: { alice: password } });
+  const missing = await start(t, { users: { alice: password, group_only: password } });
   t.match(await refusal(missing, { user: 'alice', database: 'nowhere' }), {
     code: '3D000',
-    message: /cached error: database "nowhere" does not exist/,
+    message: /^database "nowhere" does not exist$/,
+    hint: /^Create the database in PostgreSQL at /,
   });
+  const unfit = await refusal(missing, { user: 'group_only' });
+  t.match(
+    unfit,
+    { code: '28000', message: /is not permitted to log in$/, hint: undefined },
+    'the password is the right one',
+  );
+});
+
+t.test('where weir has a password from that the server refuses is told', async (t) => {
+  const wrong = { user: 'alice', password: 'wrong' };
+  const ofFile = await start(t, { userList: fileOf({ alice: 'wrong' }) });
+  t.match((await refusal(ofFile, wrong)).hint, /"alice" \(the users file, auth_file\) is not the one/);
+  const ofDatabase = await start(t, {
+    users: { alice: password },
+    database: { user: 'alice', password: new Secret('wrong') },
+  });
+  t.match(
+    (await refusal(ofDatabase, { user: 'alice' })).hint,
+    /"alice" \(password in section \[databases\."\*"\] of the configuration\) is not the one/,
+  );
 });
 
 t.test('channel binding towards the server notices who terminates TLS in between', async (t) => {
@@ -305,7 +343,11 @@ t.test('channel binding towards the server notices who terminates TLS in between
   t.teardown(() => weir.stop());
   t.equal(await whoAmI(await logIn(t, weir, { user: 'plain' })), 'plain', 'a password is given to whoever asks for it');
   const refused = await refusal(weir, { user: 'alice' });
-  t.match(refused.message, /^server login has been failing, cached error: /, 'SCRAM is bound to the certificate');
+  t.match(
+    refused,
+    { code: '28000', message: /^SCRAM channel binding check failed$/, hint: undefined },
+    'SCRAM is bound to the certificate',
+  );
 });
 
 t.test('SCRAM passes through where weir has only the secret the server has', async (t) => {
@@ -317,7 +359,7 @@ t.test('SCRAM passes through where weir has only the secret the server has', asy
   t.not(other.split('$')[1], secret.split('$')[1], 'the same password, another salt');
   const mixed = await start(t, { userList: fileOf({ alice: other }) });
   const refused = await refusal(mixed, { user: 'alice' });
-  t.match(refused.message, /^server login has been failing, cached error: server login failed: /);
+  t.match(refused.message, /^server login failed: /);
   t.notMatch(JSON.stringify(refused), /s3cret/);
   const asked = await start(t, { userList: fileOf({ plain: storedSecrets.get('plain') ?? '' }) });
   t.match(await refusal(asked, { user: 'plain' }), {
@@ -413,7 +455,7 @@ t.test('an auth_query that fails, or cannot run, is an error that does not say t
   const refused = await refusal(broken, { user: 'alice' });
   t.ok(refused.code !== undefined && refused.code !== '28P01', `${refused.code} ${refused.message}`);
   const unreachable = await start(t, { ...asking, users: { asker: 'wrong' } });
-  t.match((await refusal(unreachable, { user: 'alice' })).message, /server login has been failing/);
+  t.match((await refusal(unreachable, { user: 'alice' })).message, /^password authentication failed for user "asker"$/);
 });
 
 t.test('no client steers the look-up of passwords by its search_path (CVE-2025-12819)', async (t) => {

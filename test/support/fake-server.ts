@@ -81,6 +81,7 @@ export class FakeBackend {
 
 export class FakeServer {
   behaviour: LoginBehaviour = 'accept';
+  refusal = { sqlstate: '53300', message: 'sorry, too many clients already' };
   /** Whether a cancel request stays open until `releaseCancels`. */
   holdCancels = false;
   readonly #server: net.Server;
@@ -162,7 +163,7 @@ export class FakeServer {
     this.attempts++;
     switch (this.behaviour) {
       case 'refuse':
-        socket.end(errorResponse({ severity: 'FATAL', sqlstate: '53300', message: 'sorry, too many clients already' }));
+        socket.end(errorResponse({ severity: 'FATAL', ...this.refusal }));
         return undefined;
       case 'hang':
         return undefined;

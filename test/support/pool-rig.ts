@@ -228,6 +228,7 @@ export class PoolRig {
       roundRobin: false,
       sessionAttrs: 'any',
       credential: () => ({ kind: 'none' }),
+      credentialSource: () => 'nowhere',
       tls: undefined,
       keyCache: new ScramKeyCache({ secret: Buffer.alloc(32) }),
       parameters: [],

@@ -458,15 +458,27 @@ t.test('a server that cannot be reached is tried again after server_login_retry,
   await until('they have failed', () => first.every(({ error }) => error !== undefined));
   await aWhile();
   t.equal(server.attempts, 2, 'one for each that waited');
-  t.match(first[0]?.error, {
-    message: 'server login has been failing, cached error: sorry, too many clients already (server_login_retry)',
-    sqlstate: '08006',
-  });
+  for (const { error } of first) {
+    const { message, sqlstate, hint } = error ?? {};
+    t.strictSame(
+      [message, sqlstate, hint],
+      ['sorry, too many clients already', '53300', undefined],
+      'as the server says',
+    );
+  }
   t.equal(rig.budget.ofDatabase('d'), 0, 'places are not kept for what cannot be made');
   for (let i = 0; i < 10; i++) {
     const client = rig.client(pool, 'again');
     client.say(query('select x'));
-    t.match(client.error?.message, /cached error/, 'refused at once');
+    t.match(
+      client.error,
+      {
+        message: 'server login has been failing, cached error: sorry, too many clients already (server_login_retry)',
+        sqlstate: '53300',
+        hint: `Weir tries again in ${15 - i} s (server_login_retry).`,
+      },
+      'refused at once',
+    );
     rig.pass(1_000);
   }
   await aWhile();
@@ -485,6 +497,25 @@ t.test('a server that cannot be reached is tried again after server_login_retry,
   await until('lucky is answered', answered(lucky));
   t.equal(pool.failure, undefined);
   t.same(rig.warnings, []);
+});
+
+t.test('a server that is starting up says so itself, and is tried again in a moment', async (t) => {
+  const { server, rig } = await startRig(t);
+  server.behaviour = 'refuse';
+  server.refusal = { sqlstate: '57P03', message: 'the database system is starting up' };
+  const pool = rig.pool(server);
+  const first = rig.client(pool, 'first');
+  first.say(query('select x'));
+  await until('first has failed', () => first.error !== undefined);
+  t.match(first.error, { sqlstate: '57P03', message: 'the database system is starting up' });
+  const next = rig.client(pool, 'next');
+  next.say(query('select x'));
+  t.match(next.error, { sqlstate: '57P03', message: /cached error/, hint: /^Weir tries again in 1 s/ });
+  rig.pass(500);
+  server.behaviour = 'accept';
+  const lucky = rig.client(pool, 'lucky');
+  lucky.say(query('select x'));
+  await until('lucky is answered', answered(lucky));
 });
 
 t.test('while a server lives, clients wait for it through failures of others', async (t) => {
