@@ -1,7 +1,7 @@
 // What the primary and its workers say to each other.
 
 import type { AnyRow } from '../admin/index.js';
-import type { HazardReport, MetricReadings, Readiness } from '../http/index.js';
+import type { HazardReport, MetricReadings, ReadinessPart } from '../http/index.js';
 import type { FullLimit, PlaceLimits, PlaceNeed, PlaceUse } from '../pool/index.js';
 import type { ClientLimits, Grant, GrantOrder, Revocation, ShutdownMode, VacancyOrder } from '../pooler/index.js';
 import type { Address } from '../server/index.js';
@@ -193,6 +193,6 @@ export interface Answers {
   readonly order: Grant;
   readonly grants: readonly Grant[];
   readonly metrics: readonly MetricReadings[];
-  readonly readiness: Readiness;
+  readonly readiness: ReadinessPart;
   readonly hazards: HazardReport;
 }

@@ -264,7 +264,8 @@ async function answer(
     case 'readiness':
     case 'hazards':
       assert(source !== undefined, 'the primary asks for what it answers by HTTP');
-      return question.kind === 'metrics' ? source.readings() : source[question.kind]();
+      if (question.kind === 'readiness') return source.ownReadiness();
+      return question.kind === 'metrics' ? source.readings() : source.hazards();
     default:
       return question satisfies never;
   }

@@ -5,6 +5,6 @@ export { type HazardReport, type HazardRow, hazardReport, mergedHazards, readHaz
 export { type MetricReadings, mergedCounts, mergedText } from './metrics.js';
 export { type OwnSource, ownSource } from './own-source.js';
 export { labelledPoolsMax } from './pool-groups.js';
-export { mergedReadiness, type Readiness } from './readiness.js';
+export { mergedReadiness, type Readiness, type ReadinessPart } from './readiness.js';
 export { type HttpServer, type HttpSource, startHttp } from './server.js';
 export { clientsIn, workerReadings } from './worker-metrics.js';

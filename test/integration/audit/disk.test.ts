@@ -148,7 +148,7 @@ for (const audit_on_full of ['block', 'refuse', 'drop'] as const) {
       });
       const { trail } = weir.pooler;
       await eventually(() => trail?.failing === true, { withinMs: 10_000 });
-      const ready = (): boolean => readiness(weir.pooler).ready;
+      const ready = (): boolean => readiness(weir.pooler).reasons.length === 0;
       if (audit_on_full === 'drop') {
         await eventually(() => (trail?.state().dropped ?? 0) > 100);
         t.ok(ready());

@@ -3,15 +3,18 @@
 import net from 'node:net';
 import pino from 'pino';
 import t, { type Test } from 'tap';
+import { newDatabase } from '../../../lib/config/index.js';
 import { type HazardReport, ownSource, readHazardReport, startHttp } from '../../../lib/http/index.js';
 import { histogramSamples } from '../../../lib/http/metric.js';
 import { Metrics } from '../../../lib/http/metrics.js';
 import { groupPools, labelledPoolsMax } from '../../../lib/http/pool-groups.js';
+import { mergedReadiness, readiness } from '../../../lib/http/readiness.js';
 import { TimeHistogram, timeBucketsMs } from '../../../lib/metrics/index.js';
 import { type Pooler, takeCensus } from '../../../lib/pooler/index.js';
 import { resetKinds } from '../../../lib/relay/index.js';
 import { footprint, hazardNames } from '../../../lib/session/index.js';
 import { eventually } from '../../support/eventually.js';
+import { FakeServer } from '../../support/fake-server.js';
 import { startWeir } from '../../support/weir.js';
 import { type Family, readExposition, readingOf } from './exposition.js';
 
@@ -124,6 +127,35 @@ void t.test('/readyz says which server cannot be reached, until the error is old
   t.equal(readingOf(families, 'weir_pooler_errors_total', { sqlstate: '08006' }), 1);
   // Nobody needs the pool, so nobody tries: after retry and connect time-out it no longer counts.
   await eventually(async () => (await ready()).status === 200);
+});
+
+void t.test('/readyz says no while every login to PostgreSQL is refused', async (t) => {
+  const server = await FakeServer.start(t);
+  server.refusal = { sqlstate: '28P01', message: 'password authentication failed' };
+  server.behaviour = 'refuse';
+  const place = [{ kind: 'tcp', host: '127.0.0.1', port: server.port }] as const;
+  const { pooler, ...started } = await startWeir({
+    server: { host: '127.0.0.1', port: 1 },
+    users: { alice: 'a', bob: 'b' },
+    weir: { auth_type: 'trust', server_login_retry: 0.2, server_tls_sslmode: 'disable' },
+    config: (config) => ({
+      ...config,
+      databases: new Map(['app', '*'].map((name) => [name, newDatabase(name, place)])),
+    }),
+  });
+  t.teardown(() => started.stop());
+  const now = () => mergedReadiness([readiness(pooler)]);
+  await t.rejects(started.connect({ user: 'alice', database: 'any' }));
+  t.same(now(), { ready: true, reasons: [] }, 'the name of the database may be the reason');
+  await t.rejects(started.connect({ user: 'alice', database: 'app' }));
+  const reasons = ['the server refuses the login for database app, user alice (SQLSTATE 28P01)'];
+  t.same(now(), { ready: false, reasons });
+  const other = { reasons: [], refused: [], hasServers: false };
+  t.same(mergedReadiness([readiness(pooler), other]), { ready: false, reasons });
+  t.same(mergedReadiness([readiness(pooler), { ...other, hasServers: true }]), { ready: true, reasons: [] });
+  server.behaviour = 'accept';
+  await started.connect({ user: 'bob', database: 'app' }).then((client) => client.end());
+  t.same(now(), { ready: true, reasons: [] }, 'it takes others');
 });
 
 void t.test('other paths and methods are 404, and large requests are refused', async (t) => {
