@@ -121,9 +121,12 @@ function check(file: string): number {
   try {
     const { warnings, config, policy } = load(file);
     for (const warning of warnings) console.log(formatProblem(warning));
-    const counts = [`${config.databases.size} databases`, `${config.users.size} users`];
+    const counts = [counted(config.databases.size, 'database'), counted(config.users.size, 'user')];
     if (policy !== undefined) {
-      counts.push(`a policy of ${policy.roles.size} roles, ${policy.rules.length} rules, ${policy.masks.length} masks`);
+      const { roles, rules, masks } = policy;
+      counts.push(
+        `a policy of ${counted(roles.size, 'role')}, ${counted(rules.length, 'rule')}, ${counted(masks.length, 'mask')}`,
+      );
     }
     console.log(`${file}: good; ${counts.join(', ')}`);
     return 0;
@@ -132,6 +135,10 @@ function check(file: string): number {
     for (const problem of error.problems) console.error(formatProblem(problem));
     return 1;
   }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** What has been printed is in the pipe; not waited for where a pipe stays full. */

@@ -1,12 +1,19 @@
 // Checks that need more than one setting: what each value alone cannot show to be wrong.
 
-import { isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import { type Config, consoleDatabases, type DatabaseSettings, type GlobalKey, type SettingKey } from './config.js';
 import { sectionName } from './decode.js';
 import { nowhere, type Place, type Problem, problemAt, shown } from './problems.js';
 import type { RawConfig } from './raw.js';
 import { settings } from './settings.js';
 import { sameValue } from './values.js';
+
+const addresses = 'IP addresses, host names, or `*` for all addresses of this machine';
+
+/** Four numbers and more are an address or nothing; what else has no colon and no space, a resolver may know. */
+function isNoHost(name: string): boolean {
+  return /[\s/:]|^\d+(\.\d+){3,}\.?$/.test(name) && isIP(name.replace(/%.*$/, '')) === 0;
+}
 
 /** Shorter ones can be guessed. */
 const adminTokenBytesMin = 16;
@@ -24,6 +31,7 @@ export function checkConfig(config: Config, raw: RawConfig | null): Findings {
   checker.checkTls();
   checker.checkAuthentication();
   checker.checkPolicy();
+  checker.checkDatabases();
   for (const database of config.databases.values()) checker.checkDatabase(database);
   return checker;
 }
@@ -43,6 +51,13 @@ class Checker implements Findings {
     const { listen_addr, listen_port, unix_socket_dir, http_listen } = this.#config.weir;
     if (listen_addr.length === 0 && unix_socket_dir === '') {
       this.#problem('listen_addr', 'no client could connect: both `listen_addr` and `unix_socket_dir` are empty');
+    }
+    for (const address of listen_addr) {
+      if (address === '*' || !isNoHost(address)) continue;
+      this.#add(this.problems, ['listen_addr'], 'neither an address nor a host name', shown(address), addresses);
+    }
+    if (http_listen !== null && isNoHost(http_listen.host)) {
+      this.#problem('http_listen', `"${http_listen.host}" is neither an address nor a host name`);
     }
     if (http_listen !== null && http_listen.port !== 0 && http_listen.port === listen_port) {
       const clash = listen_addr.includes(http_listen.host) || listen_addr.includes('*');
@@ -102,6 +117,14 @@ class Checker implements Findings {
     this.#checkAuthDatabase(weir.auth_dbname, ['auth_dbname']);
   }
 
+  checkDatabases(): void {
+    const { dialect, databases, file } = this.#config;
+    if (databases.size > 0) return;
+    const entry = dialect === 'ini' ? 'NAME = ... in [databases]' : '[databases.NAME]';
+    const message = `there is none: nobody can connect but to the console; add ${entry}`;
+    this.warnings.push(problemAt({ file, line: null }, 'databases', message));
+  }
+
   checkDatabase(database: DatabaseSettings): void {
     const path = (key: SettingKey) => ['databases', database.name, key] as const;
     const { weir } = this.#config;
@@ -133,7 +156,7 @@ class Checker implements Findings {
       if (host.kind === 'unix') continue;
       // What looks like a URL is not shown: it may hold a password.
       if (/[\s/@?]/.test(host.host)) this.#add(this.problems, path, 'not a host name', null, allowed);
-      else if (host.host.includes(':') && !isIPv6(host.host.replace(/%.*$/, ''))) {
+      else if (isNoHost(host.host)) {
         this.#add(this.problems, path, 'not a host name or address', shown(host.host), allowed);
       }
     }

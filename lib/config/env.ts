@@ -16,6 +16,8 @@ export function expandEnvironment(text: string, env: Environment): Expanded {
     if (close === '') message ??= 'an unfinished `${`; write `$${` for the characters themselves';
     else if (!nameForm.test(name)) message ??= 'not the name of an environment variable inside the braces';
     else if (value === undefined) message ??= `environment variable ${name} is not set`;
+    // Whoever wants nothing there writes nothing: it is the script that should have set it which has failed.
+    else if (value === '') message ??= `environment variable ${name} is empty`;
     return value ?? whole;
   });
   return message === null ? { ok: true, text: expanded } : { ok: false, message };

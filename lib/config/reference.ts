@@ -36,7 +36,7 @@ pool_size = 3
 [policy]                  # who may run which statement: the last part of this page
 \`\`\`
 
-- \`\${NAME}\` in a text is replaced by the environment variable; a variable that is not set is an error; \`$\${\` stands for
+- \`\${NAME}\` in a text is replaced by the environment variable; one that is not set, or empty, is an error; \`$\${\` stands for
   the characters themselves. A text that holds a number or a flag counts as one, so \`pool_size = "\${POOL_SIZE}"\` works.
 - Times are seconds, fractions allowed. Flags are \`true\` or \`false\` (\`1\` and \`0\` will do). Lists are arrays, or texts
   with commas.

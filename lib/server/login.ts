@@ -156,11 +156,17 @@ class Wire implements PeerHandler {
           : `could not connect to server at ${this.#where}: ${code}`,
         {
           sqlstate: '08006',
-          hint: 'Check that PostgreSQL runs there and accepts connections.',
+          hint: this.#hint(code),
           cause: error,
         },
       ),
     );
+  }
+
+  #hint(code: string | undefined): string {
+    const common = 'Check that PostgreSQL runs there and accepts connections.';
+    if (code !== 'ENOENT') return common;
+    return `${common} This is a Unix socket, which weir looks for where the database has no \`host\`: set it if PostgreSQL is reached by TCP.`;
   }
 
   fail(error: Error): void {

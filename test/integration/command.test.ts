@@ -101,7 +101,7 @@ t.test('what it does not understand it says, and fails', async (t) => {
 t.test('check passes good files and names what is wrong with bad ones', async (t) => {
   const directory = temporaryDirectory(t);
   const good = configure(t);
-  t.match(await run(t, 'check', good.config), { status: 0, stderr: '', stdout: /good; 1 databases, 1 users/ });
+  t.match(await run(t, 'check', good.config), { status: 0, stderr: '', stdout: /good; 1 database, 1 user$/m });
 
   const bad = join(directory, 'bad.toml');
   writeFileSync(
@@ -132,6 +132,13 @@ t.test('check passes good files and names what is wrong with bad ones', async (t
   t.match(badIni.stderr, `${ini}:2: `);
   t.match(badIni.stderr, `${ini}:4: `);
   t.match(badIni.stderr, 'did you mean: listen_port');
+
+  const empty = join(directory, 'empty.toml');
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is weir that replaces it
+  writeFileSync(empty, '[databases.app]\nhost = "db"\n[users.app]\npassword = "${APP_PASSWORD}"\n');
+  const unset = await new WeirCommand(t, ['check', empty], { env: { APP_PASSWORD: '' } }).ended;
+  t.equal(unset.status, 1);
+  t.match(unset.stderr, `${empty}:4: users.app.password: environment variable APP_PASSWORD is empty`);
 
   const secret = join(directory, 'secret.toml');
   writeFileSync(secret, '[weir]\n[users.alice]\npassword = "hunter2\n');
@@ -169,7 +176,7 @@ t.test('what README shows first works as it is typed', async (t) => {
   const script = lines.slice(0, lines.findIndex((line) => / check /.test(line)) + 1).join('\n');
   const { APP_PASSWORD: _, ...env } = process.env;
   const { status, stdout, stderr } = spawnSync('bash', ['-ec', script], { cwd: directory, env, encoding: 'utf8' });
-  t.match({ status, stdout, stderr }, { status: 0, stdout: /weir\.toml: good; 1 databases, 1 users/, stderr: '' });
+  t.match({ status, stdout, stderr }, { status: 0, stdout: /weir\.toml: good; 1 database, 1 user\n/, stderr: '' });
   t.match(readFileSync(join(directory, 'users.txt'), 'utf8'), /^"ops" "/);
 
   // In front of the PostgreSQL that is here, where it may listen.
@@ -305,7 +312,7 @@ t.test(
     const rule = '[policy]\n[[policy.rules]]\nname = "no-ddl"\nstatements = ["ddl"]\n';
     writeToml(config, kept);
     writeFileSync(policy, `${rule}verdict = "deny"\n`);
-    t.match(await run(t, 'check', config), { status: 0, stdout: /good; .*, a policy of 0 roles, 1 rules, 0 masks/ });
+    t.match(await run(t, 'check', config), { status: 0, stdout: /good; .*, a policy of 0 roles, 1 rule, 0 masks/ });
     const weir = new WeirCommand(t, [config]);
     const admin = await connect(t, await weir.port(), '127.0.0.1', 'pgbouncer');
 

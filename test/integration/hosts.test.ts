@@ -123,6 +123,14 @@ t.test('a host that is down is passed over', async (t) => {
   }
 });
 
+t.test('where no socket is found the client is told of `host`', async (t) => {
+  const weir = await start(t, [{ host: '/no/such/directory', port: 5432 }]);
+  await t.rejects(clientOf(weir).connect(), {
+    message: 'could not connect to server at /no/such/directory/.s.PGSQL.5432: ENOENT',
+    hint: /where the database has no `host`: set it/,
+  });
+});
+
 t.test('where all hosts are down the client is told which one, and served when one is up', async (t) => {
   const weir = await start(t, [down]);
   await t.rejects(clientOf(weir).connect(), {

@@ -305,11 +305,15 @@ t.test('what PgBouncer tolerates stops a TOML file but only warns in an ini file
 });
 
 t.test('a setting without effect is warned about only when it is changed', async (t) => {
-  t.same(complaints('[pgbouncer]\nauth_file = u\npkt_buf = 4096\nso_reuseport = 1', 'p.ini'), {
+  t.same(complaints('[databases]\na = host=b\n[pgbouncer]\nauth_file = u\npkt_buf = 4096\nso_reuseport = 1', 'p.ini'), {
     problems: [],
-    warnings: ['4 pgbouncer.so_reuseport'],
+    warnings: ['6 pgbouncer.so_reuseport'],
   });
-  t.same(complaints('[weir]').warnings, ['1 weir.auth_type'], 'and so is a file in which nobody can log in');
+  t.same(
+    complaints('[weir]').warnings,
+    ['- databases', '1 weir.auth_type'],
+    'and so is a file in which nobody can log in',
+  );
 });
 
 t.test('a pool takes the user over the database over the global value', async (t) => {
@@ -554,9 +558,30 @@ t.test('a secret shows neither in JSON nor when a configuration is inspected', a
   t.notMatch(JSON.stringify([...config.databases]), 'hunter2');
 });
 
+t.test('what cannot be an address or a host name is refused', async (t) => {
+  const database = '[databases.app]\nhost = "db"\n[users.app]\npassword = "x"\n';
+  for (const bad of ['300.1.1.1', '127.0.0.1, 1.2.3.4.5', 'fe80::zz', 'two words', '127.0.0.1:6432']) {
+    t.same(complaints(`[weir]\nlisten_addr = "${bad}"\n${database}`).problems, ['2 weir.listen_addr'], bad);
+  }
+  t.same(complaints(`[weir]\nhttp_listen = "300.1.1.1:9127"\n${database}`).problems, ['2 weir.http_listen']);
+  t.same(complaints(database.replace('"db"', '"300.1.1.1"')).problems, ['2 databases.app.host']);
+  for (const fine of ['*', '127.0.0.1', '::', 'fe80::1%eth0', 'localhost', 'weir_1.internal', '127.1', '4711']) {
+    t.same(complaints(`[weir]\nlisten_addr = "${fine}"\n${database}`), { problems: [], warnings: [] }, fine);
+  }
+});
+
+t.test('a file without a database is told from one that serves somebody', async (t) => {
+  t.same(complaints('[users.app]\npassword = "x"\n').warnings, ['- databases']);
+  t.ok(complaints('[pgbouncer]\nauth_file = /dev/null\n', 'pgbouncer.ini').warnings.includes('- databases'));
+});
+
 t.test('the nearest key is offered for a slip and not for anything else', async (t) => {
   t.equal(nearest('poolsize', ['pool_size', 'port']), 'pool_size');
   t.equal(nearest('Pool_Mode', ['pool_mode']), 'pool_mode');
+  t.equal(nearest('hots', keysIn('database')), 'host', 'two letters exchanged');
+  t.equal(nearest('hsot', keysIn('database')), 'host');
+  t.equal(nearest('sesion', ['session', 'transaction', 'statement']), 'session');
+  t.equal(nearest('tx', ['session', 'transaction', 'statement']), null);
   t.equal(nearest('zzz', ['pool_size', 'port']), null);
   t.equal(nearest('x'.repeat(1000), ['pool_size']), null);
 });

@@ -173,13 +173,17 @@ t.test('no secret is shown in any problem', async (t) => {
 });
 
 t.test('environment variables are replaced in texts, and only there', async (t) => {
-  t.same(expandEnvironment('a${POOL}b${EMPTY}c', env), { ok: true, text: 'a7bc' });
+  t.same(expandEnvironment('a${POOL}b', env), { ok: true, text: 'a7b' });
+  t.match(expandEnvironment('a${EMPTY}', env), { ok: false, message: 'environment variable EMPTY is empty' });
   t.same(expandEnvironment('$${POOL} $POOL $$', env), { ok: true, text: '${POOL} $POOL $$' });
   t.same(expandEnvironment('${X}', { X: '${POOL}' }), { ok: true, text: '${POOL}' });
   t.match(expandEnvironment('${NOPE}', env), { ok: false, message: 'environment variable NOPE is not set' });
   t.match(expandEnvironment('${toString}', env), { ok: false, message: 'environment variable toString is not set' });
   t.match(expandEnvironment('${POOL', env), { ok: false, message: /unfinished/ });
   t.match(expandEnvironment('${}', env), { ok: false, message: /not the name/ });
+  t.same(faults(toml('[users.app]\npassword = "${EMPTY}"')), [
+    '2 users.app.password environment variable EMPTY is empty',
+  ]);
   t.same(faults(toml('[databases.app]\n\nhost = ["a", "${NOPE}"]')), [
     '3 databases.app.host environment variable NOPE is not set',
   ]);
