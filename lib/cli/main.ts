@@ -3,10 +3,10 @@
 
 import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
-import { formatProblem } from '../config/index.js';
+import { formatProblem, nearest } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
 import { auditVerify } from './audit-verify.js';
 import { fetchReport } from './fetch-report.js';
@@ -151,7 +151,26 @@ function written(stream: NodeJS.WriteStream): Promise<void> {
   });
 }
 
+/** Of words that begin with no command, only a file is understood. @throws PoolerError */
+function refuseNoCommand(words: readonly string[]): void {
+  const [first, ...others] = words;
+  if (first === undefined) return;
+  const isFile = existsSync(first);
+  const near = isFile
+    ? null
+    : nearest(
+        first,
+        program.commands.map((command) => command.name()),
+      );
+  if (near === null && others.length === 0) return;
+  const message = isFile ? 'it takes one file' : `there is no ${near === null ? '' : 'file and no '}command "${first}"`;
+  const meant = ['weir', near, ...others].join(' ');
+  const hint = near === null ? 'See weir --help.' : `Did you mean: ${meant}`;
+  throw new PoolerError(message, { sqlstate: '42601', hint });
+}
+
 const version = packageVersion();
+const configurationText = 'configuration: TOML, or a pgbouncer.ini';
 const increase = (_: string, before: number): number => before + 1;
 const program = new Command('weir')
   .description(
@@ -162,7 +181,9 @@ const program = new Command('weir')
   .helpCommand(true)
   // A command's own --user is not this one's.
   .enablePositionalOptions()
-  .argument('[file]', 'configuration: TOML, or a pgbouncer.ini')
+  .argument('[file]', configurationText)
+  // A command that is none is told as such, below.
+  .allowExcessArguments()
   .option('-d, --daemon', 'run in the background; needs logfile and pidfile')
   .option('-R, --reboot', 'refused: use SIGTERM and start another')
   .option('-q, --quiet', 'nothing on standard output')
@@ -170,7 +191,8 @@ const program = new Command('weir')
   .option('-u, --user <name>', 'run as this user')
   .option('--data-dir <directory>', 'without a file: keep the data of the embedded PostgreSQL here')
   .option('--port <number>', 'without a file: port to listen on', portNumber)
-  .action(async (file: string | undefined, flags: RunFlags) => {
+  .action(async (file: string | undefined, flags: RunFlags, { args }: Command) => {
+    refuseNoCommand(args);
     if (flags.reboot === true) {
       throw new PoolerError('--reboot is not supported', {
         sqlstate: '0A000',
@@ -183,7 +205,8 @@ const program = new Command('weir')
 program
   .command('check')
   .description('read a configuration and say what is wrong with it')
-  .argument('<file>')
+  .argument('<file>', configurationText)
+  .showHelpAfterError('For example: weir check weir.toml')
   .action((file: string) => {
     process.exitCode = check(file);
   });

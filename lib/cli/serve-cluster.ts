@@ -25,15 +25,17 @@ export async function servePrimary(
   try {
     const port = await tryListening(config.weir);
     primary = new Primary({ count, clock: systemClock, log, port, http: config.weir.http_listen !== null });
-    const listening = await primary.start();
     const { http_listen, http_admin_token } = config.weir;
+    // First, as in `serve`: workers that have begun would have to be ended again.
     if (http_listen !== null) http = await startHttp(primary, http_listen, http_admin_token);
+    const listening = await primary.start();
     log.info(
       { listen: listening, workers: count, version: options.version, pid: process.pid },
       'all workers are ready',
     );
     options.onReady?.(listening);
   } catch (error) {
+    await http?.close();
     removePidFile(config.weir.pidfile);
     throw error;
   }

@@ -39,11 +39,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
   writePidFile(config.weir.pidfile);
   let http: HttpServer | undefined;
   try {
-    const listening = await pooler.start();
     const { http_listen, http_admin_token } = config.weir;
+    // First: whoever hears that weir is ready finds it listening, and where it cannot, no client has been let in.
     if (http_listen !== null) http = await startHttp(ownSource(pooler), http_listen, http_admin_token);
+    const listening = await pooler.start();
     options.onReady?.(listening.places);
   } catch (error) {
+    await http?.close();
     removePidFile(config.weir.pidfile);
     throw error;
   }

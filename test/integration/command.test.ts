@@ -87,6 +87,10 @@ t.test('what it does not understand it says, and fails', async (t) => {
   for (const [args, message] of [
     [['--no-such-option'], /unknown option '--no-such-option'/],
     [['--port', 'many'], /--port/],
+    [['check'], /missing required argument 'file'\nFor example: weir check weir\.toml/],
+    [['chekc', 'weir.toml'], /no command "chekc"\nHINT: Did you mean: weir check weir\.toml/],
+    [['chekc'], /no file and no command "chekc"\nHINT: Did you mean: weir check\n/],
+    [['frobnicate', 'weir.toml'], /no command "frobnicate"\nHINT: See weir --help/],
     [['--reboot', 'x.toml'], /--reboot is not supported[\s\S]*HINT: Send SIGTERM/],
     [['/no/such/weir.toml'], /configuration file \/no\/such\/weir\.toml does not exist/],
     [['check', '/no/such/weir.toml'], /configuration file \/no\/such\/weir\.toml does not exist/],
@@ -225,7 +229,7 @@ t.test('it serves by a TOML file, logs, writes its pid, and cleans up when it is
   t.notOk(existsSync(pidfile));
   t.notOk(existsSync(join(directory, `.s.PGSQL.${port}`)));
   const log = linesOf(readFileSync(logfile, 'utf8')).map(({ msg }) => msg);
-  t.equal(log[0], 'weir is ready');
+  t.strictSame(log.slice(0, 2), ['HTTP server is ready', 'weir is ready'], 'in this order');
   t.equal(log.at(-1), 'weir has stopped', 'the log is written to its end');
   t.strictSame(
     linesOf(ended.stdout).map(({ msg }) => msg),
@@ -233,6 +237,26 @@ t.test('it serves by a TOML file, logs, writes its pid, and cleans up when it is
     'standard output has the same lines',
   );
   t.notMatch(ended.stdout, /secret/, 'and no password');
+});
+
+t.test('where HTTP cannot listen, it is never ready, and leaves nothing behind', async (t) => {
+  const other = http.createServer();
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => other.close());
+  const http_listen = `127.0.0.1:${(other.address() as net.AddressInfo).port}`;
+  for (const workers of [1, 2]) {
+    const { config, directory, pidfile } = configure(t, { http_listen, workers });
+    const { status, stdout, stderr } = await run(t, config);
+    t.equal(status, 1);
+    t.match(stderr, `cannot listen on ${http_listen} for HTTP: EADDRINUSE`);
+    t.notMatch(stdout, /ready/);
+    t.notOk(existsSync(pidfile));
+    t.strictSame(
+      readdirSync(directory).filter((name) => name.startsWith('.s.')),
+      [],
+      `${workers} workers`,
+    );
+  }
 });
 
 t.test('it serves by a pgbouncer.ini, with an auth_file beside the working directory', async (t) => {
