@@ -34,19 +34,20 @@ find dist -name '*.js' 2> /dev/null | while read -r file; do source=$${file#dist
 endef
 
 dist/.built: tsconfig.json $(STAMP) $(call sources,lib test bench)
+	@echo 'Compiling (about a minute on two cores) ...'
 	@$(prune)
 	@node node_modules/typescript/bin/tsc -p tsconfig.json
 	@touch $@ dist/.built-lib
 
 dist/.built-lib: tsconfig.json .build/tsconfig.json $(INSTALLED) $(call sources,lib)
-	@echo 'Compiling ...'
+	@echo 'Compiling (about a minute on two cores) ...'
 	@$(prune)
 	@node $(if $(wildcard $(STAMP)),node_modules,.build/node_modules)/typescript/bin/tsc -p .build/tsconfig.json
 	@touch $@
 
 build: dist/.built ## install what is missing and compile to dist/
 
-lib: dist/.built-lib ## the same of what running takes alone
+lib: dist/.built-lib ## install and compile only what running weir takes
 
 run: dist/.built-lib ## weir on 127.0.0.1:6432 before an embedded PostgreSQL: PORT=n DATA_DIR=path
 	@exec node dist/lib/cli/main.js $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)')

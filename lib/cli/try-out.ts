@@ -20,7 +20,13 @@ const metricsPort = 9127;
 /** Resolves with the exit status. @throws PoolerError when it cannot start */
 export async function tryOut(options: TryOutOptions): Promise<number> {
   let stopping = false;
-  const postgres = await startEmbedded({ dataDir: options.dataDir, log: () => {} });
+  const postgres = await startEmbedded({
+    dataDir: options.dataDir,
+    onInitialise: () => {
+      if (!options.quiet) console.log('Setting up a PostgreSQL (a few seconds) ...');
+    },
+    log: () => {},
+  });
   try {
     const http = await metricsPlace();
     const loaded: Loaded = { config: configFor(postgres, options, http), users: new Map(), policy: undefined };

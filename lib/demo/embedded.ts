@@ -40,6 +40,8 @@ export interface EmbeddedOptions {
   readonly temporaryBase?: string | undefined;
   /** 0 or undefined: a free one. */
   readonly port?: number | undefined;
+  /** Called when there is no cluster yet and one is made, which takes a few seconds. */
+  readonly onInitialise?: (() => void) | undefined;
   /** Every line that PostgreSQL writes to its log. */
   readonly log: (line: string) => void;
   readonly binaries?: Binaries | undefined;
@@ -136,6 +138,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
     } else if (options.copyOf !== undefined) {
       await copyDirectory(options.copyOf, dataDir);
     } else {
+      options.onInitialise?.();
       await mkdir(dataDir, { recursive: true, mode: 0o700 });
       await giveTo(dataDir, account);
       await initialise(place, dataDir, options);

@@ -608,6 +608,7 @@ t.test('without a file it says what an application, the console and a scraper ar
   t.match(await ask(consoleUrl, 'show version'), [{ version: /weir/ }]);
   const metrics = /^ *curl (\S+)$/m.exec(said)?.[1] ?? '';
   t.match(await (await fetch(metrics)).text(), /^weir_/m);
+  t.match(said, /^Setting up a PostgreSQL /, 'why it takes a moment');
   t.match(said, /All data are lost when weir ends, unless it is started with --data-dir/);
   // Somebody in a transaction: Ctrl-C says whom it waits for, and a second one waits no longer.
   const client = new pg.Client(url);

@@ -1,6 +1,6 @@
 // Holds the sources of the project to the rules of the tree, and the checker of those rules to small bad examples.
 
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import t from 'tap';
 import { projectRoot } from '../../support/project-root.js';
@@ -172,6 +172,20 @@ void t.test('the checker sees directories of people and of this checkout', async
   for (const text of ['/tmp/x', 'https://example.org/home/ann', '/home', '~/x', '../root/x'])
     t.same(problemsOf(text), [], text);
   t.same(problemsOf('/app', '/app'), [], 'a single segment proves nothing');
+});
+
+void t.test('what README links to is in the package', async (t) => {
+  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8');
+  const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path]) => path ?? '');
+  t.ok(links.length > 3, links.join(', '));
+  const { files } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { files: readonly string[] };
+  for (const link of links) {
+    t.ok(existsSync(join(projectRoot, link)), `${link} is there`);
+    t.ok(
+      files.some((path) => link === path || link.startsWith(`${path}/`)),
+      `${link} is shipped`,
+    );
+  }
 });
 
 void t.test('every folder of lib that has a rank has one from 0 to 11', async (t) => {
