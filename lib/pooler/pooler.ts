@@ -325,11 +325,21 @@ export class Pooler implements House, PoolEvents, HubEvents {
     if (query === undefined || query.auth_user === user) return undefined;
     const pool = this.#lookUpPool(query.auth_dbname, query.auth_user);
     if (pool === undefined) return undefined;
-    await pool.greeted();
-    const rows = await lookUp(pool, query.auth_query, [user]);
+    const rows = await this.#look(pool, query.auth_query, user);
     const row = rows[0];
     // The answer names the user it is about: a query that forgot its WHERE must not log anybody in.
     return row === undefined || row[0] !== user ? undefined : parseStoredSecret(row[1] ?? null);
+  }
+
+  async #look(pool: Pool, query: string, user: string): Promise<readonly (readonly (string | null)[])[]> {
+    try {
+      await pool.greeted();
+      return await lookUp(pool, query, [user]);
+    } catch (error) {
+      if (!(error instanceof PoolerError)) throw error;
+      // Who it is for has proved nothing yet: where the server is and what to change there is for the log alone.
+      throw new PoolerError(error.message, { sqlstate: error.sqlstate, cause: error });
+    }
   }
 
   rememberLookedUp(database: string, user: string, secret: StoredSecret): void {
