@@ -653,8 +653,7 @@ export class ServerChannel extends FrameStream {
    * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
    */
   #runAgain({ expect, statement, name, placed }: Owed): boolean {
-    if (statement === undefined || name === undefined || placed === undefined || this.#healing !== undefined)
-      return false;
+    if (statement === undefined || name === undefined || placed === undefined) return false;
     const { version, parsedAt } = statement;
     if (version === undefined) return false;
     if (!this.#record.complete || this.#answered > 0 || this.#batchesOwed !== 1 || this.#batchOpen) return false;
@@ -1545,7 +1544,7 @@ export class ServerChannel extends FrameStream {
     if (isChanged) fields = { ...fields, sqlstate: changedResult, message: changedPlan.message };
     const hasChanged = isChanged || (fields.sqlstate === changedResult && fields.routine === comparesColumns);
     const rerun = this.#sharing ? this.#rerunAfter(fields.sqlstate, hasChanged, head) : undefined;
-    if (hasChanged && this.#runAgain(head)) {
+    if (hasChanged && healing === undefined && this.#runAgain(head)) {
       this.#host.onError(fields, true);
       return Verdict.Drop;
     }
