@@ -156,8 +156,6 @@ export interface Text {
   readonly types: readonly number[];
   /** What of it a `Change` may unsettle. */
   readonly about: 'g' | 'tables' | 'pair' | 'other';
-  /** Whether SQL's PREPARE takes it. */
-  readonly plain: boolean;
 }
 
 const int4 = 23;
@@ -174,7 +172,7 @@ export function randomText(random: Random): Text {
   ]);
   const of = (about: Text['about'], sql: string): Text => {
     const asks = sql.includes('$1');
-    return { sql, values: asks ? [value] : [], types: asks ? given : [], about, plain: true };
+    return { sql, values: asks ? [value] : [], types: asks ? given : [], about };
   };
   const tables = (sql: string): Text => of('tables', sql);
   const column = random.pick(columns);
