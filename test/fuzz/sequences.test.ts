@@ -395,6 +395,8 @@ async function play(t: Test, servers: number, spare: number, stepsMax: number, p
       default_pool_size: servers,
       min_pool_size: spare,
       query_wait_timeout: 10,
+      // While its own server is being checked a client may get another one, and 55000.
+      server_check_delay: 24 * 3_600,
     },
   });
   const game = new Game(t, weir, new Random(programSeed), servers);
