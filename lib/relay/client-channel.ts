@@ -948,8 +948,10 @@ export class ClientChannel extends FrameStream {
     });
   }
 
-  /** A message that goes on as it is and is answered by `owed`. */
-  /** Sends the message as it is: also one that cannot be read, since PostgreSQL has its own words for what is wrong with it. */
+  /**
+   * Sends the message as it is, to be answered by `owed`: also one that cannot be read, since PostgreSQL has its own words for
+   * what is wrong with it.
+   */
   #forward(owed: typeof owedExecute): Verdict {
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
