@@ -97,6 +97,17 @@ const runsText = /_to_xml|^ts_/;
 /** Which treatment each hazard gets; `auto` where none is given. */
 export type HazardPolicies = Readonly<Partial<Record<HazardName, HazardPolicy>>>;
 
+/** What changes a setting or the role, for the session or for its transaction. */
+const changesSettings: ReadonlySet<Hazard['kind']> = new Set<Hazard['kind']>([
+  'set',
+  'reset',
+  'reset_all',
+  'set_role',
+  'session_authorization',
+  'session_characteristics',
+  'set_config',
+]);
+
 /** A footprint being made. */
 class Draft {
   effects: number = Effect.None;
@@ -146,31 +157,27 @@ class Draft {
   }
 
   hazard(hazard: Hazard): void {
+    if (changesSettings.has(hazard.kind)) this.effects |= Effect.Sets;
     switch (hazard.kind) {
       case 'set':
-        this.effects |= Effect.Sets;
         if (hazard.name === 'search_path') this.#searchPath(hazard.values ?? []);
         if (!hazard.local) this.setting(hazard.name, hazard.values === null ? 'reset' : 'set');
         else if (hazard.values === null) this.#localReset(hazard.name);
         break;
       case 'reset':
-        this.effects |= Effect.Sets;
         this.setting(hazard.name, 'reset');
         break;
       case 'reset_all':
-        this.add('setting', Effect.AllSettings | Effect.Lexical | Effect.Sets);
+        this.add('setting', Effect.AllSettings | Effect.Lexical);
         break;
       case 'set_role':
       case 'session_authorization':
-        this.effects |= Effect.Sets;
         if (!hazard.local) this.add('role', Effect.Role | (hazard.role === null ? Effect.ResetsRole : 0));
         break;
       case 'session_characteristics':
-        this.effects |= Effect.Sets;
         for (const { name } of hazard.settings) this.setting(name, 'set');
         break;
       case 'set_config':
-        this.effects |= Effect.Sets;
         this.#setConfig(hazard);
         break;
       case 'prepare':
