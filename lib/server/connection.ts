@@ -266,10 +266,10 @@ export class ServerConnection implements PeerHandler, ServerHost {
     return this.#cancelling;
   }
 
-  /** Says goodbye. Nobody may have it on loan. */
+  /** Says goodbye, unless the server has. Nobody may have it on loan. */
   close(): void {
     if (this.#state.kind === 'closed') return;
-    this.peer.writeOwned(terminateMessage);
+    if (this.#fatal === undefined) this.peer.writeOwned(terminateMessage);
     this.peer.end();
     this.#closed(undefined);
   }
