@@ -222,7 +222,9 @@ class TestServer implements TestPostgres {
 }
 
 function settingsOf({ settings, tls }: PostgresOptions): Record<string, string> {
-  const wanted = { max_connections: 200, ...settings, ...(tls === undefined ? {} : { ssl: 'on' }) };
+  // What is committed outlives `kill9`: else the roles of a test were gone where the WAL writer had been slow.
+  const durable = { synchronous_commit: 'on' };
+  const wanted = { max_connections: 200, ...durable, ...settings, ...(tls === undefined ? {} : { ssl: 'on' }) };
   const ca = tls?.ca === undefined ? {} : { ssl_ca_file: 'ca.crt' };
   return Object.fromEntries(Object.entries({ ...wanted, ...ca }).map(([name, value]) => [name, String(value)]));
 }
