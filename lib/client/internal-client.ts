@@ -91,6 +91,8 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   /** Gives up what it waits for, and its server. */
   protected drop(): void {
     this.#message = undefined;
+    this.#answer = [];
+    this.#answerBytes = 0;
     if (this.#ticket !== undefined) this.pool.leaveQueue(this.#ticket);
     this.#ticket = undefined;
     const { server } = this;
@@ -100,8 +102,6 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
 
   #fail(error: PoolerError): void {
     this.drop();
-    this.#answer = [];
-    this.#answerBytes = 0;
     this.onFailure(error);
   }
 
