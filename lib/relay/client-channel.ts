@@ -698,9 +698,23 @@ export class ClientChannel extends FrameStream {
   }
 
   /** What the statement may do to what a session remembers of sequences, in this database. */
-  #sequenceUse({ sequenceUse, tables }: Footprint): SequenceUse {
+  #sequenceUse(footprint: Footprint): SequenceUse {
+    const { sequenceUse, statements, tables } = footprint;
+    if (sequenceUse === SequenceUse.Hidden && statements.length > 0 && this.#executesTransaction(footprint))
+      return SequenceUse.None;
     if (sequenceUse !== SequenceUse.Tables || tables.length === 0) return sequenceUse;
     return this.#session.arePlain(tables) ? SequenceUse.Tables : SequenceUse.Views;
+  }
+
+  /**
+   * Whether it is an EXECUTE of what begins or ends a transaction: that takes no value. A statement sent before it in the same
+   * batch would have PostgreSQL take the batch for a transaction, in which a second such COMMIT ends the connection.
+   */
+  #executesTransaction({ facts, statements }: Footprint): boolean {
+    const [use] = statements;
+    if (use?.kind !== 'execute' || facts?.kinds.length !== 1) return false;
+    const executed = this.statements.get(use.name)?.footprint.facts;
+    return executed?.known === true && executed.kinds.every((kind) => kind === 'transaction');
   }
 
   /** Whether the session remembers something of sequences that the statement must not find. */
@@ -708,8 +722,10 @@ export class ClientChannel extends FrameStream {
     const { effects, sequenceUse } = footprint;
     if (sequenceUse === SequenceUse.None || this.transparent) return false;
     if (!server.sequences.remembers || server.sharing) return false;
+    const use = this.#sequenceUse(footprint);
+    if (use === SequenceUse.None) return false;
     const asks = (effects & Effect.ReadsSequences) !== 0;
-    return server.sequences.mustDiscard(this.sequences, this.#sequenceUse(footprint), asks);
+    return server.sequences.mustDiscard(this.sequences, use, asks);
   }
 
   /**

@@ -69,6 +69,20 @@ ladder.row(
 );
 
 ladder.row(
+  'a COMMIT that EXECUTE runs in a pipeline finds no statement of weir s before it',
+  async (s) => {
+    const [a, b] = await s.pair();
+    await a.does("select nextval('s')");
+    const executed = [say.parse({ text: 'execute ending' }), say.bind(), say.execute()];
+    const pipeline = [say.parse({ name: 'ending', text: 'commit' }), say.bind({ statement: 'ending' }), ...executed];
+    const { errors, rows } = await b.messages('twice', ...pipeline, ...executed, say.sync());
+    s.t.same([errors, rows], [[], []], s.where);
+    await b.fails("select currval('s')", '55000');
+  },
+  { setup, servers: 1 },
+);
+
+ladder.row(
   'who wrote, and took no value by it, is not shown another client s',
   async (s) => {
     const [a, b] = await s.pair();
