@@ -53,7 +53,7 @@ const changes: readonly string[] = [
   "do $$ begin execute 'reset all'; end $$",
   'set timezone = utc; reset timezone',
   "set work_mem = '6MB'; reset work_mem",
-  'set local statement_timeout = 1; discard all',
+  'set local statement_timeout = 1000000; discard all',
 ];
 
 async function sees(t: Test, clients: readonly [Client, Client], sql: string): Promise<void> {
@@ -124,7 +124,7 @@ t.test('in session mode a client may reset to the base, and the next one begins 
     );
     const direct = await connect(t, postgres, { parameters: { options: base.options } });
     const a = await connect(t, weir);
-    await sees(t, [direct, a], 'set statement_timeout = 5; reset all');
+    await sees(t, [direct, a], 'set statement_timeout = 5000000; reset all');
     await sees(t, [direct, a], shows);
     await sees(t, [direct, a], 'discard all');
     await a.raw.end();
@@ -256,7 +256,7 @@ t.test(
     const other = await connect(t, weir);
     t.equal(await other.say(show), '[["10min","4MB","700s"]]');
     t.equal(await old.say(show), before);
-    await old.say('set statement_timeout = 4');
+    await old.say('set statement_timeout = 4000000');
     await old.say('reset all');
     t.equal(await old.say(show), before);
     t.equal(await other.say(show), '[["10min","4MB","700s"]]');
