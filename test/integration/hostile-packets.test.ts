@@ -12,7 +12,7 @@ import {
   startupMessage,
   TransactionStatus,
 } from '../../lib/wire/index.js';
-import { eventually, startPostgres } from '../support/index.js';
+import { eventually, startPostgres, stretched } from '../support/index.js';
 import { RawClient, readFields, say } from '../support/raw-client.js';
 import { startWeir, type TestWeir } from '../support/weir.js';
 
@@ -252,7 +252,7 @@ t.test('a server that speaks nonsense costs its own connection, at its login and
         });
         const client = await RawClient.open(weir);
         client.write(startup(), say.query('select 1'));
-        const timer = setTimeout(() => client.socket.destroy(), 15_000);
+        const timer = setTimeout(() => client.socket.destroy(), stretched(30_000));
         const errors: string[] = [];
         for (;;) {
           const message = await client.next().catch(() => undefined);
