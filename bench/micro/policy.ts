@@ -37,6 +37,7 @@ function policyInForce(): Policy {
 const schema = new Schema({
   relations: tables.map((name) => ['public', name, 'false']),
   bases: [],
+  calls: [],
   columns: [],
   functions: [],
   path: [['"$user", public', 'app']],

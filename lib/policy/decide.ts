@@ -14,9 +14,9 @@ import { assumedRelation } from './assumed.js';
 import { usesColumn, usesSomeColumn } from './columns.js';
 import type { RuleDefinition } from './document.js';
 import type { Masks, Ruleset } from './ruleset.js';
-import { isSystemSchema, type Relation, type Schema } from './schema.js';
+import { type Call, isSystemSchema, type Reached, type Relation, type Schema } from './schema.js';
 import { changesLimit } from './timeouts.js';
-import { isPlainFunction, isTelling, isUnseenAct, isUnseenFunction } from './unseen.js';
+import { isPlainFunction, isTelling, isTellingWithin, isToast, isUnseenAct, isUnseenFunction } from './unseen.js';
 
 /** How names are read: the database, and the schemas searched, undefined where they are not known. */
 export interface Names {
@@ -318,7 +318,7 @@ class Decider {
     const found = this.#firstRule(deed.act, statement, (rule) => !namesObjects(rule));
     this.#settle(found ?? this.#default(), what);
     this.#unseenAct(deed.act, found, what);
-    const guarded = schema.relationsIn(deed.schema).find((relation) => this.#ruleset.guards(relation));
+    const guarded = schema.relationsIn(deed.schema).find((relation) => this.#ruleset.guards(relation, schema));
     if (guarded !== undefined) this.#deny('unseen', undefined, nameOf(guarded));
   }
 
@@ -337,9 +337,12 @@ class Decider {
     });
     this.#settle(found ?? this.#default(), written);
     this.#unseenAct(deed.act, found, written);
-    if (!this.#ruleset.isRestricted || deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
-    if (this.#made.has(written) || this.#names?.ownTables.has(written) === true) return;
-    this.#deny('unknown_relation', undefined, written);
+    if (!this.#ruleset.isRestricted) return;
+    if (isToast(schema)) this.#deny('unseen', undefined, written);
+    else if (deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
+    else if (!this.#made.has(written) && this.#names?.ownTables.has(written) !== true) {
+      this.#deny('unknown_relation', undefined, written);
+    }
   }
 
   #known(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
@@ -349,47 +352,60 @@ class Decider {
     this.#settle(found ?? this.#default(), what);
     this.#unseenAct(deed.act, found, what);
     const named = found !== undefined && candidates.every((relation) => allowsByName(found, relation));
-    if (!named) this.#bases(deed, statement, candidates, schema);
-    if (!this.#ruleset.isRestricted) return;
+    const when = deed.act[0] === 'select' ? 'read' : 'write';
     for (const relation of candidates) {
-      const tells =
-        relation.isOpaque ||
-        isTelling(relation.schema, relation.name) ||
-        // PostgreSQL's own views are listed themselves.
-        (!isSystemSchema(relation.schema) &&
-          schema.allBases(relation, 'read').some((base) => base.isOpaque || isTelling(base.schema, base.name)));
-      if (!named && tells) this.#deny('unseen', undefined, nameOf(relation));
-      if (!named && deed.act.includes('ddl') && this.#ruleset.guards(relation)) {
-        this.#deny('unseen', undefined, nameOf(relation));
-      }
-      if (!named && relation.isView && schema.allBases(relation, 'read').some((base) => this.#ruleset.isMasked(base))) {
-        this.#deny('mask', undefined, nameOf(relation));
+      const reached = schema.reached(relation, when);
+      if (!named) this.#reached(deed, statement, relation, reached);
+      if (!this.#ruleset.isRestricted) continue;
+      if (!named) {
+        const touched = [relation, ...reached.flatMap(({ relation, tie }) => (tie === 'parent' ? [] : [relation]))];
+        const hides = relation.isView && reached.some((one) => isTellingWithin(one.relation.schema, one.relation.name));
+        if (hides || touched.some((one) => this.#isOpaque(one, when, statement)))
+          this.#deny('unseen', undefined, nameOf(relation));
+        if (deed.act.includes('ddl') && this.#ruleset.guards(relation, schema)) {
+          this.#deny('unseen', undefined, nameOf(relation));
+        }
+        if (relation.isView && reached.some((one) => this.#ruleset.isMasked(one.relation))) {
+          this.#deny('mask', undefined, nameOf(relation));
+        }
       }
       this.#masks(deed, statement, relation, candidates.length === 1, schema);
     }
   }
 
-  /** What a view reads, the partitions of a table and its parents, and what a rule of the table's writes to, are judged as well. */
-  #bases(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
-    const when = deed.act[0] === 'select' ? 'read' : 'write';
-    for (const relation of candidates) {
-      for (const part of schema.allParts(relation)) {
-        const found = this.#ruleOnBase(relation, deed, statement, part);
-        if (found?.verdict === 'deny') this.#deny('rule', found.rule, nameOf(part));
-      }
-      for (const base of schema.allBases(relation, when)) {
-        const found = this.#ruleOnBase(relation, { ...deed, allColumns: true }, statement, base);
-        // Its parent need not be allowed to who may read a partition.
-        if (found !== undefined || relation.isView) this.#settle(found ?? this.#default(), nameOf(base));
+  /** What the relation touches is judged as well, and the functions that its rules call. */
+  #reached(deed: RelationDeed, statement: StatementDeeds, relation: Relation, reached: readonly Reached[]): void {
+    for (const { relation: other, tie } of reached) {
+      // Which columns of it a view or a rule reads nobody tells; those of a part are named as the table's.
+      const isRead = relation.isView || tie === 'base';
+      const use = isRead ? { ...deed, allColumns: true } : deed;
+      const found = this.#firstRule(
+        deed.act,
+        statement,
+        (rule) => (tie === 'base' || namesObjects(rule)) && this.#matches(rule, use, statement, [other]),
+      );
+      // The rows of a part, or of a parent, are allowed with the table.
+      if (tie === 'base' || found?.verdict === 'deny') this.#settle(found ?? this.#default(), nameOf(other));
+    }
+    for (const { relation: one } of [{ relation }, ...reached.filter(({ tie }) => tie !== 'parent')]) {
+      for (const call of one.calls) {
+        const found = this.#ruleOnCall(call, statement);
+        if (found?.verdict === 'deny') this.#deny('rule', found.rule, `${call.name}()`);
       }
     }
   }
 
-  #ruleOnBase({ isView }: Relation, deed: RelationDeed, statement: StatementDeeds, base: Relation): Found | undefined {
-    return this.#firstRule(
-      deed.act,
-      statement,
-      (rule) => (isView || namesObjects(rule)) && this.#matches(rule, deed, statement, [base]),
+  /** What it shows is not what its name says, and no rule vouches for it. */
+  #isOpaque(relation: Relation, when: 'read' | 'write', statement: StatementDeeds): boolean {
+    if (relation.isForeign || isTelling(relation.schema, relation.name)) return true;
+    return relation.calls.some(
+      (call) => (call.when === 'read' || when === 'write') && this.#ruleOnCall(call, statement)?.verdict !== 'allow',
+    );
+  }
+
+  #ruleOnCall({ schema, name }: Call, statement: StatementDeeds): Found | undefined {
+    return this.#firstRule(callAct, statement, ({ functions }) =>
+      functions.some((pattern) => pattern.matches([schema, name])),
     );
   }
 
@@ -555,6 +571,7 @@ function passes(decision: Omit<Decision, 'passes'>): boolean {
   return !asks && !changesNames && !losesLimits && !defines && makes.length === 0;
 }
 
+const callAct: Act = ['select'];
 const allowed: Found = { rule: undefined, verdict: 'allow' };
 const noColumns: readonly string[] = [];
 

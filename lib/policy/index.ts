@@ -42,6 +42,7 @@ export {
   basesQuery,
   columnsQuery,
   functionsQuery,
+  callsQuery,
   pathQuery,
   relationsQuery,
   Schema,

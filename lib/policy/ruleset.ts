@@ -60,7 +60,7 @@ export class Ruleset {
     // A partition's columns are those of its table, and read with it.
     const family = relation.isView
       ? [relation]
-      : [relation, ...schema.allBases(relation, 'read'), ...schema.allParts(relation)];
+      : [relation, ...schema.reached(relation, 'read').map((reached) => reached.relation)];
     if (!family.some((member) => this.isMasked(member))) return undefined;
     const columns = relation.columns?.map(({ name }) => name) ?? relation.assumedColumns;
     if (columns === undefined) return 'unknown';
@@ -82,8 +82,14 @@ export class Ruleset {
     return this.masks.some(({ columns }) => columns.some((it) => it.matches([schema, name]) && isMeant(it)));
   }
 
-  /** Whether some rule denies something of the relation, or a mask hides it. */
-  guards(relation: Relation): boolean {
+  /** Whether some rule denies something of what the relation touches, or a mask hides it. */
+  guards(relation: Relation, schema: Schema): boolean {
+    return [relation, ...schema.reached(relation, 'write').map((reached) => reached.relation)].some((one) =>
+      this.#guardsItself(one),
+    );
+  }
+
+  #guardsItself(relation: Relation): boolean {
     const names = [relation.schema, relation.name];
     return (
       this.isMasked(relation) ||

@@ -1,5 +1,6 @@
-// What a database has, as far as a policy must know it: relations, what views are made of, functions, operators, the search path.
+// What a database has, as far as a policy must know it: relations, what reading each of them touches, functions, the search path.
 
+import { opaqueCatalogs } from './kept.js';
 import { nameBytesMax } from './pattern.js';
 import { unseenFamilies, unseenFunctions } from './unseen.js';
 
@@ -20,12 +21,21 @@ export interface Column {
   readonly type: string;
 }
 
+/** A function that a view or a rule calls and that is not PostgreSQL's own, or shows what it is told to: nobody sees into it. */
+export interface Call {
+  readonly schema: string;
+  readonly name: string;
+  /** As of a base. */
+  readonly when: 'read' | 'write';
+}
+
 export interface Relation {
   readonly schema: string;
   readonly name: string;
   readonly isView: boolean;
-  /** Of a view: it calls code that nobody sees into. */
-  readonly isOpaque: boolean;
+  /** Its rows are elsewhere: in whatever table of whatever server. */
+  readonly isForeign: boolean;
+  readonly calls: readonly Call[];
   readonly bases: readonly BaseUse[];
   /** In their order; undefined where they were not asked for. */
   readonly columns: readonly Column[] | undefined;
@@ -33,10 +43,23 @@ export interface Relation {
   readonly assumedColumns?: readonly string[];
 }
 
-/** In a fixed order: the same database gives the same. Rows of `relationsQuery`, `basesQuery`, `columnsQuery`, `functionsQuery`, `pathQuery` and `usableQuery`. */
+/**
+ * `base`: a view or a rule names it, so it is read for what it is. `part`: a partition or child, whose rows are the relation's.
+ * `parent`: the relation is a part of it.
+ */
+export type Tie = 'base' | 'part' | 'parent';
+
+/** What is touched where a relation is read or written. */
+export interface Reached {
+  readonly relation: Relation;
+  readonly tie: Tie;
+}
+
+/** In a fixed order: the same database gives the same. Rows of the queries of the same names below. */
 export interface SchemaRows {
   readonly relations: readonly (readonly (string | null)[])[];
   readonly bases: readonly (readonly (string | null)[])[];
+  readonly calls: readonly (readonly (string | null)[])[];
   readonly columns: readonly (readonly (string | null)[])[];
   readonly functions: readonly (readonly (string | null)[])[];
   readonly path: readonly (readonly (string | null)[])[];
@@ -49,41 +72,33 @@ const notTemporary = "NOT n.nspname OPERATOR(pg_catalog.~) '^pg_(temp|toast_temp
 const isView = `c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])`;
 const isUnseenFunction = `(p.proname OPERATOR(pg_catalog.=) ANY ('{${unseenFunctions.join()}}'::pg_catalog.name[])
     OR p.proname OPERATOR(pg_catalog.~) '${unseenFamilies}')`;
-/** pg_depend has nothing of PostgreSQL's own functions: they are looked for in the rule. */
-const callsUnseen = `EXISTS (SELECT FROM pg_catalog.pg_rewrite r
-    WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND (
-      r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) (
-        SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(p.oid::pg_catalog.text, '|'), ') ')
-        FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND ${isUnseenFunction})
-      OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-        LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
-          AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
-        JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) COALESCE(o.oprcode::pg_catalog.oid, d.refobjid)
-        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) r.oid
-          AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid,
-            'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid])
-          AND (p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
-            OR p.prokind OPERATOR(pg_catalog.=) 'a' OR ${isUnseenFunction}))))`;
+/** Rules of views and tables that people have made. */
+const ownRules = `pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])`;
+const ruleWhen = `CASE WHEN r.ev_type OPERATOR(pg_catalog.=) '1' THEN 'read' ELSE 'write' END`;
 
-/** Schema, name, whether it is a view, and one that calls functions that are not PostgreSQL's, or that show what they are told to. */
+/** Schema, name, whether it is a view, whether a foreign table. */
 export const relationsQuery = `SELECT n.nspname, c.relname, (${isView})::pg_catalog.text,
-    (${isView} AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
-      AND ${callsUnseen})::pg_catalog.text
+    (c.relkind OPERATOR(pg_catalog.=) 'f')::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary} ORDER BY 1, 2`;
 
-/** Schema and name of a relation, of one it is made of, and when: read or write. */
-export const basesQuery = `SELECT DISTINCT n.nspname, c.relname, bn.nspname, b.relname,
-    CASE WHEN r.ev_type OPERATOR(pg_catalog.=) '1' THEN 'read' ELSE 'write' END
-  FROM pg_catalog.pg_rewrite r
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
-  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+/** Schema and name of a relation, of one it is made of, or is a part of, and when: read or write. */
+export const basesQuery = `SELECT n.nspname, c.relname, bn.nspname, b.relname, ${ruleWhen}
+  FROM ${ownRules}
   JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
     AND d.objid OPERATOR(pg_catalog.=) r.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
     AND d.refobjid OPERATOR(pg_catalog.<>) c.oid
   JOIN pg_catalog.pg_class b ON b.oid OPERATOR(pg_catalog.=) d.refobjid
   JOIN pg_catalog.pg_namespace bn ON bn.oid OPERATOR(pg_catalog.=) b.relnamespace
-  WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
+  UNION
+  SELECT n.nspname, c.relname, 'pg_catalog', b.relname, ${ruleWhen}
+  FROM ${ownRules}
+  JOIN pg_catalog.pg_class b ON b.relnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid
+    AND b.relname OPERATOR(pg_catalog.=) ANY ('{${opaqueCatalogs.join()}}'::pg_catalog.name[])
+    AND pg_catalog.strpos(r.ev_action::pg_catalog.text, pg_catalog.concat(':relid ', b.oid, ' ')) OPERATOR(pg_catalog.>) 0
   UNION
   SELECT n.nspname, c.relname, pn.nspname, p.relname, 'read'
   FROM pg_catalog.pg_inherits i
@@ -92,6 +107,35 @@ export const basesQuery = `SELECT DISTINCT n.nspname, c.relname, bn.nspname, b.r
   JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
   JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog."char"[]) ORDER BY 1, 2, 3, 4, 5`;
+
+/**
+ * Schema and name of a relation, of a function that a rule of it calls and nobody sees into, and when: read or write. What is
+ * not PostgreSQL's own counts, whatever its language; of operators, as where a text uses them, those that are not in C.
+ * pg_depend has nothing of PostgreSQL's own functions: they are looked for in the rule.
+ */
+export const callsQuery = `WITH suspects AS MATERIALIZED (
+    SELECT n.nspname, c.relname, ${ruleWhen} AS used, r.ev_action::pg_catalog.text AS code FROM ${ownRules}
+    WHERE r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) (
+      SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(p.oid::pg_catalog.text, '|'), ') ')
+      FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND ${isUnseenFunction}))
+  SELECT s.nspname, s.relname, 'pg_catalog', p.proname, s.used FROM suspects s
+  JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND ${isUnseenFunction}
+    AND pg_catalog.strpos(s.code, pg_catalog.concat(':funcid ', p.oid, ' ')) OPERATOR(pg_catalog.>) 0
+  UNION
+  SELECT n.nspname, c.relname, pn.nspname, p.proname, ${ruleWhen}
+  FROM ${ownRules}
+  JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    AND d.objid OPERATOR(pg_catalog.=) r.oid
+    AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid,
+      'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid])
+  LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) COALESCE(o.oprcode::pg_catalog.oid, d.refobjid)
+  JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.pronamespace
+  WHERE CASE WHEN o.oid IS NOT NULL THEN p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])
+      ELSE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR pn.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' END
+    OR (pn.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND ${isUnseenFunction})
+  ORDER BY 1, 2, 3, 4, 5`;
 
 /** Schema, relation, column and its type, in order; for the relations named in $1, a JSON array, all where it is empty. */
 export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
@@ -153,6 +197,10 @@ export class Schema {
   /** Schemas of functions that are not PostgreSQL's, by name. */
   readonly #functions = new Map<string, Set<string>>();
   readonly #operators = new Set<string>();
+  readonly #reached = {
+    read: new WeakMap<Relation, readonly Reached[]>(),
+    write: new WeakMap<Relation, readonly Reached[]>(),
+  };
   /** Partitions and children, by their parent. */
   readonly #parts = new Map<string, Relation[]>();
   /** By schema, whether everybody may use it; undefined where all may be. */
@@ -171,17 +219,27 @@ export class Schema {
       };
       entry(bases, keyOf(schema ?? '', name ?? ''), () => []).push(use);
     }
+    const calls = new Map<string, Call[]>();
+    for (const [schema, name, calledSchema, calledName, when] of rows.calls) {
+      const call: Call = {
+        schema: calledSchema ?? '',
+        name: calledName ?? '',
+        when: when === 'write' ? 'write' : 'read',
+      };
+      entry(calls, keyOf(schema ?? '', name ?? ''), () => []).push(call);
+    }
     const columnsOf = new Map<string, Column[]>();
     for (const [schema, name, column, type] of rows.columns) {
       entry(columnsOf, keyOf(schema ?? '', name ?? ''), () => []).push({ name: column ?? '', type: type ?? 'text' });
     }
-    for (const [schema, name, isView, isOpaque] of rows.relations) {
+    for (const [schema, name, isView, isForeign] of rows.relations) {
       const key = keyOf(schema ?? '', name ?? '');
       const relation: Relation = {
         schema: schema ?? '',
         name: name ?? '',
         isView: isView === 'true',
-        isOpaque: isOpaque === 'true',
+        isForeign: isForeign === 'true',
+        calls: calls.get(key) ?? [],
         bases: bases.get(key) ?? [],
         columns: columnsOf.get(key),
       };
@@ -204,7 +262,16 @@ export class Schema {
   /** One that was put together without a database. @param made rows as a database would answer */
   static of({ user, ...made }: { readonly user: string } & Partial<SchemaRows>): Schema {
     const path = [['"$user", public', user]];
-    return new Schema({ relations: [], bases: [], columns: [], functions: [], usable: undefined, path, ...made });
+    return new Schema({
+      relations: [],
+      bases: [],
+      calls: [],
+      columns: [],
+      functions: [],
+      usable: undefined,
+      path,
+      ...made,
+    });
   }
 
   relation(schema: string, name: string): Relation | undefined {
@@ -256,30 +323,51 @@ export class Schema {
     return path?.every((name) => usable.get(name) === true) === true ? path : undefined;
   }
 
-  /** Partitions and children, and theirs: who reads the relation reads them. */
-  allParts(relation: Relation): Relation[] {
-    const found = new Set<Relation>([relation]);
-    for (const { schema, name } of found)
-      for (const part of this.#parts.get(keyOf(schema, name)) ?? []) found.add(part);
-    found.delete(relation);
-    return [...found];
+  /**
+   * Everything that is touched where the relation is read, or written, but itself: what views and rules name, through views of
+   * views, the parts of all that and of the relation, and what each of them is a part of. The one answer to that question;
+   * found once.
+   */
+  reached(relation: Relation, when: 'read' | 'write'): readonly Reached[] {
+    let found = this.#reached[when].get(relation);
+    if (found === undefined) {
+      found = this.#reach(relation, when);
+      this.#reached[when].set(relation, found);
+    }
+    return found;
   }
 
-  /** Everything the relation is made of, through views of views. */
-  allBases(relation: Relation, when: 'read' | 'write'): Relation[] {
-    const found = new Set<Relation>();
-    const open = [relation];
-    for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      for (const base of next.bases) {
-        if (base.when === 'write' && when === 'read') continue;
-        const made = this.relation(base.schema, base.name);
-        if (made === undefined || found.has(made)) continue;
-        found.add(made);
-        open.push(made);
-      }
+  #reach(start: Relation, when: 'read' | 'write'): readonly Reached[] {
+    const ties = new Map<Relation, Tie>([[start, 'base']]);
+    // A set is walked to its end also where it grows on the way.
+    const named = new Set([start]);
+    for (const relation of named) {
+      for (const base of this.#bases(relation, when)) named.add(base);
     }
-    found.delete(relation);
-    return [...found];
+    for (const relation of named) ties.set(relation, 'base');
+    const rows = new Set(named);
+    for (const { schema, name, isView } of rows) {
+      for (const part of isView ? [] : (this.#parts.get(keyOf(schema, name)) ?? [])) rows.add(part);
+    }
+    for (const relation of rows) if (!ties.has(relation)) ties.set(relation, 'part');
+    const whole = new Set(rows);
+    for (const relation of whole) for (const parent of this.#parents(relation)) whole.add(parent);
+    for (const relation of whole) if (!ties.has(relation)) ties.set(relation, 'parent');
+    ties.delete(start);
+    return [...ties].map(([relation, tie]) => ({ relation, tie }));
+  }
+
+  /** What the rules of the relation name. */
+  #bases({ isView, bases }: Relation, when: 'read' | 'write'): Relation[] {
+    return this.#known(bases.filter((base) => (base.when === 'write' ? when === 'write' : isView)));
+  }
+
+  #parents({ isView, bases }: Relation): Relation[] {
+    return isView ? [] : this.#known(bases.filter((base) => base.when === 'read'));
+  }
+
+  #known(uses: readonly BaseUse[]): Relation[] {
+    return uses.flatMap(({ schema, name }) => this.relation(schema, name) ?? []);
   }
 }
 

@@ -30,10 +30,9 @@ export async function schemaOfSql(script: string, reader: StatementReader, user:
 
 interface Built {
   readonly isView: boolean;
+  readonly isForeign: boolean;
   /** undefined: not known. */
   columns: DefinedColumn[] | undefined;
-  /** A view that calls what nobody sees into. */
-  isOpaque: boolean;
 }
 
 type ReadText = Extract<TextReading, { kind: 'read' }>;
@@ -43,6 +42,7 @@ class SchemaBuilder {
   /** By schema and name as JSON. */
   readonly #relations = new Map<string, Built>();
   readonly #bases: Row[] = [];
+  readonly #calls: Row[] = [];
   readonly #functions: Row[] = [];
   /** Where names are made that say no schema. */
   #current = 'public';
@@ -58,15 +58,15 @@ class SchemaBuilder {
   }
 
   schema(user: string): Schema {
-    const relations = [...this.#relations].map(([key, { isView, isOpaque }]) => [
+    const relations = [...this.#relations].map(([key, { isView, isForeign }]) => [
       ...namesOf(key),
       String(isView),
-      String(isOpaque),
+      String(isForeign),
     ]);
     const columns = [...this.#relations].flatMap(([key, built]) =>
       (built.columns ?? []).map(({ name, type }) => [...namesOf(key), name, type]),
     );
-    return Schema.of({ user, relations, columns, bases: this.#bases, functions: this.#functions });
+    return Schema.of({ user, relations, columns, bases: this.#bases, calls: this.#calls, functions: this.#functions });
   }
 
   #define(definition: Definition): void {
@@ -91,12 +91,12 @@ class SchemaBuilder {
     }
   }
 
-  #relation({ name, isView, columns, parents }: Extract<Definition, { kind: 'relation' }>): void {
+  #relation({ name, isView, isForeign, columns, parents }: Extract<Definition, { kind: 'relation' }>): void {
     const own = columns?.flatMap((column) => ('type' in column ? [column] : this.#columnsOf(column)));
     const inherited = parents.flatMap((parent) => this.#columnsOf(parent));
     const all = own === undefined ? undefined : [...inherited, ...own];
     const unlike = all?.filter((column, index) => all.findIndex((other) => other.name === column.name) === index);
-    this.#relations.set(this.#key(name), { isView, columns: unlike, isOpaque: false });
+    this.#relations.set(this.#key(name), { isView, isForeign, columns: unlike });
     for (const parent of parents) this.#bases.push(this.#basis(name, parent, 'read'));
   }
 
@@ -109,12 +109,11 @@ class SchemaBuilder {
     const maker = relations.find(({ act }) => act.includes('create_view') || act.includes('create_rule'));
     if (maker?.name === undefined || maker.name === null) return;
     const name = { schema: maker.schema, name: maker.name };
-    const built = this.#relations.get(this.#key(name));
-    const isPlain = functions.every(
-      ({ schema, name: called }) => (schema ?? 'pg_catalog') === 'pg_catalog' && isPlainFunction(called),
-    );
-    if (built !== undefined) built.isOpaque ||= built.isView && !isPlain;
     const when = maker.act.includes('create_view') ? 'read' : 'write';
+    for (const { schema, name: called } of functions) {
+      const isPlain = (schema ?? 'pg_catalog') === 'pg_catalog' && isPlainFunction(called);
+      if (!isPlain) this.#calls.push([...this.#names(name), ...this.#names({ schema, name: called }), when]);
+    }
     for (const deed of relations) {
       if (deed === maker || deed.name === null) continue;
       this.#bases.push(this.#basis(name, { schema: deed.schema, name: deed.name }, when));

@@ -1,9 +1,11 @@
 // What shows data without naming the table it comes from: functions that run texts, read files or the log, views of statistics.
 
 import { isCatalogFunction } from '../sql/index.js';
+import { keptFunctions, keptRelations, opaqueCatalogs } from './kept.js';
 
 /** Of pg_catalog. */
 export const unseenFunctions: readonly string[] = [
+  ...keptFunctions,
   'currtid2',
   'current_query',
   'cursor_to_xml',
@@ -11,20 +13,18 @@ export const unseenFunctions: readonly string[] = [
   'database_to_xml',
   'database_to_xml_and_xmlschema',
   'database_to_xmlschema',
-  'lo_export',
   'lo_get',
-  'lo_import',
   'loread',
-  'pg_current_logfile',
-  'pg_get_backend_memory_contexts',
   'pg_get_process_memory_contexts',
   'pg_cursor',
+  'pg_get_partition_constraintdef',
   'pg_mcv_list_items',
   'pg_prepared_statement',
   'pg_prepared_xact',
-  'pg_stat_file',
+  'pg_show_all_settings',
   'pg_stat_get_activity',
   'pg_stat_get_backend_activity',
+  'pg_stat_get_wal_receiver',
   'query_to_xml',
   'query_to_xml_and_xmlschema',
   'query_to_xmlschema',
@@ -43,21 +43,13 @@ export const unseenFamilies =
   '^(pg_read_|pg_ls_|pg_logical_slot_|pg_hba_file|pg_ident_file|pg_file_settings|pg_show_all_file|binary_upgrade_|dblink|pg_get_wal_)';
 const families = new RegExp(unseenFamilies);
 
+/** Whatever their schema. */
 const relations = new Set([
-  'pg_authid',
   // Texts of prepared statements are among the names.
-  'pg_backend_memory_contexts',
   'pg_cursors',
-  'pg_file_settings',
-  'pg_hba_file_rules',
-  'pg_ident_file_mappings',
-  'pg_largeobject',
   'pg_prepared_statements',
-  'pg_shadow',
   'pg_stat_activity',
   'pg_stat_statements',
-  'pg_statistic',
-  'pg_statistic_ext_data',
   'pg_stats',
   'pg_stats_ext',
   'pg_stats_ext_exprs',
@@ -73,9 +65,19 @@ export function isUnseenFunction(name: string): boolean {
   return isCatalogFunction(name) && !isPlainFunction(name);
 }
 
+/** Values that are too long for their rows, whatever the table. */
+export function isToast(schema: string): boolean {
+  return schema.startsWith('pg_toast');
+}
+
 /** Whether the relation holds what others' statements and tables hold, or passwords. */
 export function isTelling(schema: string, name: string): boolean {
-  return schema === 'pg_toast' || relations.has(name);
+  return isToast(schema) || keptRelations.has(`${schema}.${name}`) || relations.has(name);
+}
+
+/** The same of one that a view reads, of which nobody tells what it shows. */
+export function isTellingWithin(schema: string, name: string): boolean {
+  return schema === 'pg_catalog' && opaqueCatalogs.includes(name);
 }
 
 /** Statements whose effects nobody sees, that let code run later, or that reach past the tables they name. */

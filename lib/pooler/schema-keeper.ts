@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { lookUp } from '../client/index.js';
 import {
   basesQuery,
+  callsQuery,
   columnsQuery,
   functionsQuery,
   pathQuery,
@@ -192,6 +193,7 @@ async function readRows(pool: Pool, tables: readonly string[] | undefined): Prom
   return {
     relations: await ask(relationsQuery),
     bases: await ask(basesQuery),
+    calls: await ask(callsQuery),
     columns: isNothingWanted ? [] : await ask(columnsQuery, [wanted]),
     functions: await ask(functionsQuery),
     path: await ask(pathQuery),

@@ -18,6 +18,7 @@ export type Definition =
       readonly kind: 'relation';
       readonly name: QualifiedName;
       readonly isView: boolean;
+      readonly isForeign: boolean;
       /** In their order, with the relations whose columns are copied; undefined where a query makes them. */
       readonly columns: readonly (DefinedColumn | QualifiedName)[] | undefined;
       /** What it inherits from, or is a partition of. */
@@ -42,9 +43,9 @@ export function extractDefinitions(tree: unknown): Definition[] {
 function definitionsOf(type: string, body: Node): Definition[] {
   switch (type) {
     case 'CreateStmt':
-      return [tableOf(body)];
+      return [tableOf(body, false)];
     case 'CreateForeignTableStmt':
-      return [tableOf(nodeAt(body, 'base') ?? nodeAt(body, 'base_stmt') ?? body)];
+      return [tableOf(nodeAt(body, 'base') ?? nodeAt(body, 'base_stmt') ?? body, true)];
     case 'ViewStmt':
       return queried(nodeAt(body, 'view'), true);
     case 'CreateTableAsStmt':
@@ -63,7 +64,7 @@ function definitionsOf(type: string, body: Node): Definition[] {
   }
 }
 
-function tableOf(body: Node): Definition {
+function tableOf(body: Node, isForeign: boolean): Definition {
   const columns = listAt(body, 'tableElts').flatMap((element): (DefinedColumn | QualifiedName)[] => {
     if (!isNode(element)) return [];
     const column = nodeAt(element, 'ColumnDef');
@@ -75,13 +76,13 @@ function tableOf(body: Node): Definition {
     const relation = isNode(parent) ? nodeAt(parent, 'RangeVar') : undefined;
     return relation === undefined ? [] : [nameOf(relation)];
   });
-  return { kind: 'relation', name: nameOf(nodeAt(body, 'relation') ?? {}), isView: false, columns, parents };
+  return { kind: 'relation', name: nameOf(nodeAt(body, 'relation') ?? {}), isView: false, isForeign, columns, parents };
 }
 
 /** A relation whose columns the text does not list. */
 function queried(relation: Node | undefined, isView: boolean): Definition[] {
   if (relation === undefined) return [];
-  return [{ kind: 'relation', name: nameOf(relation), isView, columns: undefined, parents: [] }];
+  return [{ kind: 'relation', name: nameOf(relation), isView, isForeign: false, columns: undefined, parents: [] }];
 }
 
 function named(kind: 'function' | 'operator', parts: readonly string[]): Definition[] {

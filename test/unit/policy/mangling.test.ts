@@ -43,7 +43,7 @@ const names: Names = {
     relations: [
       ...tables.map((name) => ['public', name, 'false']),
       ...views.map((name) => ['public', name, 'true']),
-      ...opaqueViews.map((name) => ['public', name, 'true', 'true']),
+      ...opaqueViews.map((name) => ['public', name, 'true']),
       ['public', 'statistics_view', 'true'],
       ['public', 'notes_view', 'true'],
       ['closed', 'notes', 'false'],
@@ -63,6 +63,7 @@ const names: Names = {
       ['public', 'statistics_view', 'pg_catalog', 'pg_stats', 'read'],
       ['public', 'notes_view', 'closed', 'notes', 'read'],
     ],
+    calls: opaqueViews.map((name) => ['public', name, 'public', 'peek', 'read']),
     columns: Object.entries(columns).flatMap(([table, all]) =>
       all.map((column) => ['public', table, ...(/^(\S+) (.*)$/.exec(column) ?? []).slice(1)]),
     ),

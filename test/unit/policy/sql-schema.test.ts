@@ -84,8 +84,8 @@ void t.test('views, rules, functions and operators', async (t) => {
     t.equal(copy.isView, true);
     t.same(
       schema
-        .allBases(copy, 'read')
-        .map(({ name }) => name)
+        .reached(copy, 'read')
+        .map(({ relation }) => relation.name)
         .sort(),
       ['a', 'b', 'v'],
     );
