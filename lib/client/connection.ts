@@ -828,7 +828,11 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
     this.#signalling?.onAnswered();
     const { pool_mode } = session.settings;
     if (server.channel.settled) this.#vacating?.end();
-    if (pool_mode === 'session') return;
+    if (pool_mode === 'session') {
+      // A message may have waited for the answers to those before it.
+      this.#goOn(session);
+      return;
+    }
     if (!server.channel.quiet) {
       if (pool_mode === 'statement') {
         this.fail(

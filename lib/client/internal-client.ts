@@ -44,6 +44,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   readonly #answerBytesMax: number;
   #answer: Buffer[] = [];
   #answerBytes = 0;
+  /** What its channel has not taken of the message; undefined where none is under way. */
   #message: Buffer | undefined;
   #ticket: PoolTicket | undefined;
 
@@ -79,7 +80,12 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   run(message: Buffer): void {
     assert(this.#message === undefined, 'an internal client sends one message at a time');
     this.#message = message;
-    this.channel.feed(message, 0, message.length);
+    this.#feed(message);
+  }
+
+  #feed(bytes: Buffer): void {
+    const taken = this.channel.feed(bytes, 0, bytes.length);
+    if (this.#message === bytes) this.#message = bytes.subarray(taken);
   }
 
   protected release(): void {
@@ -107,7 +113,10 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
 
   leaseFree(): void {}
 
-  goOn(): void {}
+  goOn(): void {
+    const message = this.#message;
+    if (message !== undefined && message.length > 0) this.#feed(message);
+  }
 
   lease(): ServerChannel | undefined {
     const answer = this.pool.lease(this);
@@ -136,8 +145,7 @@ export abstract class InternalClient implements PoolClient, ClientHost, Port {
   onLease(server: ServerConnection): void {
     this.#ticket = undefined;
     this.#begin(server);
-    const message = this.#message;
-    if (message !== undefined) this.channel.feed(message, 0, message.length);
+    this.goOn();
   }
 
   onWaitFailed(error: PoolerError): void {
