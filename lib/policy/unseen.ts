@@ -84,6 +84,8 @@ export function isTellingWithin(schema: string, name: string): boolean {
 const acts = new Set([
   'do',
   'load',
+  // What others notify, by triggers too.
+  'listen',
   'function_call',
   'replication',
   'create_function',
