@@ -22,7 +22,7 @@ import { isPlainFunction, isTelling, isTellingWithin, isToast, isUnseenAct, isUn
 export interface Names {
   readonly schema: Schema;
   readonly path: readonly string[] | undefined;
-  /** Tables the session has made that the schema may not know yet, as they were written. */
+  /** Tables of the session's own schema, each by the names that mean it: see `ownNames`. */
   readonly ownTables: ReadonlySet<string>;
   /** Relations the schema does not have that are taken for plain tables: only where no database is asked. */
   readonly assumes?: 'catalog' | 'all';
@@ -77,8 +77,10 @@ export interface Decision {
   readonly ends: boolean;
   /** What the database has may change. */
   readonly defines: boolean;
-  /** Tables it makes, as they are written. */
+  /** Names of the tables it makes where it runs. */
   readonly makes: readonly string[];
+  /** Behind it the session's temporary tables may be others. */
+  readonly movesTables: boolean;
   /** Prepared statements that it runs. */
   readonly executes: readonly string[];
   /** It may show their plans. */
@@ -145,6 +147,9 @@ const changesNames = new Set([
   'function_call',
 ]);
 
+/** Behind these a table that the session has made may be gone. */
+const unmakes = /^(transaction|savepoint|execute|rename|(drop|alter)_.*)$/;
+
 /** What shows the client the text of its own statements as they are sent: a key of hashes is in them. */
 const showsTexts = /^set_debug_print_(parse|raw_parse|rewritten|plan)$/;
 
@@ -161,8 +166,10 @@ class Decider {
   readonly #conditions = new Map<string, Condition>();
   readonly #tables = new Set<string>();
   readonly #makes = new Set<string>();
-  /** Made by a statement before in the same text. */
+  /** Temporary tables made by a statement before in the same text. */
   readonly #made = new Set<string>();
+  /** What the session had made before the text may be gone. */
+  #unmade = false;
   #path: readonly string[] | undefined;
   #denial: Denial | undefined;
   #allowedBy: RuleDefinition | undefined;
@@ -200,6 +207,7 @@ class Decider {
       ends: deeds.statements.some(({ kinds }) => kinds.has('transaction')),
       defines: deeds.statements.some(({ kinds }) => kinds.has('ddl') || kinds.has('select_into') || kinds.has('do')),
       makes: [...this.#makes],
+      movesTables: this.#changesNames || deeds.statements.some(({ kinds }) => [...kinds].some(movesTables)),
       executes,
       explains: deeds.statements.some(({ kinds }) => kinds.has('explain')),
     };
@@ -226,18 +234,22 @@ class Decider {
       for (const operator of statement.operators) this.#operator(operator);
       for (const name of statement.attributes) this.#attribute(name);
     }
+    const { kinds, executes, functions } = statement;
+    const opens =
+      [...kinds].some((kind) => changesNames.has(kind)) || functions.some((called) => !this.#isPlain(called));
     // What a prepared statement does is looked at where it is known.
-    if (statement.executes.length > 0) this.#path = undefined;
-    const opens = [...statement.kinds].some((kind) => changesNames.has(kind));
-    if (opens || statement.functions.some((called) => !this.#isPlain(called))) {
-      this.#path = undefined;
-      this.#changesNames = true;
+    if (opens || executes.length > 0) this.#path = undefined;
+    if (opens) this.#changesNames = true;
+    if (opens || [...kinds].some((kind) => unmakes.test(kind))) {
+      this.#unmade = true;
+      this.#made.clear();
     }
+    if (!runsNow(statement)) return;
     for (const relation of statement.relations) {
-      if (isMade(relation) && relation.name !== null && relation.location >= 0) {
-        this.#made.add(writtenName(relation));
-        this.#makes.add(writtenName(relation));
-      }
+      if (!isMade(relation) || relation.name === null || relation.location < 0) continue;
+      const made = relation.temporary ? ownNames(relation.name) : [writtenName(relation)];
+      for (const name of made) this.#makes.add(name);
+      if (relation.temporary) for (const name of made) this.#made.add(name);
     }
   }
 
@@ -339,10 +351,18 @@ class Decider {
     this.#unseenAct(deed.act, found, written);
     if (!this.#ruleset.isRestricted) return;
     if (isToast(schema)) this.#deny('unseen', undefined, written);
-    else if (deed.act.includes('ddl') || deed.act[0] === 'select_into') return;
-    else if (!this.#made.has(written) && this.#names?.ownTables.has(written) !== true) {
+    else if (!deed.act.includes('ddl') && deed.act[0] !== 'select_into' && !this.#isOwn(deed.schema, name)) {
       this.#deny('unknown_relation', undefined, written);
     }
+  }
+
+  /** Whether the name means a table of the session's own schema, and no other, as it is when the statement runs. */
+  #isOwn(schema: string | null, name: string): boolean {
+    const written = schema === null ? name : `${schema}.${name}`;
+    if (!this.#unmade && this.#names?.ownTables.has(written) === true) return true;
+    // That schema is searched first, unless the path says where.
+    const isFirst = schema !== null || (this.#path !== undefined && !this.#path.includes(ownSchema));
+    return isFirst && this.#made.has(written);
   }
 
   #known(deed: RelationDeed, statement: StatementDeeds, candidates: readonly Relation[], schema: Schema): void {
@@ -566,14 +586,35 @@ export function decideSettings(ruleset: Ruleset, settings: Iterable<readonly [st
 }
 
 function passes(decision: Omit<Decision, 'passes'>): boolean {
-  const { denial, masked, conditions, executes, makes, changesNames, losesLimits, defines } = decision;
+  const { denial, masked, conditions, executes, changesNames, losesLimits, defines } = decision;
   const asks = denial !== undefined || masked || conditions.length > 0 || executes.length > 0;
-  return !asks && !changesNames && !losesLimits && !defines && makes.length === 0;
+  return !asks && !changesNames && !losesLimits && !defines;
 }
 
 const callAct: Act = ['select'];
 const allowed: Found = { rule: undefined, verdict: 'allow' };
 const noColumns: readonly string[] = [];
+
+const ownSchema = 'pg_temp';
+
+/** The names that mean a table of the session's own schema. */
+export function ownNames(name: string): readonly string[] {
+  return [name, qualifiedOwn(name)];
+}
+
+/** The name that means it whatever the search path. */
+export function qualifiedOwn(name: string): string {
+  return `${ownSchema}.${name}`;
+}
+
+function movesTables(kind: string): boolean {
+  return unmakes.test(kind) || kind === 'ddl' || kind === 'select_into';
+}
+
+/** Not what is only prepared, or explained. */
+function runsNow({ kinds }: StatementDeeds): boolean {
+  return !kinds.has('prepare') && (!kinds.has('explain') || kinds.has('explain_analyze'));
+}
 
 /** It is a table that was not there before. */
 function isMade({ act }: RelationDeed): boolean {

@@ -9,6 +9,8 @@ export {
   decideSettings,
   type Finding,
   type Names,
+  ownNames,
+  qualifiedOwn,
   type Reason,
 } from './decide.js';
 export { builtinRules, conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
@@ -27,7 +29,7 @@ export { Learner } from './learn.js';
 export { isMaskedAlike, maskText } from './mask.js';
 export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
-export { type Context, type DecisionCounts, type Judge, Policy, withTables } from './policy.js';
+export { type Context, type DecisionCounts, type Judge, Policy } from './policy.js';
 export { type PolicyResult, readPolicy } from './read-policy.js';
 export {
   assumedNames,
@@ -40,9 +42,9 @@ export { Ruleset } from './ruleset.js';
 export type { Hours } from './schedule.js';
 export {
   basesQuery,
+  callsQuery,
   columnsQuery,
   functionsQuery,
-  callsQuery,
   pathQuery,
   relationsQuery,
   Schema,

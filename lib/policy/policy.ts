@@ -9,8 +9,6 @@ import { type Schema, schemasOf } from './schema.js';
 
 /** Combinations of roles and database, and for one schema of those with search paths, whose decisions are kept. */
 const judgesMax = 1_000;
-/** Tables of its own that a session's names are looked up in. */
-const ownTablesMax = 1_000;
 
 /** What decisions hang on beside the text. */
 export interface Context {
@@ -67,8 +65,8 @@ export class Policy {
   readonly rates: RateLimits;
   readonly counts: DecisionCounts;
   readonly #rulesets = new Map<string, Ruleset>();
-  /** By schema: those of one that has been read anew go with it. */
-  readonly #judges = new WeakMap<Schema, Map<string, Judge>>();
+  /** By schema, or by the session's own tables where it has some: those of one that has been read anew go with it. */
+  readonly #judges = new WeakMap<object, { readonly schema: Schema; readonly judges: Map<string, Judge> }>();
   /** Those that need no schema. */
   readonly #plainJudges = new Map<string, Judge>();
   /** Rulesets get numbers, so that a judge has a short name. */
@@ -99,13 +97,13 @@ export class Policy {
     if (!ruleset.needsSchema || schema === undefined) return this.#shared(this.#plainJudges, ruleset, undefined);
     const { ownTables } = context;
     const names: Names = { schema, path: pathOf(context, schema), ownTables };
-    if (ownTables.size > 0) return new Judge(ruleset, names, this.counts);
-    let judges = this.#judges.get(schema);
-    if (judges === undefined) {
-      judges = new Map();
-      this.#judges.set(schema, judges);
+    const holder = ownTables.size > 0 ? ownTables : schema;
+    let kept = this.#judges.get(holder);
+    if (kept?.schema !== schema) {
+      kept = { schema, judges: new Map() };
+      this.#judges.set(holder, kept);
     }
-    return this.#shared(judges, ruleset, names);
+    return this.#shared(kept.judges, ruleset, names);
   }
 
   #shared(judges: Map<string, Judge>, ruleset: Ruleset, names: Names | undefined): Judge {
@@ -145,11 +143,4 @@ function forgetOldest<V>(map: Map<string, V>): void {
   if (map.size < judgesMax) return;
   const [oldest] = map.keys();
   if (oldest !== undefined) map.delete(oldest);
-}
-
-/** Remembers the tables a session makes; none beyond the limit, which are then unknown. */
-export function withTables(known: ReadonlySet<string>, made: readonly string[]): ReadonlySet<string> {
-  const added = made.filter((name) => !known.has(name));
-  if (added.length === 0 || known.size + added.length > ownTablesMax) return known;
-  return new Set([...known, ...added]);
 }

@@ -5,7 +5,6 @@ import { type Condition, type Decision, decide, type Finding, type Names } from 
 import { conditionText, type DenialText, denialText, ruleNameOf } from './denial.js';
 import type { PolicyDocument } from './document.js';
 import { maskText } from './mask.js';
-import { withTables } from './policy.js';
 import { Ruleset } from './ruleset.js';
 import { Schema, schemasOf } from './schema.js';
 import { rolesOf, type Subject } from './subject.js';
@@ -40,6 +39,9 @@ export interface Outcome {
   /** The text with its masked tables replaced; undefined where none are, and where their columns are not known. */
   readonly rewritten: string | undefined;
 }
+
+/** Names of tables it has made that are looked up. */
+const ownTablesMax = 1_000;
 
 /** Nothing is known, and everything may be there. */
 export function assumedNames(user: string): RehearsedNames {
@@ -180,4 +182,11 @@ function literalOf(argument: Argument): string | undefined {
 /** As `current_setting` would show it; undefined for the default. */
 function pathText(values: SetHazard['values']): string | undefined {
   return values?.map((value) => `"${(literalOf(value) ?? '').replaceAll('"', '""')}"`).join(', ');
+}
+
+/** Remembers the tables a session makes; none beyond the limit, which are then unknown. */
+function withTables(known: ReadonlySet<string>, made: readonly string[]): ReadonlySet<string> {
+  const added = made.filter((name) => !known.has(name));
+  if (added.length === 0 || known.size + added.length > ownTablesMax) return known;
+  return new Set([...known, ...added]);
 }

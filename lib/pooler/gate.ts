@@ -4,6 +4,7 @@ import {
   type Condition,
   conditionText,
   type Decision,
+  type Denial,
   type DenialText,
   decide,
   denialText,
@@ -18,7 +19,6 @@ import {
   ruleNameOf,
   type Schema,
   type Subject,
-  withTables,
 } from '../policy/index.js';
 import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
@@ -26,6 +26,7 @@ import { isPlainText, type StatementDeeds, type StatementFacts, UNKNOWN } from '
 import type { Clock } from '../util/index.js';
 import { type ErrorFields, type ServerErrorFields, TransactionStatus } from '../wire/index.js';
 import { type Estimate, explainQuery, isExplainable, readEstimate } from './estimates.js';
+import { ownTablesQuery, readOwnTables } from './own-tables.js';
 
 /** What a gate needs of the process. */
 export interface GateHouse {
@@ -87,6 +88,11 @@ interface Wanted {
   readonly rule: RuleDefinition;
   readonly facts: StatementFacts;
 }
+
+/** The server has to be asked what the session has made. */
+const ownTablesWanted = { kind: 'own tables' } as const;
+
+const noTables: ReadonlySet<string> = new Set();
 
 function denied(text: DenialText): Ruling {
   return { kind: 'deny', error: { severity: 'ERROR', ...text } };
@@ -158,7 +164,9 @@ export class Gatekeeper implements Gate {
   #hasLostLimits = false;
   /** What has become of the client's transaction since its server last told, as far as statements not yet answered show. */
   #turn: 'begun' | 'ended' | undefined;
-  #ownTables: ReadonlySet<string> = new Set();
+  /** What its server has last said of the session's temporary schema; `#knowsOwn`: nothing that may change it has been sent since. */
+  #ownTables: ReadonlySet<string> = noTables;
+  #knowsOwn = false;
   /** What a message waits for: nothing else of the client is taken. */
   #awaited: object | undefined;
   /** When a relation was met that is not known. */
@@ -328,6 +336,7 @@ export class Gatekeeper implements Gate {
     if (moment === 'ahead') return wait;
     const denial = this.#denialOf(decision, judge, policy, facts, moment);
     if (denial === 'wait') return wait;
+    if (denial === ownTablesWanted) return { kind: 'estimate', estimation: this.#askingForOwn() };
     const wanted = denial !== undefined && 'facts' in denial ? denial : undefined;
     if (wanted === undefined) this.#withoutPlan.clear();
     const enforces = policy.document.mode === 'enforce';
@@ -351,10 +360,10 @@ export class Gatekeeper implements Gate {
     }
     if (denial === undefined) this.#note(decision, facts, moment);
     else if ('text' in denial) this.#decided('observe', facts, denial.rule);
+    if (decision.movesTables) this.#knowsOwn = false;
     this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
     if (decision.changesNames) this.#inDoubt = true;
     if (decision.losesLimits && moment === 'run') this.#hasLostLimits = true;
-    if (decision.makes.length > 0) this.#ownTables = withTables(this.#ownTables, decision.makes);
     if (decision.defines) this.#house.onDefinition();
     return ruling;
   }
@@ -366,13 +375,11 @@ export class Gatekeeper implements Gate {
     policy: Policy,
     facts: StatementFacts,
     moment: Moment,
-  ): Denied | Wanted | 'wait' | undefined {
+  ): Denied | Wanted | typeof ownTablesWanted | 'wait' | undefined {
     const { denial } = decision;
     if (denial !== undefined) {
-      if (denial.reason === 'unknown_relation' && this.#mayBeNew()) {
-        this.#wait((goOn) => this.#house.awaitSchema(goOn));
-        return 'wait';
-      }
+      const more = this.#moreAbout(denial);
+      if (more !== undefined) return more;
       this.#unknownSinceMs = undefined;
       return { text: denialText(denial), rule: ruleNameOf(decision) ?? '' };
     }
@@ -394,6 +401,8 @@ export class Gatekeeper implements Gate {
       }
       for (const prepared of known) {
         const inner = judge.decide(prepared.facts);
+        const more = inner.denial && this.#moreAbout(inner.denial);
+        if (more !== undefined) return more;
         if (inner.denial !== undefined) return { text: denialText(inner.denial), rule: ruleNameOf(inner) ?? '' };
         const isMasked = inner.masked || prepared.maskedBy !== undefined;
         if (isMasked && !isStillMasked(prepared.facts, prepared.maskedBy, judge))
@@ -440,6 +449,32 @@ export class Gatekeeper implements Gate {
       else return { text, rule: rule.name };
     }
     return undefined;
+  }
+
+  /** What has to be found out before a relation is taken for one that is not there. */
+  #moreAbout({ reason }: Denial): typeof ownTablesWanted | 'wait' | undefined {
+    if (reason !== 'unknown_relation') return undefined;
+    if (this.#channel.server !== undefined) return this.#knowsOwn ? undefined : ownTablesWanted;
+    if (!this.#mayBeNew()) return undefined;
+    this.#wait((goOn) => this.#house.awaitSchema(goOn));
+    return 'wait';
+  }
+
+  #askingForOwn(): Estimation {
+    const know = (tables: ReadonlySet<string>): void => {
+      this.#knowsOwn = true;
+      // What has been decided by the same tables holds.
+      if (!isSame(tables, this.#ownTables)) this.#ownTables = tables;
+    };
+    return {
+      unasked: denied(unaskedText),
+      query: () => ownTablesQuery,
+      without: () => know(noTables),
+      answered: (answer) => {
+        know(typeof answer === 'string' ? readOwnTables(answer) : noTables);
+        queueMicrotask(this.#goOn);
+      },
+    };
   }
 
   /** A relation that is not known may have been made since: the schema is read again once, if no server is kept for it. */
@@ -527,6 +562,7 @@ export class Gatekeeper implements Gate {
       return denied(denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' }));
     }
     this.#inDoubt = true;
+    this.#knowsOwn = false;
     return forward;
   }
 
@@ -549,6 +585,7 @@ export class Gatekeeper implements Gate {
   #note(decision: Decision, facts: StatementFacts, moment: Moment): Ruling {
     const rule = ruleNameOf(decision);
     this.decision = { verdict: 'allow', rule };
+    if (decision.movesTables) this.#knowsOwn = false;
     this.#followTransaction();
     if (moment === 'run') {
       if (decision.ends) this.#turn = 'ended';
@@ -654,20 +691,24 @@ export class Gatekeeper implements Gate {
     this.#schema = schema;
     this.#settings = settings;
     this.#judgedInDoubt = this.#inDoubt;
-    this.#judgedTables = this.#ownTables;
+    this.#judgedTables = this.#own;
     this.#judgeInForce = policy.judge({
       ruleset,
       schema,
       searchPath: unicode(settings.values.get('search_path')),
       role: actingRole(settings),
       inDoubt: this.#inDoubt || settings.shadowsCatalog,
-      ownTables: this.#ownTables,
+      ownTables: this.#own,
     });
     return this.#judgeInForce;
   }
 
   get #isChanged(): boolean {
-    return this.#inDoubt !== this.#judgedInDoubt || this.#ownTables !== this.#judgedTables;
+    return this.#inDoubt !== this.#judgedInDoubt || this.#own !== this.#judgedTables;
+  }
+
+  get #own(): ReadonlySet<string> {
+    return this.#knowsOwn ? this.#ownTables : noTables;
   }
 }
 
@@ -679,6 +720,10 @@ function unicode(value: string | undefined): string | undefined {
 function actingRole({ values }: Settings): string | undefined {
   const role = values.get('role');
   return unicode(role === undefined || role === 'none' ? values.get('session_authorization') : role);
+}
+
+function isSame(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {
+  return left.size === right.size && [...left].every((name) => right.has(name));
 }
 
 /** Whether the masks that a text was rewritten with are those of now. */
@@ -708,6 +753,13 @@ function withoutPlanText(error: ServerErrorFields | undefined): DenialText | und
   const { sqlstate, message, detail = 'PostgreSQL has made no plan of it.', hint = 'See the message.' } = error;
   return { sqlstate, message, detail, hint };
 }
+
+const unaskedText: DenialText = {
+  sqlstate: '42501',
+  message: 'denied by the policy: a relation that is not known',
+  detail: 'Whether it is a temporary table of yours cannot be asked in the middle of a batch.',
+  hint: 'Wait for the answer to what makes the table before sending what reads it.',
+};
 
 const changedText: DenialText = {
   sqlstate: '0A000',

@@ -12,6 +12,8 @@ export interface RelationDeed {
   readonly alias: string | null;
   /** Its columns are given other names: `people AS p (a, b)`. */
   readonly renamesColumns: boolean;
+  /** It is, or will be, in the session's own schema, as the text says. */
+  readonly temporary: boolean;
   /** The name's first byte in the text; -1 where the name is not written as one. */
   readonly location: number;
   /** It is read by a FROM clause that runs now, so a sub-select could stand in its place. */

@@ -49,6 +49,7 @@ const partTypes = /^OBJECT_(TRIGGER|RULE|POLICY|COLUMN|TABCONSTRAINT)$/;
 const unwritten = {
   alias: null,
   renamesColumns: false,
+  temporary: false,
   location: -1,
   replaceable: false,
   allColumns: true,
@@ -378,7 +379,7 @@ class StatementWalk {
   #add({ schema, name, place }: { schema: string | null; name: string | null; place: Place }): void {
     for (const act of place.acts) {
       if (!this.#hasRoom()) return;
-      this.#relations.push({ ...unwritten, act, schema, name });
+      this.#relations.push({ ...unwritten, act, schema, name, temporary: schema === 'pg_temp' });
     }
   }
 
@@ -400,6 +401,7 @@ class StatementWalk {
         name,
         alias: alias === undefined ? null : textAt(alias, 'aliasname'),
         renamesColumns: alias !== undefined && listAt(alias, 'colnames').length > 0,
+        temporary: schema === 'pg_temp' || range['relpersistence'] === 't',
         location: typeof range['location'] === 'number' ? range['location'] : -1,
         // With the database's name before it, it is the current one's or an error.
         replaceable: place.replaceable && !isOther,
