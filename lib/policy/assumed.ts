@@ -25,6 +25,7 @@ export function assumedRelation(
     name: names[1],
     isView: false,
     isForeign: false,
+    oid: undefined,
     calls: [],
     bases: [],
     columns: undefined,

@@ -3,6 +3,7 @@
 import {
   type Act,
   anySetting,
+  anyShown,
   type Deeds,
   type FunctionDeed,
   type RelationDeed,
@@ -13,6 +14,7 @@ import {
 import { assumedRelation } from './assumed.js';
 import { usesColumn, usesSomeColumn } from './columns.js';
 import type { RuleDefinition } from './document.js';
+import { hiddenSettings } from './kept.js';
 import type { Masks, Ruleset } from './ruleset.js';
 import { type Call, isSystemSchema, type Reached, type Relation, type Schema } from './schema.js';
 import { changesLimit } from './timeouts.js';
@@ -233,6 +235,7 @@ class Decider {
     if (this.#ruleset.isRestricted) {
       for (const operator of statement.operators) this.#operator(operator);
       for (const name of statement.attributes) this.#attribute(name);
+      for (const name of statement.shows) this.#shown(name);
     }
     const { kinds, executes, functions } = statement;
     const opens =
@@ -453,6 +456,9 @@ class Decider {
   #masks(deed: RelationDeed, statement: StatementDeeds, relation: Relation, isSure: boolean, schema: Schema): void {
     const masks = this.#ruleset.masksOf(relation, schema);
     if (masks === undefined) return;
+    // A catalog goes as it is where nothing of it has to be hidden: everybody looks at catalogs all the time.
+    const isKept = masks !== 'unknown' && this.#ruleset.keptMasks(relation, schema) === masks;
+    if (isKept && ![...masks.keys()].some((column) => usesColumn(deed, statement, relation, column))) return;
     const [kind] = deed.act;
     if (kind === 'copy_from' || kind === 'truncate' || kind === 'lock' || kind === 'refresh') return;
     if (kind === 'insert' && !deed.readsTarget) return;
@@ -513,7 +519,12 @@ class Decider {
   /** `x.f` is f(x) where x has no such column. */
   #attribute(name: string): void {
     const isOwn = (this.#names?.schema.functionSchemas(name).size ?? 0) > 0;
-    if (isOwn || isUnseenFunction(name)) this.#deny('unseen', undefined, `${name}()`);
+    if (isOwn || isUnseenFunction(name) || name === 'current_setting') this.#deny('unseen', undefined, `${name}()`);
+  }
+
+  #shown(setting: string): void {
+    if (setting === anyShown) this.#deny('unseen', undefined, 'settings that are not named');
+    else if (hiddenSettings.has(setting)) this.#deny('unseen', undefined, setting);
   }
 
   #operator({ schema, name }: FunctionDeed): void {

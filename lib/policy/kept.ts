@@ -47,15 +47,63 @@ unix_socket_directories
 `);
 
 /** Settings that everybody may see, but are commands with the passwords and addresses that they need. */
-export const commandSettings: readonly string[] = [
+const commandSettings: readonly string[] = [
   'archive_cleanup_command',
   'archive_command',
   'recovery_end_command',
   'restore_command',
 ];
 
+/** Settings whose values restricted roles do not see. */
+export const hiddenSettings: ReadonlySet<string> = new Set([...keptSettings, ...commandSettings]);
+
 /**
- * Tables of pg_catalog with something to hide: that a view of somebody's reads one of them is not in pg_depend. Views of
+ * What keeps a value from restricted roles: `nobody` sees it; who may not read the `table`, of which this SQL expression is the
+ * oid, does not; it is one of a kept `setting`, whose name this column has.
+ */
+export type Keeper =
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'table'; readonly oid: string }
+  | { readonly kind: 'setting'; readonly column: string };
+
+const nobody: Keeper = { kind: 'nobody' };
+const setting: Keeper = { kind: 'setting', column: 'name' };
+
+function ofTable(oid: string): Keeper {
+  return { kind: 'table', oid };
+}
+
+const named = "pg_catalog.to_regclass(pg_catalog.format('%I.%I', table_schema, table_name))::pg_catalog.oid";
+
+/**
+ * Columns of relations that may be read, but hold passwords, or values of tables: the first stands in `test/integration/policy/kept.test.ts`
+ * by PostgreSQL's own grants; views show the others to who may see them, which a superuser may.
+ */
+export const keptColumns: ReadonlyMap<string, ReadonlyMap<string, Keeper>> = new Map(
+  Object.entries({
+    'pg_catalog.pg_subscription': { subconninfo: nobody },
+    'pg_catalog.pg_user_mappings': { umoptions: nobody },
+    'pg_catalog.pg_foreign_server': { srvoptions: nobody },
+    'pg_catalog.pg_db_role_setting': { setconfig: nobody },
+    'pg_catalog.pg_roles': { rolconfig: nobody },
+    'pg_catalog.pg_user': { useconfig: nobody },
+    'pg_catalog.pg_stat_wal_receiver': { conninfo: nobody },
+    'pg_catalog.pg_settings': { setting, reset_val: setting, boot_val: setting, sourcefile: nobody },
+    'pg_catalog.pg_attribute': { attmissingval: ofTable('attrelid') },
+    'pg_catalog.pg_attrdef': { adbin: ofTable('adrelid') },
+    'pg_catalog.pg_class': { relpartbound: ofTable('oid') },
+    'pg_catalog.pg_constraint': { conbin: ofTable('conrelid') },
+    'pg_catalog.pg_index': { indexprs: ofTable('indrelid'), indpred: ofTable('indrelid') },
+    'pg_catalog.pg_partitioned_table': { partexprs: ofTable('partrelid') },
+    'pg_catalog.pg_statistic_ext': { stxexprs: ofTable('stxrelid') },
+    'information_schema.columns': { column_default: ofTable(named), generation_expression: ofTable(named) },
+    'information_schema.foreign_server_options': { option_value: nobody },
+    'information_schema.user_mapping_options': { option_value: nobody },
+  }).map(([relation, columns]) => [relation, new Map(Object.entries(columns))]),
+);
+
+/**
+ * Relations of pg_catalog with something to hide: that a view of somebody's reads one of the tables is not in pg_depend. Views of
  * pg_class, pg_attribute and their like are too common to be taken for telling.
  */
 export const opaqueCatalogs: readonly string[] = [
@@ -63,5 +111,8 @@ export const opaqueCatalogs: readonly string[] = [
   'pg_attrdef',
   'pg_db_role_setting',
   'pg_foreign_server',
+  'pg_settings',
+  'pg_stat_wal_receiver',
   'pg_subscription',
+  'pg_user_mappings',
 ];

@@ -1,12 +1,12 @@
 // Puts a sub-select with masked columns in the place of every masked table of a text, which stays as it is but for that.
 
 import { createHmac } from 'node:crypto';
-import { type Deeds, type RelationDeed, TokenMap } from '../sql/index.js';
+import { type Deeds, type RelationDeed, type StatementDeeds, TokenMap } from '../sql/index.js';
 import type { Secret } from '../util/index.js';
 import type { Names } from './decide.js';
 import type { MaskDefinition, MaskMethod } from './document.js';
 import type { Ruleset } from './ruleset.js';
-import type { Column, Relation } from './schema.js';
+import { type Column, isSystemSchema, type Relation } from './schema.js';
 
 interface Splice {
   readonly start: number;
@@ -35,7 +35,7 @@ export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Na
       if (table === undefined) continue;
       const span = tokens.relation(deed.location);
       if (span === undefined || table === 'unknown') return undefined;
-      const query = maskedQuery(table, span.only, ruleset.document.maskKey);
+      const query = maskedQuery(table, span.only, ruleset.document.maskKey, systemColumns(statement, table));
       const named = deed.alias === null ? `(${query}) AS ${quoted(table.relation.name)}` : `(${query})`;
       splices.set(span.start, {
         start: span.start,
@@ -102,14 +102,26 @@ function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-function maskedQuery({ relation, columns, masks }: MaskedTable, only: boolean, key: Secret | undefined): string {
+/** Of a catalog, those the statement speaks of: tools ask for them. */
+function systemColumns(statement: StatementDeeds, { relation }: MaskedTable): readonly string[] {
+  if (!isSystemSchema(relation.schema) || relation.isView) return [];
+  const spoken = new Set([...statement.columnNames, ...statement.columns.map(({ parts }) => parts.at(-1))]);
+  return ['tableoid', 'ctid', 'xmin', 'xmax', 'cmin', 'cmax'].filter((name) => spoken.has(name));
+}
+
+function maskedQuery(
+  { relation, columns, masks }: MaskedTable,
+  only: boolean,
+  key: Secret | undefined,
+  more: readonly string[] = [],
+): string {
   const shown = columns.map((column) => {
     const mask = masks.get(column.name);
     if (mask === undefined) return quoted(column.name);
     const ownKey = key === undefined ? hiddenKey : columnKey(key, relation, column);
     return `${maskedValue(column, mask.method, ownKey)} AS ${quoted(column.name)}`;
   });
-  return `SELECT ${shown.join(', ')} FROM ${only ? 'ONLY ' : ''}${quoted(relation.schema)}.${quoted(relation.name)}`;
+  return `SELECT ${[...more, ...shown].join(', ')} FROM ${only ? 'ONLY ' : ''}${quoted(relation.schema)}.${quoted(relation.name)}`;
 }
 
 /** In texts that are shown, whose document has no key. */

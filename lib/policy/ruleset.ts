@@ -1,6 +1,7 @@
 // The rules and masks that apply to whoever has certain roles in a certain database, in their order.
 
 import type { MaskDefinition, PolicyDocument, RuleDefinition, Scope } from './document.js';
+import { hiddenSettings, type Keeper, keptColumns } from './kept.js';
 import type { Pattern } from './pattern.js';
 import { isSystemSchema, type Relation, type Schema } from './schema.js';
 import { type TimeLimits, timeLimitsOf } from './timeouts.js';
@@ -55,8 +56,56 @@ export class Ruleset {
     this.timeLimits = timeLimitsOf(document, roles);
   }
 
+  readonly #keptMasks = new WeakMap<Schema, Map<Relation, Masks | undefined>>();
+
+  /**
+   * Masks of a catalog that holds what restricted roles do not see: passwords, and values of tables that are hidden from them.
+   * undefined where there are none.
+   */
+  keptMasks(relation: Relation, schema: Schema): Masks | undefined {
+    const columns = keptColumns.get(`${relation.schema}.${relation.name}`);
+    if (columns === undefined || !this.isRestricted) return undefined;
+    let known = this.#keptMasks.get(schema);
+    if (known === undefined) {
+      known = new Map();
+      this.#keptMasks.set(schema, known);
+    }
+    let masks = known.get(relation);
+    if (masks === undefined) {
+      const isHidden = this.#hiddenTest(schema);
+      masks = new Map([...columns].map(([column, keeper]) => [column, keptMask(keeper, isHidden)]));
+      known.set(relation, masks);
+    }
+    return masks;
+  }
+
+  /** Writes the test whether an SQL expression is the oid of a table that is hidden, or made since the schema was read. */
+  #hiddenTest(schema: Schema): (oid: string) => string {
+    const tables = schema.relationsIn(null).filter(({ oid }) => oid !== undefined);
+    const hidden = tables.filter((table) => this.#isHidden(table, schema)).map(({ oid }) => oid);
+    if (hidden.length > hiddenMax || tables.length === 0) return () => 'true';
+    const last = Math.max(16_383, ...tables.map(({ oid = 0 }) => oid));
+    return (oid) =>
+      `${oid} OPERATOR(pg_catalog.=) ANY ('{${hidden.join()}}'::pg_catalog.oid[]) OR ${oid} OPERATOR(pg_catalog.>) ${last}::pg_catalog.oid`;
+  }
+
+  /** Something of it is not to be read. */
+  #isHidden(relation: Relation, schema: Schema): boolean {
+    if (this.guards(relation, schema)) return true;
+    if (this.document.default === 'allow') return false;
+    const names = [relation.schema, relation.name];
+    return !this.rules.some(
+      ({ verdict, statements, tables, columns, functions }) =>
+        verdict === 'allow' &&
+        (statements.size === 0 || statements.has('select')) &&
+        (tables.length + columns.length + functions.length === 0 || tables.some((pattern) => pattern.matches(names))),
+    );
+  }
+
   /** The mask of each column of the relation that has one, the first of the file; undefined where none has. */
   masksOf(relation: Relation, schema: Schema): Masks | undefined {
+    const kept = this.keptMasks(relation, schema);
+    if (kept !== undefined) return kept;
     // A partition's columns are those of its table, and read with it.
     const family = relation.isView
       ? [relation]
@@ -100,6 +149,22 @@ export class Ruleset {
     );
   }
 }
+
+/** Hidden tables that a rewritten text names; of more, the values of all are hidden. */
+const hiddenMax = 1_000;
+
+function keptMask(keeper: Keeper, isHidden: (oid: string) => string): MaskDefinition {
+  const hidden =
+    keeper.kind === 'nobody'
+      ? 'true'
+      : keeper.kind === 'table'
+        ? isHidden(keeper.oid)
+        : `${keeper.column} OPERATOR(pg_catalog.=) ANY ('{${[...hiddenSettings].join()}}'::pg_catalog.text[])`;
+  const expression = `CASE WHEN ${hidden} THEN NULL ELSE {column} END`;
+  return { ...everyone, name: undefined, columns: [], method: { kind: 'sql', expression } };
+}
+
+const everyone = { roles: [], except: [], databases: [], place: { file: null, line: null } };
 
 /** Behind a rule that allows everything no other is reached. */
 function allowsAll(rule: RuleDefinition): boolean {

@@ -1,6 +1,6 @@
 // What a database has, as far as a policy must know it: relations, what reading each of them touches, functions, the search path.
 
-import { opaqueCatalogs } from './kept.js';
+import { keptColumns, opaqueCatalogs } from './kept.js';
 import { nameBytesMax } from './pattern.js';
 import { unseenFamilies, unseenFunctions } from './unseen.js';
 
@@ -33,6 +33,8 @@ export interface Relation {
   readonly schema: string;
   readonly name: string;
   readonly isView: boolean;
+  /** undefined where no database has told it. */
+  readonly oid: number | undefined;
   /** Its rows are elsewhere: in whatever table of whatever server. */
   readonly isForeign: boolean;
   readonly calls: readonly Call[];
@@ -79,9 +81,9 @@ const ownRules = `pg_catalog.pg_rewrite r
     AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])`;
 const ruleWhen = `CASE WHEN r.ev_type OPERATOR(pg_catalog.=) '1' THEN 'read' ELSE 'write' END`;
 
-/** Schema, name, whether it is a view, whether a foreign table. */
+/** Schema, name, whether it is a view, whether a foreign table, oid. */
 export const relationsQuery = `SELECT n.nspname, c.relname, (${isView})::pg_catalog.text,
-    (c.relkind OPERATOR(pg_catalog.=) 'f')::pg_catalog.text
+    (c.relkind OPERATOR(pg_catalog.=) 'f')::pg_catalog.text, c.oid::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary} ORDER BY 1, 2`;
 
@@ -137,7 +139,7 @@ export const callsQuery = `WITH suspects AS MATERIALIZED (
     OR (pn.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND ${isUnseenFunction})
   ORDER BY 1, 2, 3, 4, 5`;
 
-/** Schema, relation, column and its type, in order; for the relations named in $1, a JSON array, all where it is empty. */
+/** Schema, relation, column and its type, in order; for the relations named in $1, a JSON array, all where it is empty, and for catalogs with kept columns. */
 export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
     CASE WHEN t.typnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
       ELSE pg_catalog.format('%I.%I', tn.nspname, t.typname) END
@@ -148,7 +150,8 @@ export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
     AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[])
-    AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
+    AND (pg_catalog.concat(n.nspname, '.', c.relname) OPERATOR(pg_catalog.=) ANY ('{${[...keptColumns.keys()].join()}}'::pg_catalog.text[])
+    OR n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])
     AND ($1 OPERATOR(pg_catalog.=) '[]' OR c.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
       WITH RECURSIVE family AS (
         SELECT k.oid FROM pg_catalog.pg_class k WHERE k.relname OPERATOR(pg_catalog.=) ANY (
@@ -156,7 +159,7 @@ export const columnsQuery = `SELECT n.nspname, c.relname, a.attname,
         UNION SELECT CASE WHEN i.inhparent OPERATOR(pg_catalog.=) f.oid THEN i.inhrelid ELSE i.inhparent END
           FROM pg_catalog.pg_inherits i
           JOIN family f ON f.oid OPERATOR(pg_catalog.=) i.inhparent OR f.oid OPERATOR(pg_catalog.=) i.inhrelid)
-      SELECT family.oid FROM family)))
+      SELECT family.oid FROM family))))
   ORDER BY a.attrelid, a.attnum`;
 
 /** Schema and name of the functions that are not PostgreSQL's, `f`, and of such operators whose names PostgreSQL has not, `o`. */
@@ -232,13 +235,14 @@ export class Schema {
     for (const [schema, name, column, type] of rows.columns) {
       entry(columnsOf, keyOf(schema ?? '', name ?? ''), () => []).push({ name: column ?? '', type: type ?? 'text' });
     }
-    for (const [schema, name, isView, isForeign] of rows.relations) {
+    for (const [schema, name, isView, isForeign, oid] of rows.relations) {
       const key = keyOf(schema ?? '', name ?? '');
       const relation: Relation = {
         schema: schema ?? '',
         name: name ?? '',
         isView: isView === 'true',
         isForeign: isForeign === 'true',
+        oid: oid ? Number(oid) : undefined,
         calls: calls.get(key) ?? [],
         bases: bases.get(key) ?? [],
         columns: columnsOf.get(key),

@@ -114,6 +114,7 @@ function bareDeeds(kind: string): StatementDeeds {
     anyColumn: false,
     attributes: new Set(),
     executes: [],
+    shows: new Set(),
     hasWhere: true,
     hasLimit: false,
     begun: undefined,

@@ -188,13 +188,13 @@ export async function readSchema(pool: Pool, tables: readonly string[] | undefin
 async function readRows(pool: Pool, tables: readonly string[] | undefined): Promise<SchemaRows> {
   const ask = (sql: string, values: readonly string[] = []): Promise<SchemaRows['path']> =>
     lookUp(pool, sql, values, inert, answerBytesMax);
-  const wanted = JSON.stringify(tables ?? []);
-  const isNothingWanted = tables !== undefined && tables.length === 0;
+  // No table's name is empty.
+  const wanted = JSON.stringify(tables?.length === 0 ? [''] : (tables ?? []));
   return {
     relations: await ask(relationsQuery),
     bases: await ask(basesQuery),
     calls: await ask(callsQuery),
-    columns: isNothingWanted ? [] : await ask(columnsQuery, [wanted]),
+    columns: await ask(columnsQuery, [wanted]),
     functions: await ask(functionsQuery),
     path: await ask(pathQuery),
     usable: await ask(usableQuery),

@@ -243,6 +243,9 @@ function isShowingLog(setting: string, value: string | undefined): boolean {
 /** The kind of a change to a setting that the text does not name, or to all of them. */
 export const anySetting = 'set_*';
 
+/** Among the settings that are shown: all of them, or one that the text does not name. */
+export const anyShown = '*';
+
 function settingAct(body: Node): Act {
   const name = textAt(body, 'name').toLowerCase();
   switch (textAt(body, 'kind')) {

@@ -54,6 +54,8 @@ export interface StatementDeeds {
   readonly columnNames: ReadonlySet<string>;
   /** A NATURAL JOIN, a join with an alias, a whole row of no relation, or new names for OLD and NEW: any column may be meant. */
   readonly anyColumn: boolean;
+  /** Settings whose values are shown, in small letters; `*` where they are not named, or all are. */
+  readonly shows: ReadonlySet<string>;
   /** Prepared statements that run, by name. */
   readonly executes: readonly string[];
   /** False for an UPDATE or DELETE without a WHERE, or a MERGE without an ON, that looks at a column. */

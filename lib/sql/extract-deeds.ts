@@ -1,6 +1,6 @@
 // Walks a parse tree once and tells what each statement does to what: deeds, in the terms of a policy.
 
-import { actsOf, anySetting, select, selectForUpdate, setAct } from './deed-kinds.js';
+import { actsOf, anySetting, anyShown, select, selectForUpdate, setAct } from './deed-kinds.js';
 import type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 import { deedsMax } from './limits.js';
 import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from './tree.js';
@@ -70,6 +70,7 @@ class StatementWalk {
   readonly #columnNames = new Set<string>();
   readonly #attributes = new Set<string>();
   readonly #executes: string[] = [];
+  readonly #shows = new Set<string>();
   #anyColumn = false;
   #hasWhere = true;
   #hasLimit = false;
@@ -97,6 +98,7 @@ class StatementWalk {
       attributes: this.#attributes,
       anyColumn: this.#anyColumn,
       executes: this.#executes,
+      shows: this.#shows,
       hasWhere: this.#hasWhere,
       hasLimit: this.#hasLimit,
       begun: this.#begun,
@@ -242,6 +244,11 @@ class StatementWalk {
         this.#executes.push(textAt(body, 'name'));
         this.#fields(body);
         return;
+      case 'VariableShowStmt': {
+        const name = textAt(body, 'name').toLowerCase();
+        this.#shows.add(name === 'all' ? anyShown : name);
+        return;
+      }
       case 'CallStmt': {
         const call = nodeAt(body, 'funccall');
         if (call !== undefined) this.#call(call, 'call');
@@ -436,6 +443,10 @@ class StatementWalk {
     const schema = parts.at(-2) ?? null;
     if (this.#hasRoom()) this.#functions.set(`${kind}.${schema ?? ''}.${name}`, { schema, name, kind });
     if (name === 'set_config') this.#setsByFunction(body);
+    if (name === 'current_setting') {
+      const setting = argumentOf(listAt(body, 'args')[0]);
+      this.#shows.add(setting.kind === 'literal' && setting.value !== null ? setting.value.toLowerCase() : anyShown);
+    }
     if (name === 'pg_notify') this.#does(['notify']);
     const { funcname: _name, ...rest } = body;
     this.#fields(rest);

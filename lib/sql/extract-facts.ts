@@ -370,6 +370,8 @@ class Walk {
   #functionHazard(name: string, written: string, isCatalog: boolean, body: Node): void {
     const effect = isCatalog ? functionEffect(name) : name.startsWith('dblink') ? 'dblink' : 'unknown';
     const certain = this.#certainCalls.has(body);
+    // A policy asks which one is shown.
+    if (name === 'current_setting') this.#literalDependent = true;
     switch (effect) {
       case 'harmless':
         return;

@@ -1,7 +1,7 @@
 // Knows what a statement does, at the cost of a scan: shapes, PostgreSQL's own parser behind them, facts.
 // Never touches a socket, never changes a text, never answers from a guess: what it cannot read is UNKNOWN.
 
-export { anySetting, setAct, showsLog } from './deed-kinds.js';
+export { anySetting, anyShown, setAct, showsLog } from './deed-kinds.js';
 export type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 export type { DefinedColumn, Definition, QualifiedName } from './definitions.js';
 export { isPlainText, isSafeEncoding } from './encodings.js';
