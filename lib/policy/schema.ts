@@ -88,7 +88,14 @@ export const relationsQuery = `SELECT n.nspname, c.relname, (${isView})::pg_cata
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog."char"[]) AND ${notTemporary} ORDER BY 1, 2`;
 
 /** Schema and name of a relation, of one it is made of, or is a part of, and when: read or write. */
-export const basesQuery = `SELECT n.nspname, c.relname, bn.nspname, b.relname, ${ruleWhen}
+export const basesQuery = `WITH catalogs AS MATERIALIZED (SELECT b.oid, b.relname FROM pg_catalog.pg_class b
+    WHERE b.relnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid
+      AND b.relname OPERATOR(pg_catalog.=) ANY ('{${opaqueCatalogs.join()}}'::pg_catalog.name[])),
+  suspects AS MATERIALIZED (
+    SELECT n.nspname, c.relname, ${ruleWhen} AS used, r.ev_action::pg_catalog.text AS code FROM ${ownRules}
+    WHERE r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) (
+      SELECT pg_catalog.concat(':relid (', pg_catalog.string_agg(b.oid::pg_catalog.text, '|'), ') ') FROM catalogs b))
+  SELECT n.nspname, c.relname, bn.nspname, b.relname, ${ruleWhen}
   FROM ${ownRules}
   JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
     AND d.objid OPERATOR(pg_catalog.=) r.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -96,11 +103,8 @@ export const basesQuery = `SELECT n.nspname, c.relname, bn.nspname, b.relname, $
   JOIN pg_catalog.pg_class b ON b.oid OPERATOR(pg_catalog.=) d.refobjid
   JOIN pg_catalog.pg_namespace bn ON bn.oid OPERATOR(pg_catalog.=) b.relnamespace
   UNION
-  SELECT n.nspname, c.relname, 'pg_catalog', b.relname, ${ruleWhen}
-  FROM ${ownRules}
-  JOIN pg_catalog.pg_class b ON b.relnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid
-    AND b.relname OPERATOR(pg_catalog.=) ANY ('{${opaqueCatalogs.join()}}'::pg_catalog.name[])
-    AND pg_catalog.strpos(r.ev_action::pg_catalog.text, pg_catalog.concat(':relid ', b.oid, ' ')) OPERATOR(pg_catalog.>) 0
+  SELECT s.nspname, s.relname, 'pg_catalog', b.relname, s.used FROM suspects s JOIN catalogs b
+    ON pg_catalog.strpos(s.code, pg_catalog.concat(':relid ', b.oid, ' ')) OPERATOR(pg_catalog.>) 0
   UNION
   SELECT n.nspname, c.relname, pn.nspname, p.relname, 'read'
   FROM pg_catalog.pg_inherits i
