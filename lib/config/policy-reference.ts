@@ -49,6 +49,22 @@ In no group but the last: \`select_into\`, \`select_for_update\`, \`explain_anal
 \`deallocate\`, \`listen\`, \`unlisten\`, \`notify\`, \`transaction\`, \`savepoint\`, \`set\`, \`reset\`, \`discard\`, \`load\`, \`vacuum\`,
 \`cluster\`, \`reindex\`, \`refresh\`, \`checkpoint\`, \`alter_system\`, \`function_call\` (the protocol's) and \`replication\`. \`set\` is SET,
 RESET and set_config of any setting; \`set_\` and a name, such as \`set_role\` or \`set_search_path\`, those of one.
+
+### What is hidden with a table
+
+Where a mask applies to a role, a rule denies it tables or columns, or everything is denied that no rule allows, weir refuses what it
+cannot see into:
+- A view, a parent or a partitioned table is what it touches: one denied or masked part of it denies the whole, unless a rule
+  allows it by its name. A foreign table, and a view that calls a function that is not PostgreSQL's own, need such a rule, or the
+  function one that allows \`functions\`.
+- \`listen\` shows what triggers notify, and needs a rule that names it.
+- A relation that weir does not know is refused until it has looked again. A temporary table counts once the server has it; in
+  the middle of a batch, or of a transaction for other new tables, nobody can be asked.
+- What PostgreSQL keeps from ordinary users is refused. In \`pg_settings\`, \`pg_subscription\`, \`pg_foreign_server\`, \`pg_roles\` and
+  their like, passwords, options and settings of roles are null, and so are, for hidden tables, defaults, partition bounds and expressions of
+  indexes and constraints in \`pg_attribute\`, \`pg_attrdef\`, \`pg_class\`, \`pg_constraint\`, \`pg_index\` and \`information_schema.columns\`.
+  \`SHOW\` and \`current_setting\` refuse settings that only superusers see, and commands of the archive; \`SHOW ALL\` is refused.
+- What \`pg_get_constraintdef\`, \`pg_get_indexdef\` and other functions say of a definition is not hidden: psql's \`\\d\` needs them.
 `;
 
 export function renderPolicyReference(): string {
