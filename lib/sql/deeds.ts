@@ -1,5 +1,7 @@
 // What the statements of a text do, one by one, as a policy judges them: names of kinds, relations with what is done to each.
 
+import type { Planned } from './planned.js';
+
 /** Names of kinds that mean one thing done, such as `alter_table`, `rename` and `ddl`: the first is the most telling. */
 export type Act = readonly string[];
 
@@ -63,6 +65,8 @@ export interface StatementDeeds {
   readonly hasLimit: boolean;
   /** Whether the text has begun a transaction before it, or ended one; undefined where it has done neither. */
   readonly begun: boolean | undefined;
+  /** What EXPLAIN could be asked about it. */
+  readonly planned: Planned;
 }
 
 export interface Deeds {

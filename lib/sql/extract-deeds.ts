@@ -3,23 +3,40 @@
 import { actsOf, anySetting, anyShown, select, selectForUpdate, setAct } from './deed-kinds.js';
 import type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
 import { deedsMax } from './limits.js';
+import { opaquePlan, type Planned, plannedOf } from './planned.js';
 import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from './tree.js';
 
-/** @param tree of a whole text */
-export function extractDeeds(tree: unknown): Deeds {
+/** @param tree of a whole text @param text what was parsed to it, UTF-8 */
+export function extractDeeds(tree: unknown, text: Uint8Array): Deeds {
   const statements: StatementDeeds[] = [];
   let unknown = false;
   let begun: boolean | undefined;
-  for (const raw of isNode(tree) ? listAt(tree, 'stmts') : []) {
+  const all = isNode(tree) ? listAt(tree, 'stmts') : [];
+  for (const raw of all) {
     const statement = isNode(raw) ? nodeAt(raw, 'stmt') : undefined;
-    if (statement === undefined) continue;
+    if (!isNode(raw) || statement === undefined) continue;
     const walk: StatementWalk = new StatementWalk(begun);
     walk.node(statement);
-    statements.push(walk.deeds());
+    statements.push(walk.deeds(walk.unknown ? opaquePlan : planOf(raw, statement, text, all.length === 1)));
     unknown ||= walk.unknown;
     begun = walk.begun;
   }
   return { statements, unknown };
+}
+
+/** @param raw the statement with its place in the text */
+function planOf(raw: Node, statement: Node, text: Uint8Array, isOnly: boolean): Planned {
+  const [type] = Object.keys(statement);
+  const body = type === undefined ? undefined : nodeAt(statement, type);
+  if (type === undefined || body === undefined) return opaquePlan;
+  const [start, length] = [numberAt(raw, 'stmt_location'), numberAt(raw, 'stmt_len')];
+  const bytes = Buffer.from(text.buffer, text.byteOffset, text.length);
+  return plannedOf(type, body, bytes, start, length === 0 ? text.length : start + length, isOnly);
+}
+
+function numberAt(node: Node, key: string): number {
+  const value = node[key];
+  return typeof value === 'number' ? value : 0;
 }
 
 /** The names a query's WITH clauses hide relations behind, inner ones first. */
@@ -85,7 +102,7 @@ class StatementWalk {
     this.#begun = begun;
   }
 
-  deeds(): StatementDeeds {
+  deeds(planned: Planned): StatementDeeds {
     for (const { act } of this.#relations) this.#acts.delete(act.join());
     return {
       acts: [...this.#acts.values()],
@@ -102,6 +119,7 @@ class StatementWalk {
       hasWhere: this.#hasWhere,
       hasLimit: this.#hasLimit,
       begun: this.#begun,
+      planned,
     };
   }
 

@@ -24,7 +24,7 @@ export function extractFacts(tree: unknown, text: Uint8Array, options: ExtractOp
   const walk = new Walk(text, options);
   const statements = isNode(tree) ? listAt(tree, 'stmts') : [];
   for (const statement of statements) walk.topLevel(statement);
-  return { ...walk.facts(), deeds: options.deeds ? extractDeeds(tree) : undefined };
+  return { ...walk.facts(), deeds: options.deeds ? extractDeeds(tree, text) : undefined };
 }
 
 /** The names a query's WITH clauses hide tables behind, inner ones first. */

@@ -19,6 +19,7 @@ export { PENDING, UNKNOWN } from './facts.js';
 export { isCatalogFunction } from './function-effects.js';
 export type { Argument, DatabaseUse, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
+export { type Constants, constantsIn, opaquePlan, type Planned } from './planned.js';
 export { type RelationSpan, TokenMap } from './relation-span.js';
 export { type ScriptStatement, splitScript } from './script.js';
 export { type SignalledPids, type SignalledPlace, signalFunctions, withPids } from './signal-calls.js';

@@ -81,3 +81,22 @@ export function readTarget(bytes: Buffer, start: number, end: number): TargetPar
   const nameEnd = stringEnd(bytes, start + 6, end);
   return nameEnd !== end - 1 ? undefined : { target, nameStart: start + 6, nameEnd };
 }
+
+/**
+ * Behind the values of a Bind, before the formats of the result; -1 where the frame ends before them.
+ * @param from behind the statement's name
+ */
+export function bindValuesEnd(bytes: Buffer, from: number, end: number): number {
+  if (from + 2 > end) return -1;
+  let position = from + 2 + 2 * bytes.readUInt16BE(from);
+  if (position + 2 > end) return -1;
+  const count = bytes.readUInt16BE(position);
+  position += 2;
+  for (let index = 0; index < count; index++) {
+    if (position + 4 > end) return -1;
+    const length = bytes.readInt32BE(position);
+    position += 4 + Math.max(0, length);
+    if (position > end) return -1;
+  }
+  return position;
+}

@@ -120,3 +120,16 @@ export function ownStatementWithin(name: string, body: Buffer): Buffer {
     serialize.close({ type: 'S', name }),
   ]);
 }
+
+/** A statement of weir's own with values, in the place of one of the same name: Close, Parse, Bind, Execute and the Closes. */
+export function ownBoundStatement(name: string, body: Buffer, values: Buffer): Buffer {
+  return Buffer.concat([
+    serialize.close({ type: 'S', name }),
+    parseMessage(name, body),
+    bindPrefix(Buffer.from(name, 'latin1'), name, values.length),
+    values,
+    serialize.execute({ portal: name }),
+    serialize.close({ type: 'P', name }),
+    serialize.close({ type: 'S', name }),
+  ]);
+}
