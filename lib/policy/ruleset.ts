@@ -26,6 +26,8 @@ export class Ruleset {
   readonly deniesFunctions: boolean;
   /** A mask is made with a key, which a plan or a dump of it would show. */
   readonly hashes: boolean;
+  /** Some rule asks what statements cost. */
+  readonly limitsCosts: boolean;
   /** What the roles' sessions begin with, and may not change. */
   readonly timeLimits: TimeLimits;
 
@@ -53,6 +55,7 @@ export class Ruleset {
       );
     this.deniesFunctions = this.rules.some(({ functions, verdict }) => functions.length > 0 && verdict === 'deny');
     this.hashes = this.masks.some(({ method }) => method.kind === 'hash');
+    this.limitsCosts = this.rules.some(({ maxCost, maxRows }) => maxCost !== undefined || maxRows !== undefined);
     this.timeLimits = timeLimitsOf(document, roles);
   }
 

@@ -1,7 +1,6 @@
 // Judges the statements of one client: brings the policy together with what the session is now, and remembers what it has let pass.
 
 import {
-  type Condition,
   conditionText,
   type Decision,
   type Denial,
@@ -20,12 +19,28 @@ import {
   type Schema,
   type Subject,
 } from '../policy/index.js';
-import type { ClientChannel, Estimation, Gate, Moment, Ruling } from '../relay/index.js';
+import {
+  type BoundValues,
+  type ClientChannel,
+  choosesPlans,
+  type Estimation,
+  type Gate,
+  type Moment,
+  noValues,
+  type Ruling,
+} from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
-import { isPlainText, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
+import { isPlainText, opaquePlan, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
-import { type ErrorFields, type ServerErrorFields, TransactionStatus } from '../wire/index.js';
-import { type Estimate, explainQuery, isExplainable, readEstimate } from './estimates.js';
+import {
+  bindValuesEnd,
+  type ErrorFields,
+  type ServerErrorFields,
+  statementBody,
+  TransactionStatus,
+} from '../wire/index.js';
+import { type Asked, type CostLimits, digestOf, type Estimate, planQuestion, readEstimate } from './estimates.js';
+import { keepsPlans } from './keeps-plans.js';
 import { ownTablesQuery, readOwnTables } from './own-tables.js';
 
 /** What a gate needs of the process. */
@@ -52,8 +67,8 @@ export interface GateHouse {
   /** Calls back when a text that was pending may be known. */
   afterParse(callback: () => void): void;
   readonly estimates: {
-    get(facts: StatementFacts): Estimate | undefined;
-    set(facts: StatementFacts, estimate: Estimate): void;
+    find(asked: Asked, limits: CostLimits): Estimate | undefined;
+    keep(asked: Asked, estimate: Estimate): void;
   };
   /** A message waits for one of the above. */
   onWait(): void;
@@ -65,17 +80,25 @@ export interface GateHouse {
 const preparedMax = 10_000;
 /** What one of them may stand for: as many texts as were prepared under it, whether or not the server took them. */
 const meaningsMax = 100;
+/** Of all their texts, which are kept where a plan of them may have to be asked for. */
+const preparedBytesMax = 4 * 1024 * 1024;
 
 /** configuration_limit_exceeded */
 const tooMuch = '53400';
 
-interface Text {
-  readonly bytes: Buffer;
-  readonly start: number;
-  readonly end: number;
+/** What a message has run, as it is sent. */
+interface Sent {
+  /** Of a Parse behind the name; undefined where it is not known any more. */
+  readonly body: Buffer | undefined;
+  /** Of a Bind behind the names, up to the formats of the result; undefined where there are none, or too long ones. */
+  readonly values: Buffer | undefined;
+  /** Masked tables have been replaced in it: its shape is not that of the client's text. */
+  readonly isRewritten: boolean;
+  /** `by name`: one that weir does not keep; what SQL has prepared under it runs now. */
+  readonly how: 'query' | 'bound' | 'by name';
 }
 
-const noText: Text = { bytes: Buffer.alloc(0), start: 0, end: 0 };
+const noneSent: Sent = { body: undefined, values: undefined, isRewritten: false, how: 'query' };
 
 /** Why, and by which rule. */
 interface Denied {
@@ -86,13 +109,23 @@ interface Denied {
 /** An estimate that is not known yet. */
 interface Wanted {
   readonly rule: RuleDefinition;
-  readonly facts: StatementFacts;
+  readonly asked: Asked;
+  /** Whether others' statements may be judged by it. */
+  readonly isShared: boolean;
+  readonly body: Buffer;
+  readonly values: Buffer | undefined;
+  readonly parameterCount: number;
 }
 
 /** The server has to be asked what the session has made. */
 const ownTablesWanted = { kind: 'own tables' } as const;
 
+const ownTablesBody = statementBody(Buffer.from(ownTablesQuery), []);
+
 const noTables: ReadonlySet<string> = new Set();
+
+/** Why there is no estimate of a statement: the server's error, or that its transaction has failed. */
+type NoEstimate = ServerErrorFields | 'failed transaction';
 
 function denied(text: DenialText): Ruling {
   return { kind: 'deny', error: { severity: 'ERROR', ...text } };
@@ -118,6 +151,7 @@ function bareDeeds(kind: string): StatementDeeds {
     hasWhere: true,
     hasLimit: false,
     begun: undefined,
+    planned: opaquePlan,
   };
 }
 
@@ -137,6 +171,8 @@ interface Prepared {
   readonly facts: StatementFacts;
   /** Who rewrote it; undefined where it went as it was. */
   readonly maskedBy: Judge | undefined;
+  /** Of its Parse behind the name, where a plan of it may have to be asked for and weir does not keep it elsewhere. */
+  readonly body: Buffer | undefined;
 }
 
 type AuditDecision = NonNullable<Gate['decision']>;
@@ -173,11 +209,15 @@ export class Gatekeeper implements Gate {
   /** When a relation was met that is not known. */
   #unknownSinceMs: number | undefined;
 
-  /** Statements of the message at hand for which no plan could be had, with the error that came instead. */
-  readonly #withoutPlan = new Map<StatementFacts, ServerErrorFields | undefined>();
-  /** What was judged last. */
+  /** What has been asked about the message at hand, by digest. */
+  readonly #answers = new Map<string, Estimate | NoEstimate>();
+  /** Something has been sent, since the session was last like any other, that may give statements other plans in it. */
+  #hasOwnPlans: boolean;
+  /** What was judged last, and whether its cost counts. */
   #last: Prepared | undefined;
+  #lastCosts = false;
   readonly #prepared = new Map<string, readonly Prepared[]>();
+  #preparedBytes = 0;
   /** Statements that are not what their facts say, by who rewrote them. */
   readonly #maskedBy = new WeakMap<Statement, Judge>();
 
@@ -186,6 +226,8 @@ export class Gatekeeper implements Gate {
     this.#subject = subject;
     this.#channel = channel;
     this.#goOn = goOn;
+    // What a session has done before there was a policy is not known.
+    this.#hasOwnPlans = channel.server !== undefined;
   }
 
   /** Roles the client has now. */
@@ -209,7 +251,7 @@ export class Gatekeeper implements Gate {
     if (facts === undefined || !facts.known || !this.#isReadAlike(facts, bytes, start, end)) {
       return this.#unknown(facts, moment);
     }
-    const ruling = this.#pass(facts, moment) ?? this.#judge(facts, bytes, start, end, moment);
+    const ruling = this.#settled(this.#pass(facts, moment) ?? this.#judge(facts, bytes, start, end, moment));
     if (moment === 'run' && !footprint.isInert && (ruling.kind === 'forward' || ruling.kind === 'rewrite')) {
       if (this.#runsAlone(facts)) this.#forget(footprint);
       this.#onPrepares(footprint);
@@ -218,7 +260,18 @@ export class Gatekeeper implements Gate {
   }
 
   #judge(facts: StatementFacts, bytes: Buffer, start: number, end: number, moment: Moment): Ruling {
-    return this.#decide(facts, moment, { bytes, start, end }, (judge) => this.#rewritten(judge, bytes, start, end));
+    const sent = (rewritten: Buffer | undefined): Sent => ({
+      ...noneSent,
+      body: statementBody(rewritten ?? bytes.subarray(start, end), []),
+      isRewritten: rewritten !== undefined,
+    });
+    return this.#decide(facts, moment, sent, (judge) => this.#rewritten(judge, bytes, start, end));
+  }
+
+  /** What was asked about a message is of no use behind its ruling. */
+  #settled(ruling: Ruling): Ruling {
+    if (ruling.kind !== 'estimate' && ruling.kind !== 'wait') this.#answers.clear();
+    return ruling;
   }
 
   /** The way of most statements. @returns undefined where more has to be looked at */
@@ -227,14 +280,14 @@ export class Gatekeeper implements Gate {
     const decision = policy === undefined ? undefined : this.#judgeNow(policy)?.decide(facts);
     if (decision?.passes !== true || this.#isWithoutLimits()) return undefined;
     this.#unknownSinceMs = undefined;
-    this.#withoutPlan.clear();
-    if (moment !== 'ahead') this.#last = { facts, maskedBy: undefined };
+    if (moment !== 'ahead') this.#remember(facts, undefined, false);
+    if (moment === 'run') this.#noteChange(facts);
     return this.#note(decision, facts, moment);
   }
 
   /** PREPAREs are about to run: what they prepare is what was judged last. */
   #onPrepares({ statements }: Footprint): void {
-    for (const { kind, name } of statements) if (kind === 'prepare') this.onPrepared(undefined, name);
+    for (const { kind, name } of statements) if (kind === 'prepare') this.onPrepared(undefined, name, undefined);
   }
 
   /** Whether it is the only statement of its text, and nothing before it can keep it from being run. */
@@ -246,38 +299,62 @@ export class Gatekeeper implements Gate {
 
   /** DEALLOCATE and DISCARD ALL: the names mean nothing any more. */
   #forget({ effects, statements }: Footprint): void {
-    if ((effects & Effect.ForgetsStatements) !== 0) this.#prepared.clear();
-    for (const { kind, name } of statements) if (kind === 'deallocate') this.#prepared.delete(name);
+    if ((effects & Effect.ForgetsStatements) !== 0) {
+      this.#prepared.clear();
+      this.#preparedBytes = 0;
+    }
+    for (const { kind, name } of statements) if (kind === 'deallocate') this.#drop(name);
+  }
+
+  #drop(name: string): void {
+    for (const { body } of this.#prepared.get(name) ?? []) this.#preparedBytes -= body?.length ?? 0;
+    this.#prepared.delete(name);
+  }
+
+  #remember(facts: StatementFacts, maskedBy: Judge | undefined, costs: boolean): void {
+    this.#last = { facts, maskedBy, body: undefined };
+    this.#lastCosts = costs;
   }
 
   judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling {
     return what === 'a function call by its number'
-      ? this.#decide(functionCall, 'run', noText, () => forward)
+      ? this.#settled(
+          this.#decide(
+            functionCall,
+            'run',
+            () => noneSent,
+            () => forward,
+          ),
+        )
       : this.#unknown(undefined, 'run');
   }
 
-  judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling {
+  judgeBound(statement: Statement | undefined, name: string, moment: Moment, values: BoundValues | undefined): Ruling {
     const found = statement === undefined ? this.#prepared.get(name) : this.#factsOf(statement);
     if (found !== undefined) {
-      const text =
-        statement === undefined ? noText : { bytes: statement.body, start: 0, end: statement.body.indexOf(0) };
       let ruling = forward;
-      for (const { facts, maskedBy } of found) {
+      for (const { facts, maskedBy, body } of found) {
         const alike = (judge: Judge): Ruling => (isStillMasked(facts, maskedBy, judge) ? forward : changed);
+        const sent = (): Sent => ({
+          body: statement?.body ?? body,
+          values: valuesOf(values),
+          isRewritten: maskedBy !== undefined,
+          how: statement === undefined ? 'by name' : 'bound',
+        });
         const passed = maskedBy === undefined ? this.#pass(facts, moment) : undefined;
-        ruling = passed ?? this.#decide(facts, moment, text, alike, maskedBy !== undefined);
-        if (ruling.kind !== 'forward') return ruling;
+        ruling = passed ?? this.#decide(facts, moment, sent, alike, maskedBy !== undefined);
+        if (ruling.kind !== 'forward') return this.#settled(ruling);
       }
       this.#last = found[0];
       if (moment === 'run' && statement !== undefined) this.#onPrepares(statement.footprint);
-      return ruling;
+      return this.#settled(ruling);
     }
     // Of any other name weir says itself that there is none.
     const mayBeThere = this.#channel.transparent || this.#channel.server?.ladder.namesUnsettled === true;
     return mayBeThere || statement !== undefined ? this.#unknown(undefined, moment) : forward;
   }
 
-  onPrepared(statement: Statement | undefined, name: string): void {
+  onPrepared(statement: Statement | undefined, name: string, body: Buffer | undefined): void {
     const last = this.#last;
     if (last === undefined) return;
     if (statement !== undefined) {
@@ -288,15 +365,20 @@ export class Gatekeeper implements Gate {
     // A text that nothing comes before does take the place of the statement without a name.
     const isSure = name === '' && server?.settled === true;
     const before = isSure ? [] : (this.#prepared.get(name) ?? []);
-    this.#prepared.delete(name);
-    this.#prepared.set(name, withMeaning(before, last));
+    this.#drop(name);
+    let bytes = 0;
+    for (const each of before) bytes += each.body?.length ?? 0;
+    const hasRoom = body !== undefined && this.#preparedBytes + bytes + body.length <= preparedBytesMax;
+    const kept = withMeaning(before, { ...last, body: hasRoom && this.#lastCosts ? Buffer.from(body) : undefined });
+    for (const each of kept) this.#preparedBytes += each.body?.length ?? 0;
+    this.#prepared.set(name, kept);
     const [oldest] = this.#prepared.keys();
-    if (this.#prepared.size > preparedMax && oldest !== undefined) this.#prepared.delete(oldest);
+    if (this.#prepared.size > preparedMax && oldest !== undefined) this.#drop(oldest);
   }
 
   onCarried(name: string, statement: Statement): void {
     const [first, ...others] = this.#prepared.get(name) ?? [];
-    if (others.length > 0) this.#prepared.delete(name);
+    if (others.length > 0) this.#drop(name);
     else if (first?.maskedBy !== undefined) this.#maskedBy.set(statement, first.maskedBy);
   }
 
@@ -307,7 +389,7 @@ export class Gatekeeper implements Gate {
     if (facts?.known !== true) return undefined;
     // Prepared before there was a policy.
     if (facts.deeds === undefined) facts = this.#house.inspect(statement.body, 0, statement.body.indexOf(0)).facts;
-    return facts?.known === true ? [{ facts, maskedBy }] : undefined;
+    return facts?.known === true ? [{ facts, maskedBy, body: undefined }] : undefined;
   }
 
   /** Whether the parser and the server agree on what the text says. */
@@ -321,11 +403,14 @@ export class Gatekeeper implements Gate {
     return (pending & Effect.Unknown) === 0 || isPlainText(bytes, start, end);
   }
 
-  /** @param masked asked where masks have to do with it: now, or when it was prepared (`wasMasked`) */
+  /**
+   * @param sent what is sent, of the client's text or of one that stands for it
+   * @param masked asked where masks have to do with it: now, or when it was prepared (`wasMasked`)
+   */
   #decide(
     facts: StatementFacts,
     moment: Moment,
-    text: Text,
+    sent: (rewritten: Buffer | undefined) => Sent,
     masked: (judge: Judge) => Ruling,
     wasMasked = false,
   ): Ruling {
@@ -335,38 +420,42 @@ export class Gatekeeper implements Gate {
     if (judge === undefined) return this.#awaitSchema(moment);
     const decision = judge.decide(facts);
     if (moment === 'ahead') return wait;
-    const denial = this.#denialOf(decision, judge, policy, facts, moment);
+    const enforces = policy.document.mode === 'enforce';
+    let ruling: Ruling | undefined;
+    // A plan is that of what the server is sent: that of the client's text would tell of values that are masked.
+    const rulingOnMasks = (): Ruling => {
+      ruling ??= enforces && (decision.masked || wasMasked) ? masked(judge) : forward;
+      return ruling;
+    };
+    const sentText = (): Sent | undefined => {
+      const { kind, ...more } = rulingOnMasks();
+      if (kind === 'wait' || kind === 'deny') return undefined;
+      return sent('text' in more ? more.text : undefined);
+    };
+    const denial = this.#denialOf(decision, judge, policy, facts, moment, sentText);
     if (denial === 'wait') return wait;
     if (denial === ownTablesWanted) return { kind: 'estimate', estimation: this.#askingForOwn() };
-    const wanted = denial !== undefined && 'facts' in denial ? denial : undefined;
-    if (wanted === undefined) this.#withoutPlan.clear();
-    const enforces = policy.document.mode === 'enforce';
     if (denial !== undefined && 'text' in denial && enforces) {
       this.#decided('deny', facts, denial.rule);
       return denied(denial.text);
     }
-    let ruling = forward;
-    if ((denial === undefined || wanted !== undefined) && (decision.masked || wasMasked) && enforces) {
-      ruling = masked(judge);
-      if (ruling.kind === 'wait') return ruling;
-      if (ruling.kind === 'deny') {
-        this.#decided('deny', facts, '(mask)');
-        return ruling;
-      }
+    const onMasks = denial === undefined || !('text' in denial) ? rulingOnMasks() : forward;
+    if (onMasks.kind === 'wait') return onMasks;
+    if (onMasks.kind === 'deny') {
+      this.#decided('deny', facts, '(mask)');
+      return onMasks;
     }
-    if (wanted !== undefined) {
-      // The plan of what the server would be sent: that of the client's text tells of values that are masked.
-      const sent = ruling.kind === 'rewrite' ? { bytes: ruling.text, start: 0, end: ruling.text.length } : text;
-      return { kind: 'estimate', estimation: this.#estimation(wanted, facts, sent) };
-    }
+    if (denial !== undefined && 'asked' in denial) return { kind: 'estimate', estimation: this.#estimation(denial) };
     if (denial === undefined) this.#note(decision, facts, moment);
     else if ('text' in denial) this.#decided('observe', facts, denial.rule);
     if (decision.movesTables) this.#knowsOwn = false;
-    this.#last = { facts, maskedBy: ruling.kind === 'rewrite' ? judge : undefined };
+    const costs = decision.conditions.some(({ kind }) => kind === 'cost');
+    this.#remember(facts, onMasks.kind === 'rewrite' ? judge : undefined, costs);
+    if (moment === 'run') this.#noteChange(facts);
     if (decision.changesNames) this.#inDoubt = true;
     if (decision.losesLimits && moment === 'run') this.#hasLostLimits = true;
     if (decision.defines) this.#house.onDefinition();
-    return ruling;
+    return onMasks;
   }
 
   /** Why the decision is no, now. */
@@ -376,6 +465,7 @@ export class Gatekeeper implements Gate {
     policy: Policy,
     facts: StatementFacts,
     moment: Moment,
+    sent: () => Sent | undefined,
   ): Denied | Wanted | typeof ownTablesWanted | 'wait' | undefined {
     const { denial } = decision;
     if (denial !== undefined) {
@@ -413,13 +503,13 @@ export class Gatekeeper implements Gate {
           return { text: denialText({ reason: 'mask', rule: undefined, what }), rule: '(mask)' };
         }
         if (inner.changesNames && moment === 'run') this.#inDoubt = true;
-        const broken = this.#brokenOf(inner, policy, prepared.facts, facts, moment);
+        const broken = this.#brokenOf(inner, policy, facts, moment, sent, name);
         if (broken !== undefined) return broken;
       }
     }
     // What is prepared only runs later, and counts then.
-    if (facts.kinds.length === 1 && facts.kinds[0] === 'prepare') return undefined;
-    return this.#brokenOf(decision, policy, facts, facts, moment);
+    if (facts.kinds.length === 1 && facts.kinds[0] === 'prepare' && sent()?.how !== 'by name') return undefined;
+    return this.#brokenOf(decision, policy, facts, moment, sent, undefined);
   }
 
   #isWithoutLimits(): boolean {
@@ -428,26 +518,25 @@ export class Gatekeeper implements Gate {
     return this.#hasLostLimits;
   }
 
-  #isEstimateMissing(facts: StatementFacts): boolean {
-    return !this.#withoutPlan.has(facts) && this.#house.estimates.get(facts) === undefined;
-  }
-
-  /** @param explained what is put behind EXPLAIN, which is an EXECUTE of `facts` where they are not the same */
+  /** @param executed the prepared statement whose conditions they are, where it is not the text itself */
   #brokenOf(
     decision: Decision,
     policy: Policy,
     facts: StatementFacts,
-    explained: StatementFacts,
     moment: Moment,
-  ): Denied | Wanted | undefined {
-    for (const { rule, kind } of decision.conditions) {
-      // A plan is asked for before a batch begins; all else counts when the statement runs.
-      if (moment !== 'run' && kind !== 'cost') continue;
-      if (kind === 'cost' && isExplainable(explained) && this.#isEstimateMissing(facts)) return { rule, facts };
-      const text = this.#broken({ rule, kind }, policy, facts, explained);
-      if (text === undefined) continue;
+    sent: () => Sent | undefined,
+    executed: string | undefined,
+  ): Denied | Wanted | 'wait' | undefined {
+    // They count when the statement runs.
+    if (moment !== 'run') return undefined;
+    // One that has to wait for a plan takes nothing of a rate before.
+    const conditions = [...decision.conditions].sort((a, b) => Number(b.kind === 'cost') - Number(a.kind === 'cost'));
+    for (const { rule, kind } of conditions) {
+      const broken = kind === 'cost' ? this.#tooCostly(rule, facts, sent, executed) : this.#broken(rule, kind, policy);
+      if (broken === undefined) continue;
+      if (broken === 'wait' || 'asked' in broken) return broken;
       if (rule.verdict === 'observe') this.#decided('observe', facts, rule.name);
-      else return { text, rule: rule.name };
+      else return { text: broken, rule: rule.name };
     }
     return undefined;
   }
@@ -469,10 +558,10 @@ export class Gatekeeper implements Gate {
     };
     return {
       unasked: denied(unaskedText),
-      query: () => ownTablesQuery,
+      question: () => ({ body: ownTablesBody, values: noValues }),
       without: () => know(noTables),
       answered: (answer) => {
-        know(typeof answer === 'string' ? readOwnTables(answer) : noTables);
+        know('sqlstate' in answer ? noTables : readOwnTables(answer[0] ?? ''));
         queueMicrotask(this.#goOn);
       },
     };
@@ -492,12 +581,7 @@ export class Gatekeeper implements Gate {
     return [...(this.#prepared.get(key) ?? []), ...(kept === undefined ? [] : (this.#factsOf(kept) ?? []))];
   }
 
-  #broken(
-    { rule, kind }: Condition,
-    policy: Policy,
-    facts: StatementFacts,
-    explained: StatementFacts,
-  ): DenialText | undefined {
+  #broken(rule: RuleDefinition, kind: 'transaction' | 'rate', policy: Policy): DenialText | undefined {
     switch (kind) {
       case 'transaction': {
         this.#followTransaction();
@@ -509,41 +593,143 @@ export class Gatekeeper implements Gate {
         if (policy.withinRate(rule, this.#subject.user, this.#house.clock.now())) return undefined;
         return conditionText(rule, `more than ${rule.rate?.count} in the time allowed`, tooMuch);
       }
-      case 'cost':
-        return this.#tooCostly(rule, facts, explained);
       default:
         return kind satisfies never;
     }
   }
 
-  #tooCostly(rule: RuleDefinition, facts: StatementFacts, explained: StatementFacts): DenialText | undefined {
-    if (!isExplainable(explained)) return conditionText(rule, 'what it costs cannot be estimated', tooMuch);
-    const estimate = this.#house.estimates.get(facts);
-    // What EXPLAIN fails by need not be the statement's own: a cancel request, types that only Parse has told.
-    if (estimate === undefined) return withoutPlanText(this.#withoutPlan.get(facts));
-    const { cost, rows } = estimate;
-    if (rule.maxCost !== undefined && cost > rule.maxCost) {
-      return conditionText(rule, `the planner estimates a cost of ${cost}, over ${rule.maxCost}`, tooMuch);
-    }
-    if (rule.maxRows !== undefined && rows > rule.maxRows) {
-      return conditionText(rule, `the planner estimates ${rows} rows, over ${rule.maxRows}`, tooMuch);
+  // What statements cost
+
+  /** The statement is sent: those behind it may have other plans than in other sessions. */
+  #noteChange(facts: StatementFacts): void {
+    if (this.#ruleset?.limitsCosts === true && !keepsPlans(facts)) this.#hasOwnPlans = true;
+  }
+
+  /** Of all statements of the text that the rule speaks of. */
+  #tooCostly(
+    rule: RuleDefinition,
+    facts: StatementFacts,
+    sent: () => Sent | undefined,
+    executed: string | undefined,
+  ): DenialText | Wanted | 'wait' | undefined {
+    const statements = facts.deeds?.statements ?? [];
+    let isSteady = true;
+    for (const [index, statement] of statements.entries()) {
+      // What it executes is judged by its own conditions as well; but it may have been prepared in this text.
+      const isMeant =
+        executed === undefined
+          ? statement.executes.length > 0 || speaksOf(rule, statement)
+          : statement.executes.includes(executed);
+      if (isMeant) {
+        const broken = this.#costOf(rule, facts, index, sent, isSteady);
+        if (broken !== undefined) return broken;
+      }
+      isSteady &&= statements.length === 1 || keepsPlans(facts, statement);
     }
     return undefined;
   }
 
-  #estimation({ rule, facts: estimated }: Wanted, facts: StatementFacts, { bytes, start, end }: Text): Estimation {
-    const text = bytes.toString('latin1', start, end);
+  /** @param isSteady what stands before it in the text does not change what it means */
+  #costOf(
+    rule: RuleDefinition,
+    facts: StatementFacts,
+    index: number,
+    sent: () => Sent | undefined,
+    isSteady: boolean,
+  ): DenialText | Wanted | 'wait' | undefined {
+    const statement = facts.deeds?.statements[index];
+    if (statement === undefined) return undefined;
+    const { planned } = statement;
+    const isPreparedBefore = statement.kinds.has('prepare') && sent()?.how === 'by name';
+    if (planned.kind === 'free' && !isPreparedBefore) return undefined;
+    const unknown = conditionText(rule, 'what it costs cannot be estimated', tooMuch);
+    if (planned.kind !== 'plan' || !isSteady) return unknown;
+    const text = sent();
+    // What masks have to say comes first.
+    if (text === undefined) return undefined;
+    // PostgreSQL refuses parameters without values.
+    const isOnly = facts.deeds?.statements.length === 1;
+    if (text.how === 'query' && facts.parameterCount > 0 && isOnly) return undefined;
+    const body = this.#planBody(text, facts, index);
+    if (body === 'wait') return body;
+    if (body === undefined) return unknown;
+    const context = this.#planContext();
+    const isShared = context !== undefined && statement.executes.length === 0;
+    let digest: string | undefined;
+    const asked: Asked = {
+      statement,
+      constants: text.isRewritten ? 'deciding' : planned.constants,
+      context: context ?? '',
+      digest: () => {
+        digest ??= digestOf(body, text.values);
+        return digest;
+      },
+    };
+    const { maxCost, maxRows } = rule;
+    const own = this.#answers.size > 0 ? this.#answers.get(asked.digest()) : undefined;
+    const answer = own ?? (isShared ? this.#house.estimates.find(asked, rule) : undefined);
+    if (answer === undefined) {
+      const parameterCount = text.how === 'query' ? 0 : facts.parameterCount;
+      return { rule, asked, isShared, body, values: text.values, parameterCount };
+    }
+    // Where it stands alone PostgreSQL says so itself.
+    if (answer === 'failed transaction') return isOnly ? undefined : unknown;
+    if ('sqlstate' in answer) return withoutPlanText(answer);
+    const { cost, rows } = answer;
+    if (maxCost !== undefined && cost > maxCost) {
+      return conditionText(rule, `the planner estimates a cost of ${cost}, over ${maxCost}`, tooMuch);
+    }
+    if (maxRows !== undefined && rows > maxRows) {
+      return conditionText(rule, `the planner estimates ${rows} rows, over ${maxRows}`, tooMuch);
+    }
+    return undefined;
+  }
+
+  /** The part of the text that is to be put behind EXPLAIN, as the body of a Parse. */
+  #planBody({ body }: Sent, facts: StatementFacts, index: number): Buffer | 'wait' | undefined {
+    const planned = facts.deeds?.statements[index]?.planned;
+    if (body === undefined || planned?.kind !== 'plan') return undefined;
+    if (planned.instead !== undefined) return statementBody(Buffer.from(planned.instead), []);
+    if (planned.start < 0) return body;
+    // Where it lies in this very text.
+    const end = body.indexOf(0);
+    const own = this.#house.ownFacts(body, 0, end);
+    if (!own.known && own.pending) {
+      this.#wait((goOn) => this.#house.afterParse(goOn));
+      return 'wait';
+    }
+    const place = own.deeds?.statements[index]?.planned;
+    if (place?.kind !== 'plan' || place.start < 0) return undefined;
+    return Buffer.concat([body.subarray(place.start, place.end), body.subarray(end)]);
+  }
+
+  /** What plans hang on beside their texts, where other sessions may have the same; undefined where this one alone has it. */
+  #planContext(): string | undefined {
+    const { server, settings, transparent } = this.#channel;
+    if (!transparent && (server === undefined || server.quiet)) this.#hasOwnPlans = false;
+    if (this.#hasOwnPlans || settings.shadowsCatalog) return undefined;
+    if (server !== undefined && !transparent) {
+      const { ladder } = server;
+      if (ladder.pins.has('temp') || (ladder.pending & ownPlans) !== 0) return undefined;
+    }
+    const counts = (name: string): boolean => name.includes('.') || name === 'row_security' || choosesPlans(name);
+    const more = [...settings.values].filter(([name]) => counts(name));
+    return `${settings.parseKey}${more.map(([name, value]) => `${name}\0${value}\0`).join('')}`;
+  }
+
+  #estimation({ rule, asked, isShared, body, values, parameterCount }: Wanted): Estimation {
+    const key = asked.digest();
     return {
-      unasked: denied(conditionText(rule, 'what it costs cannot be asked in the middle of a batch', tooMuch)),
-      query: (version) => (text === '' ? undefined : explainQuery(text, facts.parameterCount, version)),
+      unasked: denied(conditionText(rule, 'what it costs with values as long as these cannot be asked', tooMuch)),
+      question: (version) => planQuestion(body, parameterCount, values, version),
       without: () => {
-        this.#withoutPlan.set(estimated, undefined);
+        this.#answers.set(key, 'failed transaction');
       },
       answered: (answer) => {
-        const estimate = typeof answer === 'string' ? readEstimate(answer) : undefined;
-        // That a plan could not be made says something of this moment alone.
-        if (estimate === undefined) this.#withoutPlan.set(estimated, typeof answer === 'string' ? undefined : answer);
-        else this.#house.estimates.set(estimated, estimate);
+        const isError = 'sqlstate' in answer;
+        const estimate = isError ? undefined : readEstimate(answer);
+        if (estimate !== undefined && isShared) this.#house.estimates.keep(asked, estimate);
+        this.#answers.set(key, estimate ?? (isError ? answer : notAPlan));
         queueMicrotask(this.#goOn);
       },
     };
@@ -559,6 +745,7 @@ export class Gatekeeper implements Gate {
     this.decision = { verdict, rule: '(unknown)' };
     this.#house.onDecision(verdict, '(unknown)', facts);
     this.#last = undefined;
+    this.#hasOwnPlans = true;
     if (verdict === 'deny') {
       return denied(denialText({ reason: 'unknown', rule: undefined, what: 'the statement is not understood' }));
     }
@@ -660,12 +847,14 @@ export class Gatekeeper implements Gate {
     this.#policy = policy;
     this.#grants = grants;
     this.#judgeInForce = undefined;
+    const before = this.#ruleset;
     this.#ruleset = undefined;
     if (policy === undefined) return undefined;
     const wallMs = clock.wallMs();
     this.#rolesUntilMs = rolesHoldUntil(policy.document, wallMs);
     const roles = rolesOf(policy.document, this.#subject, grants, wallMs);
     this.#ruleset = policy.ruleset(roles, this.#subject.database);
+    if (this.#ruleset !== before && this.#channel.server !== undefined) this.#hasOwnPlans = true;
     return this.#ruleset;
   }
 
@@ -735,11 +924,40 @@ function isStillMasked({ deeds }: StatementFacts, maskedBy: Judge | undefined, j
 
 /** One text more that a name may stand for; none is known any more where there are too many. */
 function withMeaning(known: readonly Prepared[], added: Prepared): readonly Prepared[] {
-  const isKnown = ({ facts, maskedBy }: Prepared): boolean =>
-    facts === UNKNOWN || (facts === added.facts && maskedBy === added.maskedBy);
+  const isKnown = ({ facts, maskedBy, body }: Prepared): boolean =>
+    facts === UNKNOWN ||
+    (facts === added.facts && maskedBy === added.maskedBy && (body ?? noBytes).equals(added.body ?? noBytes));
   if (known.some(isKnown)) return known;
-  return known.length < meaningsMax ? [...known, added] : [{ facts: UNKNOWN, maskedBy: undefined }];
+  return known.length < meaningsMax ? [...known, added] : [{ facts: UNKNOWN, maskedBy: undefined, body: undefined }];
 }
+
+const noBytes: Buffer = Buffer.alloc(0);
+
+/** What may change the plans of the statements behind it, as long as it is not known what became of it. */
+const ownPlans =
+  Effect.Temp | Effect.Unknown | Effect.Sets | Effect.Settings | Effect.AllSettings | Effect.Role | Effect.Distrusted;
+
+/** Whether a rule on costs is about the statement. */
+function speaksOf({ statements }: RuleDefinition, { kinds }: StatementDeeds): boolean {
+  return statements.size === 0 || [...kinds].some((kind) => statements.has(kind));
+}
+
+/** @returns a copy, without the formats of the result */
+function valuesOf(values: BoundValues | undefined): Buffer | undefined {
+  if (values === undefined) return undefined;
+  const { bytes, start, end } = values;
+  const to = bindValuesEnd(bytes, start, end);
+  return to < 0 ? undefined : Buffer.from(bytes.subarray(start, to));
+}
+
+const notAPlan: ServerErrorFields = {
+  severity: 'ERROR',
+  sqlstate: tooMuch,
+  message: 'denied by the policy: what it costs cannot be estimated',
+  detail: 'What PostgreSQL answered to EXPLAIN is no plan.',
+  hint: undefined,
+  where: undefined,
+};
 
 const limitsLostText: DenialText = {
   sqlstate: '42501',
@@ -748,11 +966,14 @@ const limitsLostText: DenialText = {
   hint: 'Wait for the answer before sending anything else.',
 };
 
-/** The server's error as it is. */
-function withoutPlanText(error: ServerErrorFields | undefined): DenialText | undefined {
-  if (error === undefined) return undefined;
-  const { sqlstate, message, detail = 'PostgreSQL has made no plan of it.', hint = 'See the message.' } = error;
-  return { sqlstate, message, detail, hint };
+/** The server's error as it is: what the statement itself would have met, or that it was cancelled meanwhile. */
+function withoutPlanText({ sqlstate, message, detail, hint }: ServerErrorFields): DenialText {
+  return {
+    sqlstate,
+    message,
+    detail: detail ?? 'PostgreSQL has made no plan of it.',
+    hint: hint ?? 'See the message.',
+  };
 }
 
 const unaskedText: DenialText = {

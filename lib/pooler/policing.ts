@@ -156,8 +156,8 @@ export class Policing {
       inspect,
       afterParse: (callback) => inspector.afterParse(callback),
       estimates: {
-        get: (facts) => this.#estimates.get(pool, facts, channel.settings.parseKey),
-        set: (facts, estimate) => this.#estimates.set(pool, facts, channel.settings.parseKey, estimate),
+        find: (asked, limits) => this.#estimates.find(pool, channel.server?.version, asked, limits),
+        keep: (asked, estimate) => this.#estimates.keep(pool, channel.server?.version, asked, estimate),
       },
       onWait: () => {
         this.waits++;

@@ -77,8 +77,10 @@ import {
   owedWithUndo,
   type Undo,
 } from './owed.js';
+import { askForPlans } from './plans.js';
 import {
   type Auditor,
+  type BoundValues,
   type ClientHost,
   type Estimation,
   type Gate,
@@ -318,7 +320,7 @@ export class ClientChannel extends FrameStream {
           const { statementStart, statementEnd } = parts;
           if (at === start) {
             const known = this.#statementOf(bytes, statementStart, statementEnd);
-            if (this.gate !== undefined && this.gate.judgeBound(known, '', 'ahead').kind !== 'forward')
+            if (this.gate !== undefined && this.gate.judgeBound(known, '', 'ahead', undefined).kind !== 'forward')
               return undefined;
             found = known?.footprint;
           } else if (statementStart !== statementEnd) return undefined;
@@ -1210,21 +1212,24 @@ export class ClientChannel extends FrameStream {
     if (server === undefined) return Verdict.Stop;
     // What the client is owed may change the transaction the plan is asked in; what weir itself has asked does not.
     if (server.complete && server.owesClient) return Verdict.Stop;
-    const query = server.complete ? estimation.query(server.version) : undefined;
-    if (server.status === TransactionStatus.Failed || (server.complete && query === undefined)) {
+    if (server.complete && server.status === TransactionStatus.Failed) {
       estimation.without();
       return undefined;
     }
-    if (query === undefined) {
+    const question = estimation.question(server.version);
+    if (question === undefined) {
       this.#ruling = estimation.unasked;
       return undefined;
     }
     this.emitBefore();
-    this.#asksForPlan = true;
-    server.askForPlan(query, (answer) => {
+    const within = !server.complete;
+    this.#asksForPlan = !within;
+    askForPlans(server, question, (answer) => {
       this.#asksForPlan = false;
       estimation.answered(answer);
     });
+    // An error in the batch is not answered by a plan.
+    if (within) server.awaitAnswers();
     return Verdict.Stop;
   }
 
@@ -1366,7 +1371,7 @@ export class ClientChannel extends FrameStream {
       this.#signals?.prepared(name, found.signals ? body : undefined);
       this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
-      gate?.onPrepared(undefined, name);
+      gate?.onPrepared(undefined, name, body);
       server.owe(owedParse);
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
@@ -1386,7 +1391,7 @@ export class ClientChannel extends FrameStream {
     if (parts.nameStart === parts.nameEnd) {
       const made = Statement.own(Buffer.from(body), footprint);
       this.#untold = made;
-      this.gate?.onPrepared(made, '');
+      this.gate?.onPrepared(made, '', undefined);
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
       this.unnamed = made;
       server.unnamed = this.unnamed;
@@ -1397,7 +1402,7 @@ export class ClientChannel extends FrameStream {
     if (server.ladder.isUnsettled(name, this)) {
       // Whether the name is free only the server knows by now; a look will tell what became of it.
       server.ladder.mark(opaque, this);
-      this.gate?.onPrepared(undefined, name);
+      this.gate?.onPrepared(undefined, name, body);
       server.owe(owedParse);
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
@@ -1430,7 +1435,7 @@ export class ClientChannel extends FrameStream {
     }
     const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server, footprint));
     this.statements.set(name, statement);
-    this.gate?.onPrepared(statement, name);
+    this.gate?.onPrepared(statement, name, undefined);
     const isConstant = statement.text.upkeep === 'constant' && server.status !== TransactionStatus.Failed;
     // In a failed transaction PostgreSQL takes none but these, whether it has it or not.
     if (isConstant && server.statements.use(statement, server.sharing ? 'any' : server.batch) !== undefined) {
@@ -1482,7 +1487,7 @@ export class ClientChannel extends FrameStream {
     const statement = this.#registry.holdProven(body, this.settings.parseKey, anyText ? 'any' : 'constant');
     if (statement === undefined) return false;
     this.statements.set(name, statement);
-    this.gate?.onPrepared(statement, name);
+    this.gate?.onPrepared(statement, name, undefined);
     this.toClient.writeOwned(parseCompleteMessage);
     return true;
   }
@@ -1570,7 +1575,8 @@ export class ClientChannel extends FrameStream {
       return this.#violation('bad packet', 'the names in a Bind are too long');
     }
     if (this.gate !== undefined && !this.#ignored) {
-      const verdict = this.#judgeBind(this.gate, bytes, parts.statementStart, parts.statementEnd);
+      const rest = frameEnd === end ? { bytes, start: parts.statementEnd + 1, end } : undefined;
+      const verdict = this.#judgeBind(this.gate, bytes, parts.statementStart, parts.statementEnd, rest);
       if (verdict !== undefined) return verdict;
     }
     if (this.transparent) return this.#onTransparentBind(bytes, start, end, parts);
@@ -1649,13 +1655,19 @@ export class ClientChannel extends FrameStream {
   }
 
   /** @returns undefined where it may run */
-  #judgeBind(gate: Gate, bytes: Buffer, start: number, end: number): Verdict | undefined {
+  #judgeBind(
+    gate: Gate,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    values: BoundValues | undefined,
+  ): Verdict | undefined {
     const statement = this.transparent ? undefined : this.#statementOf(bytes, start, end);
     const name = statement === undefined ? nameOf(bytes, start, end) : '';
-    const ruling = this.#ruling ?? gate.judgeBound(statement, name, 'run');
+    const ruling = this.#ruling ?? gate.judgeBound(statement, name, 'run', values);
     if (ruling.kind === 'wait') return Verdict.Stop;
     if (ruling.kind === 'estimate') {
-      return this.#estimate(ruling.estimation) ?? this.#judgeBind(gate, bytes, start, end);
+      return this.#estimate(ruling.estimation) ?? this.#judgeBind(gate, bytes, start, end, values);
     }
     this.#ruling = ruling;
     if (ruling.kind !== 'deny') return undefined;

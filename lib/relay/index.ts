@@ -3,8 +3,10 @@
 
 export { ClientChannel, type ClientChannelLimits } from './client-channel.js';
 export { type ResetPlan, type Standing, smartReset } from './ladder.js';
+export { choosesPlans, noValues, type PlanQuestion, type PlansAnswer } from './plans.js';
 export {
   type Auditor,
+  type BoundValues,
   type ClientHost,
   type Estimation,
   type Gate,

@@ -68,7 +68,7 @@ export interface Owed {
   /** What goes to the client: at this place (Fake), or instead of the error that weir provoked. */
   readonly bytes: Buffer | undefined;
   readonly undo: Undo | undefined;
-  /** Called at the end of a batch of weir's own, with the error it met, or the rows of its answer. */
+  /** Called at the end of a batch, or of a statement, of weir's own, with the error it met, or the rows of its answer. */
   readonly done: OwnDone | undefined;
   /** Part of a batch of weir's own: its error is not the client's either. */
   readonly silent: boolean;
@@ -253,4 +253,9 @@ export function owedSilent(expect: Expect, undo: Undo | undefined): Owed {
     learns: undefined,
     reads: false,
   };
+}
+
+/** The rows of a statement of weir's own, in a batch of its own or within the client's. */
+export function owedRows(whose: 'own batch' | 'client', done: OwnDone): Owed {
+  return { ...plain(Expect.Executed), visible: false, silent: whose === 'own batch', done };
 }

@@ -14,6 +14,7 @@ import {
 } from '../session/index.js';
 import type { DatabaseUse, SignalledPids } from '../sql/index.js';
 import type { ErrorFields, ServerErrorFields } from '../wire/index.js';
+import type { PlanQuestion, PlansAnswer } from './plans.js';
 import type { Sender } from './sender.js';
 import type { ServerChannel } from './server-channel.js';
 import { type RerunCause, rerunCauses, type SharedRead } from './shared-read.js';
@@ -155,14 +156,20 @@ export type Ruling =
   | { readonly kind: 'rewrite'; readonly text: Buffer };
 
 export interface Estimation {
-  /** The query that shows the plan, bytes as a latin1 string; undefined where a server of this version (160004) cannot. */
-  query(version: number): string | undefined;
-  /** In the middle of a batch no server can be asked. */
+  /** What shows the plan; undefined where a server of this version (160004) cannot be asked. */
+  question(version: number): PlanQuestion | undefined;
+  /** The ruling then. */
   readonly unasked: Ruling;
-  /** There is no plan to be had: the message is judged without. */
+  /** The transaction has failed: nothing is planned in it any more. The message is judged without. */
   without(): void;
-  /** @param answer the plan as JSON, bytes as a latin1 string, or why there is none. */
-  answered(answer: string | ServerErrorFields): void;
+  answered(answer: PlansAnswer): void;
+}
+
+/** What a Bind has behind its names, where all of it is here. */
+export interface BoundValues {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** At which point a statement is judged: looked at before it is fed, about to be prepared, about to run. */
@@ -178,10 +185,13 @@ export interface Gate {
   judge(footprint: Footprint, bytes: Buffer, start: number, end: number, moment: Moment): Ruling;
   /** A message that is not read: too long a text, or a call by number. */
   judgeUnread(what: 'a statement over inspect_limit' | 'a function call by its number'): Ruling;
-  /** A prepared statement is about to run. @param name where weir does not keep the statement */
-  judgeBound(statement: Statement | undefined, name: string, moment: Moment): Ruling;
-  /** The text that was judged last is prepared, as this statement, or under this name where weir does not keep it. */
-  onPrepared(statement: Statement | undefined, name: string): void;
+  /** A prepared statement is about to run. @param name where weir does not keep the statement @param values undefined where they are too long to be held */
+  judgeBound(statement: Statement | undefined, name: string, moment: Moment, values: BoundValues | undefined): Ruling;
+  /**
+   * The text that was judged last is prepared, as this statement, or under this name where weir does not keep it.
+   * @param body of its Parse behind the name, as it is sent, in the second case; valid during the call
+   */
+  onPrepared(statement: Statement | undefined, name: string, body: Buffer | undefined): void;
   /** What SQL has prepared under this name has become the client's statement. */
   onCarried(name: string, statement: Statement): void;
 }

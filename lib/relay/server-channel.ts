@@ -22,11 +22,11 @@ import {
   flushMessage,
   frameTable,
   headerBytes,
+  ownBoundStatement,
   ownQueryMessage,
   ownStatementWithin,
   parameterStatus,
   parseMessage,
-  queryMessage,
   readDataRow,
   readErrorFields,
   readParameterStatus,
@@ -45,12 +45,14 @@ import {
   Expect,
   type Owed,
   type OwnDone,
+  type OwnRows,
   owedChanged,
   owedDescribePortal,
   owedLesson,
   owedNamed,
   owedOwn,
   owedOwnSync,
+  owedRows,
   owedSilent,
   owedSkip,
   owedSync,
@@ -702,17 +704,37 @@ export class ServerChannel extends FrameStream {
     this.toServer.writeOwned(message);
   }
 
-  /** Asks for the plan of a statement, which is not run; a transaction the client is in survives an error. */
-  askForPlan(query: string, answered: (answer: string | ServerErrorFields) => void): void {
-    const guarded = this.status !== TransactionStatus.Idle;
-    if (guarded) this.ask(ownQueryMessage('SAVEPOINT weir_plan'), () => {});
-    let answer: string | ServerErrorFields = '[]';
-    const end = (): void => answered(answer);
-    this.ask(queryMessage(query), (error, rows) => {
-      answer = error ?? rows.map(([line]) => line ?? '').join('\n');
-      if (!guarded) end();
-    });
-    if (guarded) this.ask(ownQueryMessage('ROLLBACK TO SAVEPOINT weir_plan;RELEASE SAVEPOINT weir_plan'), end);
+  /**
+   * Runs a statement of weir's own with values: between two batches in one of its own, else in the one that is open, whose client
+   * is told its error. Then `done` is not called.
+   * @param body of a Parse behind the name @param values of a Bind behind the names
+   */
+  askBound(body: Buffer, values: Buffer, done: OwnDone): void {
+    const alone = this.complete;
+    const owed = alone ? owedSilent : owedSkip;
+    let rows: OwnRows | undefined;
+    this.owe(owed(Expect.Closed, undefined));
+    this.owe(owed(Expect.Parsed, undefined));
+    this.owe(owed(Expect.Bound, undefined));
+    this.owe(
+      owedRows(alone ? 'own batch' : 'client', (error, found) => {
+        rows = found;
+        if (!alone || error !== undefined) done(error, found);
+      }),
+    );
+    this.owe(owed(Expect.Closed, undefined));
+    this.owe(owed(Expect.Closed, undefined));
+    this.sendUnrecorded(ownBoundStatement(`${this.statements.prefix}plan`, body, values));
+    if (!alone) {
+      this.toServer.writeOwned(flushMessage);
+      return;
+    }
+    this.owe(
+      owedOwnSync((error) => {
+        if (error !== undefined || rows !== undefined) done(error, rows ?? []);
+      }),
+    );
+    this.toServer.writeOwned(syncMessage);
   }
 
   /** Sends one without which what follows must not run. */
@@ -1221,6 +1243,7 @@ export class ServerChannel extends FrameStream {
       this.#settle(head);
       this.#owed.shift();
       this.#advance();
+      if (head.done !== undefined) this.#tellRows(head.done);
       return Verdict.Drop;
     }
     this.#owed.shift();
@@ -1232,6 +1255,16 @@ export class ServerChannel extends FrameStream {
     if (head.reads) return Verdict.KeepThenCall;
     if (next === undefined || (next.visible && next.expect < Expect.CopyEnded && !next.reads)) return Verdict.Keep;
     return Verdict.KeepThenCall;
+  }
+
+  /** A statement of weir's own has been answered. */
+  #tellRows(done: OwnDone): void {
+    const error = this.#ownError;
+    const rows = this.#ownRows;
+    this.#ownError = undefined;
+    this.#ownRows = [];
+    this.#ownBytes = 0;
+    done(error, rows);
   }
 
   /** An entry's message was carried out for good. */
@@ -1654,6 +1687,7 @@ export class ServerChannel extends FrameStream {
     let begun = true;
     let queries = 0;
     let slotTouched = false;
+    this.#ownRows = [];
     for (let head = this.#owed.peek(); head !== undefined; head = this.#owed.peek()) {
       if (head.expect === Expect.ReadyForSync) break;
       if (head.expect === Expect.ReadyForQuery) {
