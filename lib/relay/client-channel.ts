@@ -154,6 +154,7 @@ function tableFor(limits: ClientChannelLimits, audited = false): FrameTable {
   return table;
 }
 
+const beginQuery = queryMessage('BEGIN');
 const provokingQuery = queryMessage('weir: this statement is refused');
 /** The same for what PostgreSQL itself refuses only after it has looked whether the transaction goes on: it can be parsed. */
 const laterProvocation = Buffer.from('SELECT "weir: this statement is refused"\0\0\0', 'latin1');
@@ -573,8 +574,34 @@ export class ClientChannel extends FrameStream {
     if (this.#terminated) return Verdict.Drop;
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait || this.#isBehindListen) return Verdict.Stop;
-    if (this.#aborted && tag !== Frontend.Query) return this.#refuseAborted(tag);
+    if (this.#aborted && tag !== Frontend.Query) {
+      return this.#endsTransaction(tag, bytes, start, end) ? this.#failOnServer() : this.#refuseAborted(tag);
+    }
     return this.#passed(this.#takeWhole(tag, bytes, start, end));
+  }
+
+  /** Whether a Parse or Bind is that of a COMMIT or ROLLBACK. */
+  #endsTransaction(tag: number, bytes: Buffer, start: number, end: number): boolean {
+    let found: Footprint | undefined;
+    if (tag === Frontend.Parse) {
+      const parts = readParse(bytes, start, end);
+      found = parts && this.#host.inspect(bytes, parts.queryStart, parts.queryEnd);
+    } else if (tag === Frontend.Bind) {
+      const parts = readBind(bytes, start, end);
+      found = parts && this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.footprint;
+    }
+    return found?.transaction === 'COMMIT' || found?.transaction === 'ROLLBACK';
+  }
+
+  /** The client's transaction, which has failed before any server knew of it, fails on one: there it is ended in any form. */
+  #failOnServer(): Verdict {
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    this.#aborted = false;
+    server.ask(beginQuery, () => {});
+    server.ask(provokingQuery, () => {});
+    server.awaitAnswers();
+    return Verdict.Stop;
   }
 
   /** What the policy has said to a message holds for that message alone. */

@@ -122,3 +122,30 @@ void t.test('session pooling: the same rules', async (t) => {
   t.same((await bob.query('execute p')).rows, [[null]]);
   t.equal((await bob.query('execute unknown')).errors[0]?.['C'], denied);
 });
+
+void t.test(
+  'a transaction that fails before a server knows of it is ended in every form',
+  { timeout: 30_000 },
+  async (t) => {
+    const weir = await startPoliced(t);
+    const bob = await connectAs(t, weir, 'bob');
+    const rollback = [
+      say.parse({ name: 'end', text: 'rollback' }),
+      say.describe({ type: 'S', name: 'end' }),
+      say.bind({ statement: 'end' }),
+      say.execute({}),
+      say.sync(),
+    ];
+    for (const end of [rollback, rollback.slice(2), [say.query('rollback')], rollback.slice(2)]) {
+      t.equal((await bob.query('begin')).status, 'T');
+      bob.write(say.parse({ text: 'select word from secrets' }), say.describe({ type: 'S', name: '' }), say.flush());
+      await bob.until('E');
+      bob.write(say.sync());
+      t.equal((await bob.reply()).status, 'E');
+      t.match(await bob.execute('select 1'), { errors: [{ C: '25P02' }], status: 'E' });
+      bob.write(...end);
+      t.match(await bob.reply(), { errors: [], commands: ['ROLLBACK'], status: 'I' });
+      t.same((await bob.query('select 1')).rows, [['1']]);
+    }
+  },
+);
