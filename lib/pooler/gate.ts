@@ -28,6 +28,7 @@ import {
   type Moment,
   noValues,
   type Ruling,
+  type ServerChannel,
 } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
 import { isPlainText, opaquePlan, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
@@ -218,6 +219,10 @@ export class Gatekeeper implements Gate {
   #lastCosts = false;
   readonly #prepared = new Map<string, readonly Prepared[]>();
   #preparedBytes = 0;
+  /** What has been prepared by Parse in the batch that is open: where that has failed, what is behind it is skipped. */
+  readonly #parsed = new Map<string, Prepared>();
+  #parsedOn: ServerChannel | undefined;
+  #parsedIn = 0;
   /** Statements that are not what their facts say, by who rewrote them. */
   readonly #maskedBy = new WeakMap<Statement, Judge>();
 
@@ -330,7 +335,7 @@ export class Gatekeeper implements Gate {
   }
 
   judgeBound(statement: Statement | undefined, name: string, moment: Moment, values: BoundValues | undefined): Ruling {
-    const found = statement === undefined ? this.#prepared.get(name) : this.#factsOf(statement);
+    const found = statement === undefined ? this.#meaningsOf(name) : this.#factsOf(statement);
     if (found !== undefined) {
       let ruling = forward;
       for (const { facts, maskedBy, body } of found) {
@@ -354,6 +359,26 @@ export class Gatekeeper implements Gate {
     return mayBeThere || statement !== undefined ? this.#unknown(undefined, moment) : forward;
   }
 
+  /** What a name that weir does not keep may stand for in the batch that is open. */
+  #meaningsOf(name: string): readonly Prepared[] | undefined {
+    const parsed = this.#isParsing ? this.#parsed.get(name) : undefined;
+    return parsed === undefined ? this.#prepared.get(name) : [parsed];
+  }
+
+  get #isParsing(): boolean {
+    const { server } = this.#channel;
+    return server !== undefined && server === this.#parsedOn && server.batch === this.#parsedIn;
+  }
+
+  #noteParsed(name: string, prepared: Prepared, isByParse: boolean): void {
+    const { server } = this.#channel;
+    if (!this.#isParsing) this.#parsed.clear();
+    this.#parsedOn = server;
+    this.#parsedIn = server?.batch ?? 0;
+    if (isByParse && this.#parsed.size < preparedMax) this.#parsed.set(name, prepared);
+    else this.#parsed.delete(name);
+  }
+
   onPrepared(statement: Statement | undefined, name: string, body: Buffer | undefined): void {
     const last = this.#last;
     if (last === undefined) return;
@@ -369,7 +394,9 @@ export class Gatekeeper implements Gate {
     let bytes = 0;
     for (const each of before) bytes += each.body?.length ?? 0;
     const hasRoom = body !== undefined && this.#preparedBytes + bytes + body.length <= preparedBytesMax;
-    const kept = withMeaning(before, { ...last, body: hasRoom && this.#lastCosts ? Buffer.from(body) : undefined });
+    const made = { ...last, body: hasRoom && this.#lastCosts ? Buffer.from(body) : undefined };
+    const kept = withMeaning(before, made);
+    this.#noteParsed(name, made, body !== undefined);
     for (const each of kept) this.#preparedBytes += each.body?.length ?? 0;
     this.#prepared.set(name, kept);
     const [oldest] = this.#prepared.keys();

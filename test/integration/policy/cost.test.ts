@@ -202,3 +202,19 @@ void t.test('values that decide, behind a BEGIN, in the batch of it, too long to
   t.match(await bob.reply(), { errors: [{ C: '22P02' }], status: 'I' });
   t.equal(came(await bob.query('select 1')), 'SELECT 1');
 });
+
+void t.test('session mode: a text that was refused does not stick to its name', async (t) => {
+  const bob = await connectUnder(t, costPolicy('max_rows = 5000'), { weir: { pool_mode: 'session' } });
+  const before = [say.parse({ name: 'kept', text: 'select 1' }), say.sync()];
+  bob.write(...before);
+  await bob.reply();
+  for (const [value, expected] of [
+    ['9000', tooMuch],
+    ['8', 'SELECT 8'],
+  ] as const) {
+    const text = `select ${expected === tooMuch ? 'x' : 'x + 0'} from generate_series(1, $1::int) x`;
+    bob.write(say.bind({ statement: 'kept' }), say.execute({}));
+    bob.write(say.parse({ text }), say.bind({ values: [value] }), say.execute({}), say.sync());
+    t.equal(came(await bob.reply()), expected);
+  }
+});
