@@ -1,13 +1,13 @@
 // Walks a parse tree once and gathers the facts: kinds, names, hazards.
 
 import { extractDeeds } from './extract-deeds.js';
-import type { ParsedFacts, TableName } from './facts.js';
+import type { NameChange, NamedQuery, ParsedFacts, TableName } from './facts.js';
 import { functionEffect, isLaneFunction, sessionViews } from './function-effects.js';
 import { type Argument, type DatabaseUse, effectOf, type Hazard, type SessionEffects } from './hazards.js';
-import { hazardsMax, namesMax } from './limits.js';
+import { hazardsMax, nameChangesMax, namesMax } from './limits.js';
 import { isOwnOperator, isOwnType } from './own-code.js';
 import { prepareBodyStart } from './prepare-body.js';
-import { sessionHazard } from './session-hazards.js';
+import { cursorHold, discardTarget, nameOrNull, sessionHazard } from './session-hazards.js';
 import { settingHazard } from './setting-hazards.js';
 import { type StatementKind, statementClass } from './statement-kinds.js';
 import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, stringOf, textAt } from './tree.js';
@@ -41,6 +41,8 @@ class Walk {
   readonly #columns = new Set<string>();
   readonly #functions = new Set<string>();
   readonly #hazards: Hazard[] = [];
+  readonly #names: NameChange[] = [];
+  readonly #fetches = new Set<string>();
   /** Calls that happen exactly once if their statement succeeds. */
   readonly #certainCalls = new Set<Node>();
   #readOnly = true;
@@ -70,7 +72,52 @@ class Walk {
     const body = nodeAt(statement, node) ?? {};
     this.#kinds.push(statementClass(node)?.kind ?? 'other');
     if (node === 'SelectStmt') this.#noteCertainCalls(body);
+    this.#nameChanges(node, body);
     this.#node(node, body, undefined);
+  }
+
+  /** Not of what is within another statement: an EXPLAIN makes no cursor. */
+  #nameChanges(node: string, body: Node): void {
+    switch (node) {
+      case 'PrepareStmt':
+        this.#named('statement', textAt(body, 'name'), this.#queryOf(body, false));
+        return;
+      case 'DeallocateStmt':
+        this.#named('statement', nameOrNull(body, 'name'), undefined);
+        return;
+      case 'DeclareCursorStmt': {
+        const { options } = body;
+        const held = typeof options === 'number' && (options & cursorHold) !== 0;
+        this.#named('cursor', textAt(body, 'portalname'), this.#queryOf(body, held));
+        return;
+      }
+      case 'ClosePortalStmt':
+        this.#named('cursor', nameOrNull(body, 'portalname'), undefined);
+        return;
+      case 'FetchStmt':
+        this.#addName(this.#fetches, textAt(body, 'portalname'));
+        return;
+      case 'DiscardStmt':
+        if (discardTarget(body) !== 'all') return;
+        this.#named('statement', null, undefined);
+        this.#named('cursor', null, undefined);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #named(of: NameChange['of'], name: string | null, query: NamedQuery | undefined): void {
+    if (this.#names.length >= nameChangesMax) this.#truncated = true;
+    else this.#names.push({ of, name, statement: this.#kinds.length - 1, query });
+  }
+
+  #queryOf(body: Node, held: boolean): NamedQuery {
+    const query = nodeAt(body, 'query') ?? {};
+    const node = Object.keys(query)[0] ?? '';
+    const inner = new Walk(this.#text, this.#options);
+    inner.#node(node, nodeAt(query, node) ?? {}, undefined);
+    return { kind: statementClass(node)?.kind ?? 'other', tables: [...inner.#tables.values()], held };
   }
 
   facts(): Omit<ParsedFacts, 'deeds'> {
@@ -95,6 +142,8 @@ class Walk {
       ownCode: this.#ownCode,
       parameterCount: this.#parameterCount,
       hazards: this.#hazards,
+      names: this.#names,
+      fetches: [...this.#fetches],
       truncated: this.#truncated,
     };
   }

@@ -10,6 +10,25 @@ export interface TableName {
   readonly access: 'read' | 'write';
 }
 
+/** What a prepared statement or a cursor runs. */
+export interface NamedQuery {
+  readonly kind: StatementKind;
+  readonly tables: readonly TableName[];
+  /** A cursor that outlives its transaction. */
+  readonly held: boolean;
+}
+
+/** A statement of a text that gives a prepared statement or a cursor its name, or ends it. */
+export interface NameChange {
+  readonly of: 'statement' | 'cursor';
+  /** null: all of them, which end. */
+  readonly name: string | null;
+  /** Which of the text's statements does it, from 0. */
+  readonly statement: number;
+  /** What the name stands for then; undefined where it ends. */
+  readonly query: NamedQuery | undefined;
+}
+
 /** What the parse tree of one text says; several statements in it are merged, their hazards in order. */
 export interface ParsedFacts {
   /** One per statement. */
@@ -31,6 +50,10 @@ export interface ParsedFacts {
   /** The highest `$n`, 0 without parameters. */
   readonly parameterCount: number;
   readonly hazards: readonly Hazard[];
+  /** In their order. */
+  readonly names: readonly NameChange[];
+  /** Cursors that it fetches from, or moves. */
+  readonly fetches: readonly string[];
   /** Some list reached its limit; a policy must treat the text as unknown. */
   readonly truncated: boolean;
   /** What a policy judges; undefined where there is none, and where nothing is known. */
@@ -86,6 +109,8 @@ export const UNKNOWN: UnknownFacts = Object.freeze({
   ownCode: true,
   parameterCount: 0,
   hazards: Object.freeze([]),
+  names: Object.freeze([]),
+  fetches: Object.freeze([]),
   truncated: true,
   deeds: undefined,
 });

@@ -7,6 +7,8 @@ export type { DefinedColumn, Definition, QualifiedName } from './definitions.js'
 export { isPlainText, isSafeEncoding } from './encodings.js';
 export type {
   KnownFacts,
+  NameChange,
+  NamedQuery,
   ParsedFacts,
   Shape,
   ShapeCounters,
@@ -19,6 +21,7 @@ export { PENDING, UNKNOWN } from './facts.js';
 export { isCatalogFunction } from './function-effects.js';
 export type { Argument, DatabaseUse, Hazard, SessionEffects, TransactionOperation } from './hazards.js';
 export { effectOf } from './hazards.js';
+export { nameChangesMax } from './limits.js';
 export { type Constants, constantsIn, opaquePlan, type Planned } from './planned.js';
 export { type RelationSpan, TokenMap } from './relation-span.js';
 export { type ScriptStatement, splitScript } from './script.js';

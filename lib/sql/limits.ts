@@ -24,3 +24,6 @@ export const memoBytesMax = 128;
 export const memoSlots = 64;
 /** Relations, functions, operators and columns that one statement may name, each time it does; one with more is unknown. */
 export const deedsMax = 4096;
+
+/** Prepared statements and cursors that one text may name or end: with more the facts are incomplete. */
+export const nameChangesMax = 256;

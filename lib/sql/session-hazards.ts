@@ -9,7 +9,8 @@ export interface FoundHazard {
   readonly literalDependent: boolean;
 }
 
-const cursorHold = 0x20;
+/** The option of a DECLARE. */
+export const cursorHold = 0x20;
 
 export function sessionHazard(type: string, body: Node): FoundHazard | undefined {
   switch (type) {
@@ -63,7 +64,8 @@ function found(hazard: Hazard): FoundHazard {
   return { hazard, literalDependent: false };
 }
 
-function nameOrNull(body: Node, key: string): string | null {
+/** Of what may be ALL: null. */
+export function nameOrNull(body: Node, key: string): string | null {
   return typeof body[key] === 'string' ? body[key] : null;
 }
 
@@ -91,7 +93,7 @@ function transaction(body: Node): Hazard {
   };
 }
 
-function discardTarget(body: Node): 'all' | 'plans' | 'sequences' | 'temp' {
+export function discardTarget(body: Node): 'all' | 'plans' | 'sequences' | 'temp' {
   switch (body['target']) {
     case 'DISCARD_PLANS':
       return 'plans';
