@@ -1,10 +1,11 @@
 // The records of one client: what it asked, in order, until each has been answered.
 
-import { type StatementFacts, UNKNOWN } from '../sql/index.js';
+import { nameChangesMax, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import { Ring } from '../util/index.js';
 import { JsonLine, writeMembers } from './json-line.js';
+import { type Named, type NamedText, Names, NamesMemory, type Naming } from './names.js';
 import { writeParameters } from './parameters.js';
-import { commentTag, membersOf, textBytesMax, writeSql } from './statement-text.js';
+import { commentTag, listMember, membersOf, type Run, writeRuns, writeSql } from './statement-text.js';
 import type { AuditTrail, AuditWaiter, Decision } from './trail.js';
 
 /** What becomes of a statement as far as the trail is concerned: it goes on, is shown again later, or is refused. */
@@ -21,15 +22,42 @@ export interface AuditIdentity {
   readonly session: string;
   readonly roleNow: string;
   readonly applicationNow: string;
+  /** What the prepared statement does that weir keeps for the client under this name, bytes as a latin1 string. */
+  preparedAs(name: string): StatementFacts | undefined;
   /** What waited for the disk may go on. */
   goOn(): void;
+}
+
+/** What a message runs. */
+interface Asked {
+  /** A member of the record, behind its comma. */
+  readonly protocol: string;
+  /** The text lies there from `start` to `end`, for as long as the message is shown. */
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  /** Its length, where only its beginning is here. */
+  readonly total: number;
+  readonly facts: StatementFacts;
+  readonly decision: Decision | undefined;
+  /** The portal it is run by. */
+  readonly portal: string;
+  readonly named: Named | undefined;
+}
+
+/** What the statements of a text name, or end: each is true once its command has ended. */
+interface Changes {
+  /** Of the text. */
+  readonly named: Named;
+  /** In the order of `named.facts.names`, once the message is sent; undefined where all names end. */
+  readonly namings: (Naming | undefined)[];
 }
 
 /** A statement that has been asked for and not answered. */
 interface OpenRecord {
   /** What is known from its beginning; nothing where that has been written. */
   readonly head: JsonLine;
-  /** Number of the record of its beginning; 0 where there is none. */
+  /** Number of the record of its beginning; 0 where there is none, `unrecorded` where there is no record at all. */
   readonly begun: number;
   readonly startedWallMs: number;
   readonly startedMs: number;
@@ -37,42 +65,25 @@ interface OpenRecord {
   rows: number;
   sqlstate: string | undefined;
   skipped: boolean;
-}
-
-/** What a portal runs. */
-interface Portal {
-  readonly text: Buffer | undefined;
-  readonly facts: StatementFacts;
-  /** JSON; undefined where none are recorded. */
-  readonly parameters: Buffer | undefined;
-  /** What the policy said when it was bound. */
-  readonly decision: Decision | undefined;
-}
-
-/** Texts a client has prepared by its own names, where weir does not keep them anyway. */
-interface Prepared {
-  readonly text: Buffer;
-  readonly facts: StatementFacts;
+  readonly changes: Changes | undefined;
 }
 
 const noBytes: Buffer = Buffer.alloc(0);
 const noHead = new JsonLine(0);
-const unknownPortal: Portal = { text: undefined, facts: UNKNOWN, parameters: undefined, decision: undefined };
-/** Of what is not recorded: it keeps the place of the answer. */
+const unrecorded = -1;
+/** Of what is not recorded and names nothing: it keeps the place of the answer. */
 const silent: OpenRecord = {
   head: noHead,
-  begun: -1,
+  begun: unrecorded,
   startedWallMs: 0,
   startedMs: 0,
   commands: 0,
   rows: 0,
   sqlstate: undefined,
   skipped: false,
+  changes: undefined,
 };
-/** Named portals and prepared texts remembered for one client; what is beyond is recorded without its text. */
-const namesMax = 500;
-const preparedBytesMax = 1024 * 1024;
-/** What open records of one client may keep of their texts; beyond it they are recorded without. */
+/** Bytes that open records of one client keep: what comes beyond waits until those before have been answered. */
 const openBytesMax = 256 * 1024;
 const refusedState = '53100';
 const headBytes = 512;
@@ -91,10 +102,13 @@ export class ClientAuditor implements AuditWaiter {
   /** Of the message that is to be sent next. */
   #pending: OpenRecord | undefined;
   #waiting = false;
-  #unnamed: Portal = unknownPortal;
-  readonly #portals = new Map<string, Portal>();
-  readonly #prepared = new Map<string, Prepared>();
-  #preparedBytes = 0;
+  readonly #memory = new NamesMemory();
+  /** Cursors are among them. */
+  readonly #portals = new Names(this.#memory);
+  /** Those that SQL has prepared; all of a session whose statements keep the client's names. */
+  readonly #statements = new Names(this.#memory);
+  /** Statements asked for that may have run code weir does not see: it may close what has a name and make another of that name. */
+  #hiddenRuns = 0;
   /** Memory of a record that has been written. */
   #spareHead: JsonLine | undefined;
   /** Members that say who it is, with the texts that may change. */
@@ -121,7 +135,106 @@ export class ClientAuditor implements AuditWaiter {
     return this.#open.length === 0 && this.#pending === undefined && !this.#waiting;
   }
 
+  // What names stand for
+
+  /** A Parse of a session whose statements keep the client's names. @returns undefined where there is no room to keep its text */
+  parse(
+    name: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    facts: StatementFacts | undefined,
+    batch: number,
+  ): Naming | undefined {
+    if (!this.#memory.hasRoom(end - start)) return undefined;
+    const text = Buffer.from(bytes.subarray(start, end));
+    return this.#statements.ask(name, this.#named({ text, facts: facts ?? UNKNOWN }), batch);
+  }
+
+  /** The statement of this name, of those that weir does not keep elsewhere. */
+  statementAs(name: string): NamedText | undefined {
+    const named = this.#statements.find(name);
+    return named === undefined ? undefined : { ...named, inDoubt: this.#isInDoubt(name, named) };
+  }
+
+  /** Whether answers that have not come decide what a statement's name stands for. */
+  isStatementOpen(name: string, batch: number): boolean {
+    return this.#statements.isOpen(name, batch);
+  }
+
+  /**
+   * A Bind that there is room for.
+   * @param statement that is bound; undefined where nobody has seen it @param from behind its name
+   */
+  bind(
+    portal: string,
+    statement: NamedText | undefined,
+    bytes: Buffer,
+    from: number,
+    end: number,
+    decision: Decision | undefined,
+    batch: number,
+  ): Naming {
+    const parameters = this.#parametersOf(bytes, from, end);
+    return this.#portals.ask(portal, this.#named({ ...(statement ?? unseenText), parameters, decision }), batch);
+  }
+
+  /** Whether the text of a statement can be kept with a portal, and parameters of so many bytes in their Bind. */
+  hasRoomToBind(textBytes: number, parameterBytes: number): boolean {
+    return this.#memory.hasRoom(textBytes + (this.#trail.policy.parameters === 'none' ? 0 : parameterBytes));
+  }
+
+  closePortal(name: string, batch: number): Naming {
+    return this.#portals.ask(name, undefined, batch);
+  }
+
+  closeStatement(name: string, batch: number): Naming {
+    return this.#statements.ask(name, undefined, batch);
+  }
+
+  /** The server has done what was asked. */
+  took(naming: Naming): void {
+    naming.names.took(naming);
+  }
+
+  /** It has not. */
+  refused(naming: Naming): void {
+    naming.names.refused(naming);
+  }
+
+  #named(given: Pick<Named, 'text' | 'facts'> & Partial<Named>): Named {
+    const { text, facts, query, parameters, decision, inDoubt = false } = given;
+    return { text, facts, query, parameters, decision, inDoubt, hiddenRuns: this.#hiddenRuns };
+  }
+
+  #isInDoubt(name: string, { inDoubt, hiddenRuns }: Named): boolean {
+    // Code cannot open a portal without a name.
+    return inDoubt || (name !== '' && hiddenRuns !== this.#hiddenRuns);
+  }
+
   // What is asked
+
+  /** Whether open records are all that one client may have: the answers to them come first. @param textBytes of the next */
+  isCrowded(textBytes: number): boolean {
+    return this.#openBytes > 0 && this.#openBytes + textBytes > openBytesMax;
+  }
+
+  /** The same of an Execute, and whether answers that have not come decide what its portal is. */
+  mustWaitFor(portal: string, batch: number): boolean {
+    if (this.#pending !== undefined) return false;
+    return this.#portals.isOpen(portal, batch) || this.isCrowded(this.#portals.find(portal)?.text.length ?? 0);
+  }
+
+  /** Whether what the statements of a text name can be kept. */
+  hasRoomFor({ names }: StatementFacts, textBytes: number): boolean {
+    if (names.length === 0) return true;
+    return names.length < nameChangesMax && this.#memory.hasRoom(names.length * textBytes);
+  }
+
+  /** What the Execute of a portal would run. */
+  portalAs(name: string): Pick<Named, 'text' | 'facts'> {
+    return this.#portals.find(name) ?? unseenText;
+  }
 
   /** @param total the text's length, where only its beginning is here */
   query(
@@ -129,76 +242,54 @@ export class ClientAuditor implements AuditWaiter {
     start: number,
     end: number,
     total: number,
-    facts: StatementFacts | undefined,
+    given: StatementFacts | undefined,
     decision: Decision | undefined,
   ): Admission {
-    return this.#ask(',"protocol":"simple"', bytes, start, end, total, facts ?? UNKNOWN, undefined, decision);
-  }
-
-  /** A Parse in a session whose statements weir does not keep. */
-  parse(name: string, bytes: Buffer, start: number, end: number, facts: StatementFacts | undefined): void {
-    const before = this.#prepared.get(name);
-    if (before !== undefined) this.#preparedBytes -= before.text.length;
-    this.#prepared.delete(name);
-    const length = Math.min(end - start, textBytesMax);
-    if (this.#prepared.size >= namesMax || this.#preparedBytes + length > preparedBytesMax) return;
-    this.#preparedBytes += length;
-    const text = Buffer.from(bytes.subarray(start, start + length));
-    this.#prepared.set(name, { text, facts: facts ?? UNKNOWN });
-  }
-
-  /** A Bind of a statement that `parse` was told. @param from behind the statement's name */
-  bindPrepared(
-    portal: string,
-    name: string,
-    bytes: Buffer,
-    from: number,
-    end: number,
-    decision: Decision | undefined,
-  ): void {
-    const prepared = this.#prepared.get(name);
-    this.bind(portal, prepared?.text, prepared?.facts, bytes, from, end, decision);
-  }
-
-  /** @param text of the statement that is bound; what follows a zero is not looked at @param from behind its name */
-  bind(
-    portal: string,
-    text: Buffer | undefined,
-    facts: StatementFacts | undefined,
-    bytes: Buffer,
-    from: number,
-    end: number,
-    decision: Decision | undefined,
-  ): void {
-    // Fed once more, it is what the pending record already tells.
-    if (this.#pending !== undefined) return;
-    const made = { text, facts: facts ?? UNKNOWN, parameters: this.#parametersOf(bytes, from, end), decision };
-    if (portal === '') this.#unnamed = made;
-    else if (this.#portals.size < namesMax || this.#portals.has(portal)) this.#portals.set(portal, made);
+    const facts = given ?? UNKNOWN;
+    const protocol = ',"protocol":"simple"';
+    return this.#ask({ protocol, bytes, start, end, total, facts, decision, portal: '', named: undefined });
   }
 
   execute(portal: string): Admission {
-    const bound = portal === '' ? this.#unnamed : (this.#portals.get(portal) ?? unknownPortal);
-    const { text, facts, parameters, decision } = bound;
-    const bytes = text ?? noBytes;
-    const zero = bytes.indexOf(0);
-    const end = zero < 0 ? bytes.length : zero;
-    return this.#ask(',"protocol":"extended"', bytes, 0, end, end, facts, parameters, decision);
+    return this.#run(portal, this.#portals.find(portal));
+  }
+
+  /** The one Execute of a batch that is looked at before it has a server. */
+  executeAhead(
+    statement: NamedText,
+    bytes: Buffer,
+    from: number,
+    end: number,
+    decision: Decision | undefined,
+  ): Admission {
+    return this.#run('', this.#named({ ...statement, parameters: this.#parametersOf(bytes, from, end), decision }));
+  }
+
+  #run(portal: string, named: Named | undefined): Admission {
+    const { text: bytes, facts } = named ?? unseenText;
+    const { length: end } = bytes;
+    const protocol = ',"protocol":"extended"';
+    const decision = named?.decision;
+    return this.#ask({ protocol, bytes, start: 0, end, total: end, facts, decision, portal, named });
   }
 
   functionCall(decision: Decision | undefined): Admission {
-    return this.#ask(',"protocol":"function"', noBytes, 0, 0, 0, UNKNOWN, undefined, decision);
+    const protocol = ',"protocol":"function"';
+    const none = { bytes: noBytes, start: 0, end: 0, total: 0, portal: '', named: undefined };
+    return this.#ask({ ...none, protocol, facts: UNKNOWN, decision });
   }
 
   /**
    * The message that was asked about is sent, or one in its place that fails: its answer will come.
    * @param sqlstate what the client is told in place of what the server will say
+   * @param batch which of the server's it is sent in
    */
-  sent(sqlstate: string | undefined): void {
+  sent(sqlstate: string | undefined, batch: number): void {
     const record = this.#pending ?? silent;
     this.#pending = undefined;
     if (sqlstate === refusedState) this.#trail.refuse();
     if (sqlstate !== undefined && record !== silent) record.sqlstate = sqlstate;
+    if (record.changes !== undefined && sqlstate === undefined) this.#askNames(record.changes, batch);
     this.#openBytes += record.head.length;
     this.#open.push(record);
   }
@@ -211,10 +302,33 @@ export class ClientAuditor implements AuditWaiter {
     this.#dropPending(sqlstate);
   }
 
+  #askNames({ named, namings }: Changes, batch: number): void {
+    for (const { of, name, query } of named.facts.names) {
+      const names = of === 'cursor' ? this.#portals : this.#statements;
+      const made = query === undefined ? undefined : { ...named, query };
+      namings.push(name === null ? undefined : names.ask(latin1(name), made, batch));
+    }
+  }
+
+  /** What the statement of the text names that has ended, if it does. */
+  #tookNames({ named, namings }: Changes, statement: number): void {
+    for (const [index, change] of named.facts.names.entries()) {
+      if (change.statement !== statement || index >= namings.length) continue;
+      const naming = namings[index];
+      if (naming !== undefined) naming.names.took(naming);
+      else (change.of === 'cursor' ? this.#portals : this.#statements).end('all');
+      namings[index] = undefined;
+    }
+  }
+
+  #refusedNames({ namings }: Changes): void {
+    for (const naming of namings.splice(0)) naming?.names.refused(naming);
+  }
+
   #dropPending(sqlstate: string | undefined): void {
     const record = this.#pending;
     this.#pending = undefined;
-    if (record === undefined || record === silent) return;
+    if (record === undefined || record.begun === unrecorded) return;
     record.sqlstate = sqlstate ?? record.sqlstate;
     record.skipped = true;
     this.#write(record, '');
@@ -230,7 +344,12 @@ export class ClientAuditor implements AuditWaiter {
     record.rows = 0;
   }
 
-  /** A statement that weir answers by itself, well or with an error. */
+  /** Whether what is known to do this is recorded. */
+  records(facts: StatementFacts | undefined, decision: Decision | undefined): boolean {
+    return this.#trail.selects(facts ?? UNKNOWN, decision);
+  }
+
+  /** A statement that weir answers by itself, well or with an error. @param total its length, where only its beginning is here */
   alone(
     bytes: Buffer,
     start: number,
@@ -238,11 +357,22 @@ export class ClientAuditor implements AuditWaiter {
     facts: StatementFacts | undefined,
     sqlstate: string | undefined,
     decision: Decision | undefined,
+    total = end - start,
   ): void {
     const known = facts ?? UNKNOWN;
+    // It may have been asked about when it was to be sent.
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined && pending.begun !== unrecorded) {
+      this.#endAlone(pending, sqlstate);
+      return;
+    }
     if (!this.#trail.selects(known, decision)) return;
-    const head = this.#headOf('', bytes, start, end, end - start, known, undefined, decision);
-    const record = this.#newRecord(head, 0);
+    const asked = { protocol: '', bytes, start, end, total, facts: known, decision, portal: '', named: undefined };
+    this.#endAlone(this.#newRecord(this.#headOf(asked), 0, undefined), sqlstate);
+  }
+
+  #endAlone(record: OpenRecord, sqlstate: string | undefined): void {
     record.commands = sqlstate === undefined ? 1 : 0;
     record.sqlstate = sqlstate;
     this.#write(record, '');
@@ -254,6 +384,7 @@ export class ClientAuditor implements AuditWaiter {
   completed(bytes: Buffer, start: number, end: number): void {
     const record = this.#open.peek();
     if (record === undefined || record === silent) return;
+    if (record.changes !== undefined) this.#tookNames(record.changes, record.commands);
     record.commands++;
     record.rows += rowsOf(bytes, start, end);
   }
@@ -269,7 +400,8 @@ export class ClientAuditor implements AuditWaiter {
     const record = this.#open.shift();
     if (record === undefined || record === silent) return;
     this.#openBytes -= record.head.length;
-    this.#write(record, server);
+    if (record.changes !== undefined) this.#refusedNames(record.changes);
+    if (record.begun !== unrecorded) this.#write(record, server);
   }
 
   /** An error before it made the server overlook it. */
@@ -286,7 +418,7 @@ export class ClientAuditor implements AuditWaiter {
     if (!idle) return;
     if (this.#usedTransaction) this.#transaction++;
     this.#usedTransaction = false;
-    if (this.#portals.size > 0) this.#portals.clear();
+    this.#portals.end('not held');
   }
 
   // The connection
@@ -301,7 +433,7 @@ export class ClientAuditor implements AuditWaiter {
   close(reason: string, sqlstate: string | undefined): void {
     this.unsent(sqlstate);
     for (let record = this.#open.shift(); record !== undefined; record = this.#open.shift()) {
-      if (record === silent) continue;
+      if (record.begun === unrecorded) continue;
       record.sqlstate ??= sqlstate;
       this.#write(record, '', 'unfinished');
     }
@@ -330,35 +462,40 @@ export class ClientAuditor implements AuditWaiter {
     return 'wait';
   }
 
-  #ask(
-    protocol: string,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    total: number,
-    facts: StatementFacts,
-    parameters: Buffer | undefined,
-    decision: Decision | undefined,
-  ): Admission {
+  #ask(asked: Asked): Admission {
     const trail = this.#trail;
     if (this.#pending !== undefined) return this.#askAgain(this.#pending);
-    if (!trail.selects(facts, decision)) return this.#go(silent);
+    const { facts, decision } = asked;
+    const hides = facts.sessionEffects === 'unknown';
+    const inDoubt = asked.named !== undefined && this.#isInDoubt(asked.portal, asked.named);
+    if (hides) this.#hiddenRuns++;
+    // While it runs nobody closes its own portal.
+    if (hides && !inDoubt && asked.named !== undefined) asked.named.hiddenRuns = this.#hiddenRuns;
+    const changes = this.#changesOf(asked);
+    if (!trail.selects(facts, decision)) return this.#go(this.#unrecorded(changes));
     const { onFull, mode } = trail.policy;
     if (trail.full) {
       if (onFull === 'block') return this.#wait();
       if (onFull === 'refuse') return 'refuse';
       trail.drop();
-      return this.#go(silent);
+      return this.#go(this.#unrecorded(changes));
     }
-    const head = this.#headOf(protocol, bytes, start, end, total, facts, parameters, decision);
-    if (mode === 'after') return this.#go(this.#newRecord(head, 0));
+    const head = this.#headOf(asked, inDoubt);
+    if (mode === 'after') return this.#go(this.#newRecord(head, 0, changes));
     const line = trail.begin(',"event":"begin"', trail.clock.wallMs());
-    if (line === undefined) return this.#go(silent);
+    if (line === undefined) return this.#go(this.#unrecorded(changes));
     line.line(head);
     this.#keep(head);
-    const record = this.#newRecord(noHead, trail.end());
+    const record = this.#newRecord(noHead, trail.end(), changes);
     this.#pending = record;
     return this.#admit(record) === 'go' ? 'go' : this.#wait();
+  }
+
+  /** What SQL has made says itself what it is: the text it was made by is not run again. */
+  #changesOf({ facts, bytes, start, end, decision, named }: Asked): Changes | undefined {
+    if (facts.names.length === 0 || named?.query !== undefined) return undefined;
+    const text = Buffer.from(bytes.subarray(start, end));
+    return { named: this.#named({ text, facts, decision }), namings: [] };
   }
 
   #go(record: OpenRecord): Admission {
@@ -383,7 +520,11 @@ export class ClientAuditor implements AuditWaiter {
 
   // Records
 
-  #newRecord(head: JsonLine, begun: number): OpenRecord {
+  #unrecorded(changes: Changes | undefined): OpenRecord {
+    return changes === undefined ? silent : this.#newRecord(noHead, unrecorded, changes);
+  }
+
+  #newRecord(head: JsonLine, begun: number, changes: Changes | undefined): OpenRecord {
     const { clock } = this.#trail;
     return {
       head,
@@ -394,19 +535,12 @@ export class ClientAuditor implements AuditWaiter {
       rows: 0,
       sqlstate: undefined,
       skipped: false,
+      changes,
     };
   }
 
-  #headOf(
-    protocol: string,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    total: number,
-    facts: StatementFacts,
-    parameters: Buffer | undefined,
-    decision: Decision | undefined,
-  ): JsonLine {
+  #headOf(asked: Asked, inDoubt = false): JsonLine {
+    const { protocol, bytes, start, end, total, facts, decision, portal, named } = asked;
     const { policy } = this.#trail;
     const line = this.#spareHead ?? new JsonLine(headBytes);
     this.#spareHead = undefined;
@@ -417,18 +551,54 @@ export class ClientAuditor implements AuditWaiter {
     if (tag === undefined) line.raw(this.#anyEndUser);
     else line.string(tag);
     line.ascii(protocol);
-    line.raw(membersOf(facts));
-    const room = Math.max(0, Math.min(textBytesMax, openBytesMax - this.#openBytes));
-    writeSql(line, policy.sql, facts, bytes, start, end, total, room);
-    if (parameters !== undefined) {
+    if (portal !== '') {
+      line.ascii(',"portal":');
+      line.latin1(portal);
+    }
+    const runs = this.#runsOf(facts, named);
+    if (runs.length === 0) line.raw(membersOf(facts));
+    else writeRuns(line, facts, named?.query === undefined ? [facts, ...runs] : runs);
+    writeSql(line, policy.sql, facts, bytes, start, end, total);
+    if (inDoubt) line.ascii(',"in_doubt":true');
+    if (named?.parameters !== undefined) {
       line.ascii(',"parameters":');
-      line.raw(parameters);
+      line.raw(named.parameters);
     }
     line.ascii(',"verdict":"');
     line.ascii(decision?.verdict ?? 'allow');
     line.ascii('"');
     if (decision?.rule !== undefined) writeMembers(line, { rule: decision.rule });
+    if (decision?.roles !== undefined) line.raw(listMember('roles', decision.roles));
+    this.#writeMasked(line, decision, runs);
     return line;
+  }
+
+  #writeMasked(line: JsonLine, decision: Decision | undefined, runs: readonly Run[]): void {
+    const own = decision?.masked;
+    const others = runs.flatMap(({ masked }) => masked ?? []);
+    if (others.length > 0) line.raw(listMember('masked', [...new Set([...(own ?? []), ...others])]));
+    else if (own !== undefined && own.length > 0) line.raw(listMember('masked', own));
+  }
+
+  /** What is run by a name: of a portal that SQL has made, by EXECUTE, by FETCH. */
+  #runsOf(facts: StatementFacts, named: Named | undefined): readonly Run[] {
+    const { hazards, fetches } = facts;
+    if (named?.query !== undefined) return [runOf(named)];
+    if (hazards.length === 0 && fetches.length === 0) return noRuns;
+    const runs: Run[] = [];
+    for (const name of fetches) {
+      const cursor = this.#portals.find(latin1(name));
+      if (cursor !== undefined) runs.push(runOf(cursor));
+    }
+    for (const hazard of hazards) {
+      if (hazard.kind !== 'execute') continue;
+      const key = latin1(hazard.name);
+      const kept = this.#identity.preparedAs(key);
+      const statement = this.#statements.find(key);
+      if (kept !== undefined) runs.push({ kinds: kept.kinds, tables: kept.tables, masked: undefined });
+      if (statement !== undefined) runs.push(runOf(statement));
+    }
+    return runs;
   }
 
   /** Its memory serves the next record. */
@@ -517,6 +687,20 @@ export class ClientAuditor implements AuditWaiter {
     }
     trail.end();
   }
+}
+
+const unseenText: NamedText = { text: noBytes, facts: UNKNOWN, query: undefined, inDoubt: false };
+const noRuns: readonly Run[] = [];
+
+function runOf({ facts, query, decision }: Named): Run {
+  const masked = decision?.masked;
+  if (query === undefined) return { kinds: facts.kinds, tables: facts.tables, masked };
+  return { kinds: [query.kind], tables: query.tables, masked };
+}
+
+/** Identifiers as the protocol has them: bytes as a latin1 string. */
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** The number a command tag ends with: rows of SELECT, INSERT, COPY and the like; 0 where it ends with none. */

@@ -3,6 +3,8 @@
 
 export { type Admission, type AuditIdentity, ClientAuditor } from './client-auditor.js';
 export { type AuditDirectory, type AuditFile, diskDirectory } from './files.js';
+export type { NamedText, Naming } from './names.js';
+export { textBytesMax } from './statement-text.js';
 export { type AuditedStatement, statementsOf } from './statements.js';
 export {
   type AuditPolicy,

@@ -16,6 +16,8 @@ for (const [code, letter] of [
 ] as const) {
   shortEscapes[code] = letter.charCodeAt(0);
 }
+/** Bytes of a text that are written at a time. */
+const pieceBytes = 16 * 1024;
 /** Most bytes one byte of text can become: `\u00xx`. */
 const escapedBytesMax = 6;
 
@@ -90,11 +92,19 @@ export class JsonLine {
    * nothing is lost and the line is always JSON.
    */
   text(source: Uint8Array, start: number, end: number): void {
-    this.reserve((end - start) * escapedBytesMax + 2);
+    this.ascii('"');
+    for (let at = start; at < end; ) at = this.#piece(source, at, end);
+    this.ascii('"');
+  }
+
+  /** Part of a text: the whole of a long one would take six times its memory. @returns where the next begins */
+  #piece(source: Uint8Array, start: number, end: number): number {
+    // A character may begin with the last byte.
+    this.reserve((Math.min(end - start, pieceBytes) + 4) * escapedBytesMax);
     const target = this.bytes;
     let to = this.length;
-    target[to++] = quote;
-    for (let at = start; at < end; ) {
+    let at = start;
+    for (const stop = Math.min(end, start + pieceBytes); at < stop; ) {
       const byte = source[at] as number;
       if (byte >= 0x80) {
         const size = sequenceLength(source, at, end);
@@ -123,8 +133,8 @@ export class JsonLine {
         target[to++] = hexDigits[byte & 15] as number;
       }
     }
-    target[to++] = quote;
     this.length = to;
+    return at;
   }
 
   /** Bytes in hexadecimal, as a string in quotes that begins with `\x`, as PostgreSQL writes bytea. */

@@ -3,6 +3,7 @@
 import type { Hash } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { beginGroup, noSeal, parseHeader, parseSeal, recordPrefix, type SegmentHeader, sealPrefix } from './chain.js';
+import { lineBytesMax } from './statement-text.js';
 
 export interface SegmentScan {
   /** Undefined where the first line is none. */
@@ -22,8 +23,6 @@ export interface SegmentScan {
   readonly problems: readonly string[];
 }
 
-/** No line of weir's is longer. */
-const lineBytesMax = 16 * 1024 * 1024;
 /** Problems told one by one. */
 const problemsMax = 20;
 /** Records of one group whose numbers are compared. */

@@ -1,5 +1,7 @@
 // Reads from a segment what statements its clients ran: for learning from it, not for proving anything.
 
+import { lineBytesMax } from './statement-text.js';
+
 /** One record; of two about one statement, the first. */
 export interface AuditedStatement {
   readonly user: string;
@@ -7,9 +9,6 @@ export interface AuditedStatement {
   /** null where the trail does not have the text, or not all of it. */
   readonly sql: string | null;
 }
-
-/** No line of weir's is longer. */
-const lineCharsMax = 16 * 1024 * 1024;
 
 export async function* statementsOf(source: AsyncIterable<Buffer>): AsyncIterable<AuditedStatement> {
   const decoder = new TextDecoder();
@@ -21,7 +20,7 @@ export async function* statementsOf(source: AsyncIterable<Buffer>): AsyncIterabl
       const statement = parsed(line);
       if (statement !== undefined) yield statement;
     }
-    if (rest.length > lineCharsMax) return;
+    if (rest.length > lineBytesMax) return;
   }
 }
 

@@ -17,6 +17,10 @@ export type AuditSelection = (typeof auditSelections)[number];
 export interface Decision {
   readonly verdict: 'allow' | 'deny' | 'observe';
   readonly rule: string | undefined;
+  /** Roles of the policy that the user had; undefined where there is no policy. */
+  readonly roles?: readonly string[] | undefined;
+  /** Columns whose values were replaced. */
+  readonly masked?: readonly string[] | undefined;
 }
 
 export interface AuditPolicy {

@@ -359,6 +359,7 @@ export class ClientConnection implements PeerHandler, ClientHost, SessionHost, P
         get applicationNow() {
           return channel?.settings.values.get('application_name') ?? latin1(applicationName);
         },
+        preparedAs: (name) => channel?.statements.get(name)?.footprint.facts,
         goOn: () => this.goOnHeld(),
       });
     }

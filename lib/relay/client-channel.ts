@@ -1,6 +1,6 @@
 // From client to server: asks for a lease when a batch begins, records what will be owed, and renames prepared statements.
 
-import type { Admission, Decision } from '../audit/index.js';
+import { type Admission, type Decision, type NamedText, type Naming, textBytesMax } from '../audit/index.js';
 import {
   type ChannelUse,
   type ClientStatements,
@@ -20,7 +20,7 @@ import {
   unseen,
   withEffects,
 } from '../session/index.js';
-import { isPlainText } from '../sql/index.js';
+import { isPlainText, UNKNOWN } from '../sql/index.js';
 import {
   Action,
   type BindParts,
@@ -68,6 +68,7 @@ import {
   owedFake,
   owedLesson,
   owedNamed,
+  owedNaming,
   owedParse,
   owedProvoked,
   owedQuery,
@@ -97,6 +98,8 @@ import {
   provocation,
   refusal,
   refusedState,
+  tooLongToRecord,
+  tooManyNames,
   unknownStatement,
   unrecorded,
 } from './refusals.js';
@@ -132,9 +135,13 @@ function tableFor(limits: ClientChannelLimits, audited = false): FrameTable {
   const known = audited ? auditedTables : tables;
   let table = known.get(limits);
   if (table === undefined) {
+    const { inspectBytesMax, statementBytesMax } = limits;
+    // What is recorded has to be here as a whole.
+    const queryBytesMax = audited ? Math.max(inspectBytesMax, recordedBytesMax(limits)) : inspectBytesMax;
+    const parseBytesMax = audited ? recordedBytesMax(limits) : statementBytesMax;
     table = frameTable([
-      { tag: Frontend.Query, action: Action.Whole, holdBytesMax: limits.inspectBytesMax },
-      { tag: Frontend.Parse, action: Action.Whole, holdBytesMax: limits.statementBytesMax },
+      { tag: Frontend.Query, action: Action.Whole, holdBytesMax: queryBytesMax },
+      { tag: Frontend.Parse, action: Action.Whole, holdBytesMax: parseBytesMax },
       { tag: Frontend.Bind, action: Action.Whole, holdBytesMax: targetBytesMax },
       { tag: Frontend.Describe, action: Action.Whole, holdBytesMax: targetBytesMax },
       { tag: Frontend.Close, action: Action.Whole, holdBytesMax: targetBytesMax },
@@ -155,6 +162,12 @@ function tableFor(limits: ClientChannelLimits, audited = false): FrameTable {
 }
 
 const beginQuery = queryMessage('BEGIN');
+
+/** Bytes of a message whose text can be recorded. */
+function recordedBytesMax({ statementBytesMax }: ClientChannelLimits): number {
+  return Math.min(statementBytesMax, textBytesMax);
+}
+
 const provokingQuery = queryMessage('weir: this statement is refused');
 /** The same for what PostgreSQL itself refuses only after it has looked whether the transaction goes on: it can be parsed. */
 const laterProvocation = Buffer.from('SELECT "weir: this statement is refused"\0\0\0', 'latin1');
@@ -210,6 +223,8 @@ export class ClientChannel extends FrameStream {
   #signals: ClientSignals | undefined;
   /** What the policy has said to the message the stream stopped at. */
   #ruling: Ruling | undefined;
+  /** Of the server's, the one in which the client last parsed a statement without a name. */
+  #unnamedBatch = 0;
   /** The batch was cancelled before a server was found for it: its messages go nowhere. */
   #cancelled = false;
 
@@ -394,17 +409,19 @@ export class ClientChannel extends FrameStream {
   /** What the trail says to the one statement of a batch that was looked at ahead. */
   auditAhead(auditor: Auditor, footprint: Footprint, bytes: Buffer, start: number, end: number): Admission {
     if (bytes[start] === Frontend.Query) return this.#auditQuery(auditor, footprint, bytes, start, end, end - start);
-    let text: Buffer | undefined;
+    let statement: NamedText | undefined;
     for (let at = start; at < end; at = frameEnd(bytes, at, end)) {
       const next = frameEnd(bytes, at, end);
-      // A copy: the auditor keeps it for as long as the portal may be run.
-      if (bytes[at] === Frontend.Parse) text = Buffer.from(bytes.subarray(at + headerBytes + 1, next));
+      if (bytes[at] === Frontend.Parse) {
+        const parts = readParse(bytes, at, next);
+        if (parts !== undefined) statement = namedText(bytes.subarray(parts.queryStart, parts.queryEnd), footprint);
+      }
       const parts = bytes[at] === Frontend.Bind ? readBind(bytes, at, next) : undefined;
       if (parts === undefined) continue;
-      text ??= this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.body;
-      auditor.bind('', text, footprint.facts, bytes, parts.statementEnd + 1, next, this.gate?.decision);
+      statement ??= textOf(this.#statementOf(bytes, parts.statementStart, parts.statementEnd));
+      return auditor.executeAhead(statement ?? nothingKept, bytes, parts.statementEnd + 1, next, this.gate?.decision);
     }
-    return auditor.execute('');
+    return 'go';
   }
 
   #auditQuery(
@@ -424,20 +441,49 @@ export class ClientChannel extends FrameStream {
   #admitQuery(footprint: Footprint, bytes: Buffer, start: number, end: number, total: number): Admission {
     const auditor = this.#auditor;
     if (auditor === undefined || this.server?.ignoring === true) return 'go';
+    if (auditor.isCrowded(end - start) && this.#mustAwait()) return 'wait';
     return this.#auditQuery(auditor, footprint, bytes, start, end, total);
+  }
+
+  /**
+   * The message waits until all that was sent before it has been answered: what has to be recorded of it hangs on that, or
+   * there is no room for more. Answers false where nothing is to come.
+   */
+  #mustAwait(): boolean {
+    const { server } = this;
+    // What is no COPY data ends a COPY.
+    if (server === undefined || server.copyIn || !server.owesClient) return false;
+    this.emitBefore();
+    server.awaitAnswers();
+    return true;
+  }
+
+  /** Whether the trail can keep what the statements of a text name; undefined where the message has to wait for that. */
+  #canKeep(footprint: Footprint, textBytes: number): boolean | undefined {
+    const { facts } = footprint;
+    if (facts === undefined || this.#auditor?.hasRoomFor(facts, textBytes) !== false) return true;
+    return this.#mustAwait() ? undefined : false;
   }
 
   /** What is recorded of the policy's decisions, and of weir's own refusals. */
   #decisionOn({ refused }: Footprint): Decision | undefined {
-    if (refused === undefined || this.transparent) return this.gate?.decision;
-    return { verdict: 'deny', rule: `on_hazard.${refused}` };
+    const decision = this.gate?.decision;
+    if (refused === undefined || this.transparent) return decision;
+    return { verdict: 'deny', rule: `on_hazard.${refused}`, roles: decision?.roles };
   }
 
-  /** A statement that weir answers without asking a server. */
-  #recordAlone(bytes: Buffer, start: number, end: number, footprint: Footprint, sqlstate: string | undefined): void {
+  /** A statement that weir answers without asking a server. @param total the text's length, where only its beginning is here */
+  #recordAlone(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    footprint: Footprint,
+    sqlstate: string | undefined,
+    total = end - start,
+  ): void {
     const auditor = this.#auditor;
     if (auditor === undefined) return;
-    auditor.alone(bytes, start, end, footprint.facts, sqlstate, this.#decisionOn(footprint));
+    auditor.alone(bytes, start, end, footprint.facts, sqlstate, this.#decisionOn(footprint), total);
     auditor.ready(this.#statusAlone === TransactionStatus.Idle);
   }
 
@@ -621,7 +667,7 @@ export class ClientChannel extends FrameStream {
       case Frontend.Describe:
         return this.#onDescribe(bytes, start, end);
       case Frontend.Execute:
-        return this.#onExecute(bytes, start);
+        return this.#onExecute(bytes, start, end);
       default:
         return this.#onClose(bytes, start, end);
     }
@@ -641,13 +687,15 @@ export class ClientChannel extends FrameStream {
         const ruling = this.gate?.judgeUnread('a statement over inspect_limit');
         if (ruling?.kind === 'deny') return this.#denyQuery(ruling.error, this.#host.unread, bytes, start, end, total);
         const footprint = this.transparent ? unseen : this.#host.unread;
+        const tooLong = this.#tooLongToRecord();
+        if (tooLong !== undefined) return this.#denyQuery(tooLong, footprint, bytes, start, end, total);
         const admission = this.#admitQuery(footprint, bytes, start, end, total);
         return admission === 'wait' ? Verdict.Stop : this.#query(footprint, 'nothing', admission, undefined);
       }
       case Frontend.Bind:
         return this.#onBind(bytes, start, end, start + total);
       case Frontend.Parse:
-        return this.#onLargeParse(bytes, start);
+        return this.#onLargeParse(total, bytes, start, end);
       default:
         return this.#violation(
           'bad packet',
@@ -1006,8 +1054,15 @@ export class ClientChannel extends FrameStream {
     return Verdict.Keep;
   }
 
+  /** Why a text that is not here as a whole is refused: it would be recorded without its end. */
+  #tooLongToRecord(): ErrorFields | undefined {
+    const { facts } = this.#host.unread;
+    if (this.#auditor?.records(facts, this.gate?.decision) !== true) return undefined;
+    return tooLongToRecord(recordedBytesMax(this.#limits));
+  }
+
   /** Of a client that is audited. */
-  #onExecute(bytes: Buffer, start: number): Verdict {
+  #onExecute(bytes: Buffer, start: number, end: number): Verdict {
     const auditor = this.#auditor;
     this.#untold = undefined;
     if (auditor === undefined) {
@@ -1016,7 +1071,15 @@ export class ClientChannel extends FrameStream {
     }
     if (this.server?.ignoring === true) return this.#overlook();
     const portalStart = start + headerBytes;
-    const admission = auditor.execute(nameOf(bytes, portalStart, bytes.indexOf(0, portalStart)));
+    const zero = bytes.indexOf(0, portalStart);
+    const portal = nameOf(bytes, portalStart, zero < 0 ? end : Math.min(zero, end));
+    if (auditor.mustWaitFor(portal, this.server?.batch ?? 0) && this.#mustAwait()) return Verdict.Stop;
+    const { text, facts } = auditor.portalAs(portal);
+    if (!auditor.hasRoomFor(facts, text.length)) {
+      if (this.#mustAwait()) return Verdict.Stop;
+      return this.#denyBatch(tooManyNames, { ...this.#host.unread, facts }, text, 0, text.length);
+    }
+    const admission = auditor.execute(portal);
     if (admission === 'wait') return Verdict.Stop;
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
@@ -1025,7 +1088,7 @@ export class ClientChannel extends FrameStream {
       auditor.unsent(unrecorded.sqlstate);
       return this.#refuse(server, unrecorded);
     }
-    auditor.sent(undefined);
+    auditor.sent(undefined, server.batch);
     this.#signals?.onExecute();
     server.owe(owedExecute);
     return Verdict.Keep;
@@ -1055,7 +1118,7 @@ export class ClientChannel extends FrameStream {
     const denied = ruling?.kind === 'deny' ? ruling.error : undefined;
     const error = denied ?? (refused === undefined ? undefined : refusal(refused));
     const instead = admission === 'refuse' ? unrecorded : error;
-    this.#auditor?.sent(instead?.sqlstate);
+    this.#auditor?.sent(instead?.sqlstate, server.batch);
     if (instead !== undefined) return this.#refuseQuery(server, instead);
     server.owe(owedQuery);
     server.ladder.mark(this.transparent ? unseen : unread, this);
@@ -1092,7 +1155,7 @@ export class ClientChannel extends FrameStream {
   }
 
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
-    if (bytes.indexOf(0, start + headerBytes) !== end - 1) return this.#forward(owedQuery);
+    if (bytes.indexOf(0, start + headerBytes) !== end - 1) return this.#onTornQuery(bytes, start, end);
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
     const ruling = this.#ignored
       ? undefined
@@ -1120,12 +1183,29 @@ export class ClientChannel extends FrameStream {
     if (listens === 'wait') return Verdict.Stop;
     if (listens !== 'ready') return this.#denyQuery(listens, footprint, bytes, start, end, end - start);
     if (!this.#ignored && !this.#mayVacate(footprint)) return Verdict.Stop;
+    const keeps = this.#ignored || this.#canKeep(footprint, end - start);
+    if (keeps === undefined) return Verdict.Stop;
+    if (!keeps) return this.#denyQuery(tooManyNames, footprint, bytes, start, end, end - start);
     const admission = this.#admitQuery(footprint, bytes, start, end, end - start);
     if (admission === 'wait') return Verdict.Stop;
     const sent = footprint.signals ? this.#withRealPids(bytes.subarray(start + headerBytes, end - 1), ruling) : ruling;
     if (sent === 'wait') return Verdict.Stop;
     const forgets = forgetsStatements(bytes, start + headerBytes, end) && !this.#cannotForget(footprint);
     return this.#query(footprint, forgets ? 'statements' : 'nothing', admission, sent);
+  }
+
+  /** A Query that does not end where its text does, which PostgreSQL refuses in its own words. */
+  #onTornQuery(bytes: Buffer, start: number, end: number): Verdict {
+    const zero = bytes.subarray(start, end).indexOf(0, headerBytes);
+    const textEnd = zero < 0 ? end : start + zero;
+    const { unread } = this.#host;
+    const admission = this.#admitQuery(unread, bytes, start, textEnd + 1, textEnd + 1 - start);
+    if (admission === 'wait') return Verdict.Stop;
+    const server = this.#lease();
+    if (server === undefined) return Verdict.Stop;
+    if (server.ignoring) return this.#overlook();
+    this.#auditor?.sent(undefined, server.batch);
+    return this.#forward(owedQuery);
   }
 
   /** The statement signals other clients: on its server their pids are others. */
@@ -1146,7 +1226,14 @@ export class ClientChannel extends FrameStream {
   }
 
   /** Sends it. @param name of the statement on the server @param body of its Parse, behind the name */
-  #sendBound(server: ServerChannel, { text, rest }: BoundInstead, portal: Buffer, name: string, body: Buffer): Verdict {
+  #sendBound(
+    server: ServerChannel,
+    { text, rest }: BoundInstead,
+    portal: Buffer,
+    name: string,
+    body: Buffer,
+    naming: Naming | undefined,
+  ): Verdict {
     this.emitBefore();
     const own = text === undefined ? undefined : `${server.statements.prefix}signal`;
     if (own !== undefined && text !== undefined) {
@@ -1155,7 +1242,7 @@ export class ClientChannel extends FrameStream {
       server.owe(owedSkip(Expect.Parsed, undefined));
       server.sendOwned(parseMessage(own, Buffer.concat([text, body.subarray(body.indexOf(0))]))); // cold: statements that signal
     }
-    server.owe(owedBind);
+    server.owe(owedBound(naming));
     server.sendOwned(Buffer.concat([bindPrefix(portal, own ?? name, rest.length), rest])); // cold: statements that signal
     if (own !== undefined) {
       server.owe(owedSkip(Expect.Closed, undefined));
@@ -1177,18 +1264,19 @@ export class ClientChannel extends FrameStream {
       if (found === 'wait') return Verdict.Stop;
       instead = found;
     }
-    const portal = bytes.subarray(start + headerBytes, portalEnd);
-    const decision = this.gate?.decision;
-    const shown = portal.toString('latin1'); // cold: session mode
-    this.#auditor?.bindPrepared(shown, name, bytes, statementEnd + 1, end, decision);
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    const recorded = this.#mayRecordBound(server, undefined, bytes, end, parts);
+    if (recorded !== undefined) return recorded;
     if (!this.#mayNotify(server, Notifies.Hidden)) return Verdict.Stop;
     this.#begin(server);
     server.traffic.binds++;
-    if (instead !== undefined && body !== undefined) return this.#sendBound(server, instead, portal, name, body);
-    server.owe(owedBind);
+    const naming = this.#nameBound(server, this.#auditor?.statementAs(name), bytes, start, end, parts);
+    if (instead !== undefined && body !== undefined) {
+      return this.#sendBound(server, instead, bytes.subarray(start + headerBytes, portalEnd), name, body, naming);
+    }
+    server.owe(owedBound(naming));
     return Verdict.Keep;
   }
 
@@ -1213,20 +1301,28 @@ export class ClientChannel extends FrameStream {
     if (server?.ignoring === true) return Verdict.Drop;
     if (server !== undefined) {
       if (this.#admitQuery(footprint, bytes, start, end, total) === 'wait') return Verdict.Stop;
-      this.#auditor?.sent(error.sqlstate);
+      this.#auditor?.sent(error.sqlstate, server.batch);
       return this.#refuseQuery(server, error);
     }
     this.#failDeferred();
     this.unnamed = undefined;
-    this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, error.sqlstate);
+    const seen = end - start === total ? end - 1 : end;
+    this.#recordAlone(bytes, start + headerBytes, seen, footprint, error.sqlstate, total - headerBytes - 1);
     this.toClient.writeOwned(errorResponse(error));
     this.toClient.writeOwned(readyForQuery(this.#statusAlone));
     return Verdict.Drop;
   }
 
   /** The same of a message of the extended protocol: what follows up to the Sync goes nowhere. */
-  #denyBatch(error: ErrorFields, footprint: Footprint, bytes: Buffer, start: number, end: number): Verdict {
-    this.#auditor?.alone(bytes, start, end, footprint.facts, error.sqlstate, this.#decisionOn(footprint));
+  #denyBatch(
+    error: ErrorFields,
+    footprint: Footprint,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    total = end - start,
+  ): Verdict {
+    this.#auditor?.alone(bytes, start, end, footprint.facts, error.sqlstate, this.#decisionOn(footprint), total);
     const { server } = this;
     if (server === undefined) this.cancelBatch(error);
     else this.#refuse(server, error);
@@ -1305,11 +1401,11 @@ export class ClientChannel extends FrameStream {
     const discarded = this.#discardBefore(server, footprint, how);
     if (discarded === 'wait') return Verdict.Stop;
     if (discarded === 'never') {
-      this.#auditor?.sent(mixedWithEnd.sqlstate);
+      this.#auditor?.sent(mixedWithEnd.sqlstate, server.batch);
       return this.#refuseQuery(server, mixedWithEnd);
     }
     if (admission === 'refuse') {
-      this.#auditor?.sent(unrecorded.sqlstate);
+      this.#auditor?.sent(unrecorded.sqlstate, server.batch);
       this.#begin(server);
       return this.#refuseQuery(server, unrecorded);
     }
@@ -1319,7 +1415,7 @@ export class ClientChannel extends FrameStream {
       this.#readyFor(server, footprint);
       if (server.preparation.waits) return Verdict.Stop;
     }
-    this.#auditor?.sent(footprint.refused === undefined || this.transparent ? undefined : refusedState);
+    this.#auditor?.sent(footprint.refused === undefined || this.transparent ? undefined : refusedState, server.batch);
     if (this.transparent) {
       if (footprint.hazards.length > 0) this.#session.onHazards(footprint);
       server.ladder.mark(unseen, this);
@@ -1389,17 +1485,21 @@ export class ClientChannel extends FrameStream {
     const own = bytes.subarray(queryStart, end);
     const body = masked === undefined ? own : Buffer.concat([masked, bytes.subarray(queryEnd, end)]); // cold: masked tables
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
+    const clientText = masked === undefined ? undefined : Buffer.from(bytes.subarray(queryStart, queryEnd));
     if (this.transparent) {
       server.traffic.clientParses++;
       const found = judged ?? this.#host.inspect(bytes, queryStart, queryEnd);
       if (!this.#mayVacate(found)) return Verdict.Stop;
       if (found.hazards.length > 0) this.#session.onHazards(found);
       if (found.signals) this.#signals ??= new ClientSignals(this.#session);
+      const naming = this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts, server.batch);
+      if (this.#auditor !== undefined && naming === undefined) {
+        return this.#mustAwait() ? Verdict.Stop : this.#refuse(server, tooManyNames, laterProvocation);
+      }
       this.#signals?.prepared(name, found.signals ? body : undefined);
-      this.#auditor?.parse(name, bytes, queryStart, queryEnd, found.facts);
       server.ladder.mark(unseen, this);
       gate?.onPrepared(undefined, name, body);
-      server.owe(owedParse);
+      server.owe(naming === undefined ? owedParse : owedNaming(Expect.Parsed, naming));
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
     if (footprint.refused !== undefined) {
@@ -1416,7 +1516,8 @@ export class ClientChannel extends FrameStream {
     server.traffic.clientParses++;
     this.#begin(server, footprint);
     if (parts.nameStart === parts.nameEnd) {
-      const made = Statement.own(Buffer.from(body), footprint);
+      const made = Statement.own(Buffer.from(body), footprint, undefined, clientText);
+      this.#unnamedBatch = server.batch;
       this.#untold = made;
       this.gate?.onPrepared(made, '', undefined);
       server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
@@ -1428,9 +1529,13 @@ export class ClientChannel extends FrameStream {
 
     if (server.ladder.isUnsettled(name, this)) {
       // Whether the name is free only the server knows by now; a look will tell what became of it.
+      const naming = this.#auditor?.parse(name, bytes, queryStart, queryEnd, footprint.facts, server.batch);
+      if (this.#auditor !== undefined && naming === undefined) {
+        return this.#mustAwait() ? Verdict.Stop : this.#refuse(server, tooManyNames, laterProvocation);
+      }
       server.ladder.mark(opaque, this);
       this.gate?.onPrepared(undefined, name, body);
-      server.owe(owedParse);
+      server.owe(naming === undefined ? owedParse : owedNaming(Expect.Parsed, naming));
       return masked === undefined ? Verdict.Keep : this.#sendInstead(server, parseMessage(name, body));
     }
     if (this.statements.get(name) !== undefined) {
@@ -1460,7 +1565,7 @@ export class ClientChannel extends FrameStream {
         laterProvocation,
       );
     }
-    const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server, footprint));
+    const statement = this.#registry.hold(body, () => footprint, this.#contextOn(server, footprint), clientText);
     this.statements.set(name, statement);
     this.gate?.onPrepared(statement, name, undefined);
     const isConstant = statement.text.upkeep === 'constant' && server.status !== TransactionStatus.Failed;
@@ -1520,11 +1625,13 @@ export class ClientChannel extends FrameStream {
   }
 
   /** A Parse too long to be kept: unnamed it passes, for this batch only; named it cannot be carried to another server. */
-  #onLargeParse(bytes: Buffer, start: number): Verdict {
+  #onLargeParse(total: number, bytes: Buffer, start: number, end: number): Verdict {
     const ruling = this.#ignored ? undefined : this.gate?.judgeUnread('a statement over inspect_limit');
     if (ruling?.kind === 'deny') {
-      return this.#denyBatch(ruling.error, this.#host.unread, bytes, start + headerBytes, start + headerBytes);
+      return this.#denyLargeParse(ruling.error, total, bytes, start, end);
     }
+    const tooLong = this.#ignored ? undefined : this.#tooLongToRecord();
+    if (tooLong !== undefined) return this.#denyLargeParse(tooLong, total, bytes, start, end);
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
@@ -1549,11 +1656,19 @@ export class ClientChannel extends FrameStream {
       );
     }
     const made = new Statement(unkept(this.#host.unread));
+    this.#unnamedBatch = server.batch;
     server.owe(owedWithUndo(Expect.Parsed, { kind: 'unnamed', previous: this.unnamed, made }));
     this.unnamed = made;
     server.unnamed = this.unnamed;
     server.traffic.serverParses++;
     return Verdict.Keep;
+  }
+
+  /** @param total the message's length: the end of the text, and the types of its parameters, are not here */
+  #denyLargeParse(error: ErrorFields, total: number, bytes: Buffer, start: number, end: number): Verdict {
+    const textStart = bytes.subarray(0, end).indexOf(0, start + headerBytes) + 1 || end;
+    const textEnd = Math.max(textStart, end);
+    return this.#denyBatch(error, this.#host.unread, bytes, textStart, textEnd, start + total - textStart);
   }
 
   /**
@@ -1612,12 +1727,14 @@ export class ClientChannel extends FrameStream {
     if (known !== undefined && !this.#ignored) {
       const listens = this.#mayListen(known.footprint);
       if (listens === 'wait') return Verdict.Stop;
-      if (listens !== 'ready') return this.#denyBatch(listens, known.footprint, bytes, start, end);
+      if (listens !== 'ready') return this.#denyBatch(listens, known.footprint, known.query, 0, known.query.length);
       if (!this.#mayVacate(known.footprint)) return Verdict.Stop;
     }
     const server = this.#lease();
     if (server === undefined) return Verdict.Stop;
     if (server.ignoring) return Verdict.Drop;
+    const recorded = this.#mayRecordBound(server, known, bytes, end, parts);
+    if (recorded !== undefined) return recorded;
     const instead =
       known?.footprint.signals === true && frameEnd === end
         ? this.#boundInstead(known.body, bytes.subarray(statementEnd + 1, end))
@@ -1626,11 +1743,6 @@ export class ClientChannel extends FrameStream {
     const runs = this.#whatRuns(server, known, bytes, parts.statementStart, statementEnd);
     if (!this.#mayNotify(server, runs.notifies)) return Verdict.Stop;
     if (this.#discardBefore(server, runs, 'within') === 'wait') return Verdict.Stop;
-    if (this.#auditor !== undefined) {
-      const portal = nameOf(bytes, start + headerBytes, parts.portalEnd);
-      const { body, footprint } = known ?? {};
-      this.#auditor.bind(portal, body, footprint?.facts, bytes, statementEnd + 1, end, this.gate?.decision);
-    }
     if (known !== undefined && !known.footprint.isInert) this.#readyFor(server, known.footprint);
     if (server.preparation.waits) return Verdict.Stop;
     const refused = known !== undefined && this.#isRefused(known.footprint);
@@ -1642,20 +1754,24 @@ export class ClientChannel extends FrameStream {
       server.traffic.binds++;
       this.#untold = undefined;
       if (known !== undefined && !refused) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
-      if (known !== undefined && instead !== undefined)
-        return this.#sendBound(server, instead, bytes.subarray(start + headerBytes, parts.portalEnd), '', known.body);
-      server.owe(owedBind);
+      const naming = this.#nameBound(server, textOf(known), bytes, start, end, parts);
+      if (known !== undefined && instead !== undefined) {
+        const portal = bytes.subarray(start + headerBytes, parts.portalEnd);
+        return this.#sendBound(server, instead, portal, '', known.body, naming);
+      }
+      server.owe(owedBound(naming));
       return Verdict.Keep;
     }
     if (known !== undefined && showsItself(known)) {
       server.traffic.binds++;
       this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
-      server.owe(owedBind);
+      server.owe(owedBound(this.#nameBound(server, textOf(known), bytes, start, end, parts)));
       return Verdict.Keep;
     }
     if (this.#isUnsettled(server, bytes, parts.statementStart, statementEnd)) {
       server.traffic.binds++;
-      server.owe(owedBind);
+      const named = this.#auditor?.statementAs(nameOf(bytes, parts.statementStart, statementEnd));
+      server.owe(owedBound(this.#nameBound(server, named ?? inDoubt(known), bytes, start, end, parts)));
       return Verdict.Keep;
     }
     if (known === undefined) {
@@ -1669,16 +1785,62 @@ export class ClientChannel extends FrameStream {
     if (inVain && frameEnd > end) return this.#refuse(server, changedPlan);
     if (!refused && !inVain) this.#markBound(server, known.footprint, bytes, statementEnd + 1, end);
     const portal = bytes.subarray(start + headerBytes, parts.portalEnd);
+    const naming = this.#nameBound(server, textOf(known), bytes, start, end, parts);
     if (instead !== undefined && !inVain)
-      return this.#sendBound(server, instead, portal, entry.placed.name, known.body);
-    server.owe(entry);
+      return this.#sendBound(server, instead, portal, entry.placed.name, known.body, naming);
+    const isNaming = naming !== undefined && !inVain;
+    server.owe(isNaming ? owedNamed(Expect.Bound, known, entry.name ?? noName, entry.placed, naming) : entry);
     const rest = parts.statementEnd + 1;
     const prefix = bindPrefix(portal, entry.placed.name, frameEnd - rest);
     server.send(prefix, 0, prefix.length);
     this.emit(bytes, rest, end);
     if (!inVain) return Verdict.Replace;
-    server.refuseChanged(errorResponse(changedPlan), known, entry.name ?? noName, entry.placed);
+    server.refuseChanged(errorResponse(changedPlan), known, entry.name ?? noName, entry.placed, naming);
     return Verdict.Drop;
+  }
+
+  /** @returns undefined where what is bound can be recorded when it runs */
+  #mayRecordBound(
+    server: ServerChannel,
+    known: Statement | undefined,
+    bytes: Buffer,
+    end: number,
+    { statementStart, statementEnd }: BindParts,
+  ): Verdict | undefined {
+    const auditor = this.#auditor;
+    // What a lane runs has been asked about as a whole.
+    if (auditor === undefined || server.sharing) return undefined;
+    if (this.#isOpenStatement(auditor, server, bytes, statementStart, statementEnd) && this.#mustAwait()) {
+      return Verdict.Stop;
+    }
+    const textBytes = known?.query.length ?? 0;
+    if (auditor.hasRoomToBind(textBytes, end - statementEnd)) return undefined;
+    return this.#mustAwait() ? Verdict.Stop : this.#refuse(server, tooManyNames, laterProvocation);
+  }
+
+  /** Whether answers to batches before this one decide what the statement is. */
+  #isOpenStatement(auditor: Auditor, server: ServerChannel, bytes: Buffer, start: number, end: number): boolean {
+    if (this.transparent) return auditor.isStatementOpen(nameOf(bytes, start, end), server.batch);
+    if (start === end) return this.#unnamedBatch !== server.batch && server.owesUnnamed;
+    const { ladder } = server;
+    if (ladder.unsettled.size === 0 && !ladder.namesUnsettled) return false;
+    const name = nameOf(bytes, start, end);
+    return ladder.isUnsettled(name, this) && auditor.isStatementOpen(name, server.batch);
+  }
+
+  /** The portal stands for the statement once the server has bound it. */
+  #nameBound(
+    server: ServerChannel,
+    statement: NamedText | undefined,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    { portalEnd, statementEnd }: BindParts,
+  ): Naming | undefined {
+    if (this.#auditor === undefined || server.sharing) return undefined;
+    const portal = nameOf(bytes, start + headerBytes, portalEnd);
+    const { batch } = server;
+    return this.#auditor.bind(portal, statement, bytes, statementEnd + 1, end, this.gate?.decision, batch);
   }
 
   /** @returns undefined where it may run */
@@ -1698,9 +1860,9 @@ export class ClientChannel extends FrameStream {
     }
     this.#ruling = ruling;
     if (ruling.kind !== 'deny') return undefined;
-    const text = statement?.body ?? noName;
+    const text = statement?.query ?? noName;
     const footprint = statement?.footprint ?? this.#host.unread;
-    return this.#denyBatch(ruling.error, footprint, text, 0, Math.max(0, text.indexOf(0)));
+    return this.#denyBatch(ruling.error, footprint, text, 0, text.length);
   }
 
   /** The entry of the statement `find` has just found. */
@@ -1817,7 +1979,8 @@ export class ClientChannel extends FrameStream {
     if (parts.target === Target.Portal || this.transparent) {
       // It may be a cursor that keeps the server.
       if (server?.ladder.pins.has('cursor') === true) server.ladder.effects |= Effect.Ends;
-      return this.#forward(owedClose);
+      const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
+      return this.#forwardClose(parts.target === Target.Portal ? 'portal' : 'statement', name);
     }
     if (parts.nameStart === parts.nameEnd) {
       const previous = this.unnamed;
@@ -1829,7 +1992,7 @@ export class ClientChannel extends FrameStream {
     const name = nameOf(bytes, parts.nameStart, parts.nameEnd);
     if (server?.ladder.isUnsettled(name, this) === true) {
       server.ladder.mark(opaque, this);
-      return this.#forward(owedClose);
+      return this.#forwardClose('statement', name);
     }
     if (server?.ladder.namesUnsettled === true) {
       this.emitBefore();
@@ -1838,6 +2001,15 @@ export class ClientChannel extends FrameStream {
     const statement = this.statements.take(name);
     this.#answerClose(statement === undefined ? undefined : { kind: 'client-close', name, statement });
     return Verdict.Drop;
+  }
+
+  #forwardClose(of: 'portal' | 'statement', name: string): Verdict {
+    const auditor = this.#auditor;
+    const server = this.#lease();
+    if (auditor === undefined || server === undefined || server.ignoring) return this.#forward(owedClose);
+    const { batch } = server;
+    const naming = of === 'portal' ? auditor.closePortal(name, batch) : auditor.closeStatement(name, batch);
+    return this.#forward(owedNaming(Expect.Closed, naming));
   }
 
   #answerClose(undo: Undo | undefined): void {
@@ -1893,6 +2065,26 @@ function showsItself({ footprint }: Statement): boolean {
 
 const noName: Buffer = Buffer.alloc(0);
 const emptyBody: Buffer = Buffer.alloc(0);
+
+/** What the audit trail keeps of a statement. */
+function namedText(text: Buffer, { facts = UNKNOWN }: Footprint): NamedText {
+  return { text, facts, query: undefined, inDoubt: false };
+}
+
+function textOf(statement: Statement | undefined): NamedText | undefined {
+  return statement && namedText(statement.query, statement.footprint);
+}
+
+/** The same where SQL that nobody sees may have prepared another one of its name. */
+function inDoubt(statement: Statement | undefined): NamedText | undefined {
+  return statement && { ...namedText(statement.query, statement.footprint), inDoubt: true };
+}
+
+const nothingKept: NamedText = { text: noName, facts: UNKNOWN, query: undefined, inDoubt: false };
+
+function owedBound(naming: Naming | undefined): Owed {
+  return naming === undefined ? owedBind : owedNaming(Expect.Bound, naming);
+}
 
 /** A text too long to be kept. */
 function unkept(footprint: Footprint): StatementText {

@@ -1,5 +1,6 @@
 // The replies a server owes, in order: who gets each, what weir does with it, and what is undone when it never comes.
 
+import type { Naming } from '../audit/index.js';
 import type { Placed, Statement } from '../session/index.js';
 import type { ServerErrorFields } from '../wire/index.js';
 
@@ -82,6 +83,8 @@ export interface Owed {
   readonly placed?: Placed;
   /** Weir's own, which may have run once or twice: the batch behind it can be sent once more. */
   readonly repeats?: true;
+  /** What a name stands for once the server has done it, where the client is audited. */
+  readonly naming?: Naming | undefined;
 }
 
 /** The columns of each row as latin1 strings. */
@@ -89,7 +92,13 @@ export type OwnRows = readonly (readonly (string | null)[])[];
 export type OwnDone = (error: ServerErrorFields | undefined, rows: OwnRows) => void;
 
 /** BindComplete, or the description, of a named statement. */
-export function owedNamed(expect: Expect, statement: Statement, name: Buffer, placed: Placed): Owed {
+export function owedNamed(
+  expect: Expect,
+  statement: Statement,
+  name: Buffer,
+  placed: Placed,
+  naming?: Naming | undefined,
+): Owed {
   // Made for most Binds where clients change servers. A spread with further fields takes 4 us in Node.js 20, this 0.02.
   return {
     expect,
@@ -103,6 +112,7 @@ export function owedNamed(expect: Expect, statement: Statement, name: Buffer, pl
     statement,
     name,
     placed,
+    naming,
   };
 }
 
@@ -112,8 +122,14 @@ export function owedVain(statement: Statement, name: Buffer, placed: Placed): Ow
 }
 
 /** A Parse that is sure to fail, for a statement that has changed: the client sees what PostgreSQL says to one who uses it. */
-export function owedChanged(error: Buffer, statement: Statement, name: Buffer, placed: Placed): Owed {
-  return { ...plain(Expect.Parsed), bytes: error, statement, name, placed };
+export function owedChanged(
+  error: Buffer,
+  statement: Statement,
+  name: Buffer,
+  placed: Placed,
+  naming: Naming | undefined,
+): Owed {
+  return { ...plain(Expect.Parsed), bytes: error, statement, name, placed, naming };
 }
 
 /** The description of a statement, which weir reads. */
@@ -151,6 +167,21 @@ export const owedDescribePortal: Owed = plain(Expect.Described);
 export const owedExecute: Owed = plain(Expect.Executed);
 export const owedClose: Owed = plain(Expect.Closed);
 export const owedCopyEnd: Owed = plain(Expect.CopyEnded);
+
+/** A reply to a message that names something, or closes what has a name, of a client that is audited. */
+export function owedNaming(expect: Expect, naming: Naming): Owed {
+  return {
+    expect,
+    visible: true,
+    bytes: undefined,
+    undo: undefined,
+    done: undefined,
+    silent: false,
+    learns: undefined,
+    reads: false,
+    naming,
+  };
+}
 
 /** A reply to the client that needs an undo. */
 export function owedWithUndo(expect: Expect, undo: Undo): Owed {

@@ -26,6 +26,24 @@ export const unrecorded: ErrorFields = {
   hint: 'Make room in audit_dir, or set audit_on_full to block or drop.',
 };
 
+/** A statement whose text is too long to be recorded as a whole. */
+export function tooLongToRecord(bytesMax: number): ErrorFields {
+  return {
+    severity: 'ERROR',
+    sqlstate: '54000',
+    message: `the statement cannot be recorded in the audit trail: it is longer than ${bytesMax} bytes`,
+    hint: 'Send less at a time, or raise statement_memory_limit, up to 16 MB.',
+  };
+}
+
+/** One more portal, cursor or prepared statement than the audit trail can keep the text of. */
+export const tooManyNames: ErrorFields = {
+  severity: 'ERROR',
+  sqlstate: '53400',
+  message: 'the audit trail cannot keep the texts of more portals, cursors and prepared statements of this session',
+  hint: 'Close those that are no longer used.',
+};
+
 /** As PostgreSQL says it, to whom it says so: drivers look at the routine. */
 export const changedPlan: ErrorFields = {
   severity: 'ERROR',

@@ -1,5 +1,6 @@
 // From server to client: matches every reply with what is owed, forwards, swallows or answers, and notices when a batch ends.
 
+import type { Naming } from '../audit/index.js';
 import {
   Effect,
   isReplayed,
@@ -396,6 +397,12 @@ export class ServerChannel extends FrameStream {
     return false;
   }
 
+  /** Whether it is not known yet what the client's statement without a name is. */
+  get owesUnnamed(): boolean {
+    for (let i = 0; i < this.#owed.length; i++) if (this.#owed.at(i)?.undo?.kind === 'unnamed') return true;
+    return false;
+  }
+
   /** Whether all that was sent will be answered: what is owed ends with a ReadyForQuery. */
   get complete(): boolean {
     return !this.#batchOpen && !this.#ignoring;
@@ -556,7 +563,7 @@ export class ServerChannel extends FrameStream {
       ownOver();
     }
     if (this.preparation.waits && this.preparation.endWait()) this.#client?.goOn();
-    if (this.#awaitsAnswers && (this.#owed.length === 0 || this.#ignoring)) {
+    if (this.#awaitsAnswers && (this.#owed.length === 0 || this.#ignoring || this.#copyIn)) {
       this.#awaitsAnswers = false;
       this.#client?.goOn();
     }
@@ -654,7 +661,7 @@ export class ServerChannel extends FrameStream {
    * Runs a batch once more whose first statement does not fit its tables any more: nothing of it has run, and nothing was
    * answered. Only where the client asks for the columns: one that remembers them would read the new rows by the old ones.
    */
-  #runAgain({ expect, statement, name, placed }: Owed): boolean {
+  #runAgain({ expect, statement, name, placed, naming }: Owed): boolean {
     if (statement === undefined || name === undefined || placed === undefined) return false;
     const { version, parsedAt } = statement;
     if (version === undefined) return false;
@@ -679,8 +686,8 @@ export class ServerChannel extends FrameStream {
     // Its parameters stay what the client was told they are: they have been sent as that.
     const anew = this.sendParse(statement, 'weir', placed.name, undefined, version);
     const described = entries[0]?.expect === Expect.Described && entries[0].placed === placed;
-    if (expect !== Expect.Parsed) this.#owed.push(owedNamed(expect, statement, name, anew));
-    else if (!described) this.#owed.push(owedNamed(Expect.Bound, statement, name, anew));
+    if (expect !== Expect.Parsed) this.#owed.push(owedNamed(expect, statement, name, anew, naming));
+    else if (!described) this.#owed.push(owedNamed(Expect.Bound, statement, name, anew, naming));
     for (const entry of entries) this.#owed.push(entry);
     this.#batchesOwed++;
     this.#batchOpen = false;
@@ -865,8 +872,8 @@ export class ServerChannel extends FrameStream {
   }
 
   /** Fails where PostgreSQL would refuse a statement of this place, which has changed; what follows is sent, and skipped. */
-  refuseChanged(error: Buffer, statement: Statement, name: Buffer, placed: Placed): void {
-    this.owe(owedChanged(error, statement, name, placed));
+  refuseChanged(error: Buffer, statement: Statement, name: Buffer, placed: Placed, naming?: Naming | undefined): void {
+    this.owe(owedChanged(error, statement, name, placed, naming));
     this.unnamed = undefined;
     // Not recorded: run again, the batch is to succeed.
     this.toServer.writeOwned(parseMessage('', provocation));
@@ -1232,6 +1239,8 @@ export class ServerChannel extends FrameStream {
   /** The head's reply is here: the entry goes, its reply to the client or nowhere. */
   #endEntry(head: Owed): Verdict {
     if (head.bytes !== undefined) return this.#doubt('a message that had to fail succeeded');
+    const auditor = this.#client?.auditor;
+    if (auditor !== undefined && head.naming !== undefined) auditor.took(head.naming);
     const { undo } = head;
     // Nothing has come of what weir sends to prepare a statement.
     if (!preparesOnly(head) && (head.visible || head.placed === undefined)) this.#answered++;
@@ -1247,7 +1256,7 @@ export class ServerChannel extends FrameStream {
       return Verdict.Drop;
     }
     this.#owed.shift();
-    if (head.expect === Expect.Executed && this.#client?.auditor !== undefined) {
+    if (head.expect === Expect.Executed && auditor !== undefined) {
       this.#recordEnds = 'statement';
       return Verdict.KeepThenCall;
     }
@@ -1698,6 +1707,7 @@ export class ServerChannel extends FrameStream {
       const undo = failed && head.undo !== undefined ? undoOfFailed(head.undo) : head.undo;
       if (undo !== undefined) undone.push(undo);
       slotTouched ||= !keepsSlot(head);
+      if (head.naming !== undefined) this.#client?.auditor?.refused(head.naming);
       if (head.learns !== undefined) head.learns.skipped ||= head.learns.version === undefined;
       if (head.visible && (head.expect === Expect.Executed || head.expect === Expect.ReadyForQuery)) {
         if (failed && head.expect === Expect.Executed) this.#client?.auditor?.ended(this.place);

@@ -87,17 +87,25 @@ export class Statement {
   text: StatementText;
   readonly body: Buffer;
   readonly footprint: Footprint;
+  /** What the client sent, where another text goes to servers in its place. */
+  readonly clientText: Buffer | undefined;
   /** When the client parsed it, by `StatementRegistry.tick`: what a server parsed before is older. */
   parsedAt: number;
   /** What PostgreSQL made of it then; undefined until a server has really parsed it. */
   version: Version | undefined;
 
-  constructor(text: StatementText, parsedAt = 0) {
+  constructor(text: StatementText, parsedAt = 0, clientText?: Buffer) {
     this.text = text;
+    this.clientText = clientText;
     this.body = text.body;
     this.footprint = text.footprint;
     this.parsedAt = parsedAt;
     if (text.upkeep !== 'analysed') this.version = text.declared;
+  }
+
+  /** What the client sent, without the types. */
+  get query(): Buffer {
+    return this.clientText ?? this.body.subarray(0, Math.max(0, this.body.indexOf(0)));
   }
 
   /** The types its client gave it. */
@@ -106,8 +114,8 @@ export class Statement {
   }
 
   /** A statement that nobody else has. */
-  static own(body: Buffer, footprint: Footprint, upkeep?: Upkeep): Statement {
-    return new Statement(new StatementText(body, footprint, '', upkeep));
+  static own(body: Buffer, footprint: Footprint, upkeep?: Upkeep, clientText?: Buffer): Statement {
+    return new Statement(new StatementText(body, footprint, '', upkeep), 0, clientText);
   }
 }
 
@@ -151,9 +159,9 @@ export class StatementRegistry {
     return text?.proven === true && (which === 'any' || text.upkeep === which) ? this.#hold(text) : undefined;
   }
 
-  /** A new statement with this body. Keeps a copy of `body` when it is new. */
-  hold(body: Buffer, footprintOf: (body: Buffer) => Footprint, context = ''): Statement {
-    return this.#hold(this.#textOf(body, footprintOf, context));
+  /** A new statement with this body. Keeps a copy of `body` when it is new. @param clientText of a body that is not the client's */
+  hold(body: Buffer, footprintOf: (body: Buffer) => Footprint, context = '', clientText?: Buffer): Statement {
+    return this.#hold(this.#textOf(body, footprintOf, context), clientText);
   }
 
   #textOf(body: Buffer, footprintOf: (body: Buffer) => Footprint, context: string): StatementText {
@@ -181,9 +189,9 @@ export class StatementRegistry {
     this.release(text);
   }
 
-  #hold(text: StatementText): Statement {
+  #hold(text: StatementText, clientText?: Buffer): Statement {
     text.holders++;
-    if (text.upkeep !== 'constant') return new Statement(text, this.tick());
+    if (text.upkeep !== 'constant') return new Statement(text, this.tick(), clientText);
     text.constant ??= new Statement(text);
     return text.constant;
   }
