@@ -26,7 +26,7 @@ export type {
   Verdict,
 } from './document.js';
 export { Learner } from './learn.js';
-export { isMaskedAlike, maskText } from './mask.js';
+export { isMaskedAlike, maskedColumns, maskText } from './mask.js';
 export type { Network } from './network.js';
 export { Pattern, TextPattern } from './pattern.js';
 export { type Context, type DecisionCounts, type Judge, Policy } from './policy.js';

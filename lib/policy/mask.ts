@@ -57,6 +57,18 @@ export function maskText(text: Buffer, deeds: Deeds, ruleset: Ruleset, names: Na
   return spliced(text, [...splices.values()]);
 }
 
+/** `schema.table.column` of each column that `maskText` hides. */
+export function maskedColumns(deeds: Deeds, ruleset: Ruleset, names: Names): string[] {
+  const found = new Set<string>();
+  for (const deed of deeds.statements.flatMap(({ relations }) => relations)) {
+    const table = maskedTable(deed, { ruleset, names });
+    if (table === undefined || table === 'unknown') continue;
+    const { schema, name } = table.relation;
+    for (const column of table.masks.keys()) found.add(`${schema}.${name}.${column}`);
+  }
+  return [...found];
+}
+
 /** Whether the tables of a text that are masked are replaced by the same for both. */
 export function isMaskedAlike(deeds: Deeds, left: Reader, right: Reader): boolean {
   const relations = deeds.statements.flatMap((statement) => statement.relations);

@@ -9,6 +9,7 @@ import {
   denialText,
   isMaskedAlike,
   type Judge,
+  maskedColumns,
   maskText,
   type Policy,
   type RuleDefinition,
@@ -31,7 +32,7 @@ import {
   type ServerChannel,
 } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
-import { isPlainText, opaquePlan, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
+import { type Deeds, isPlainText, opaquePlan, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
 import type { Clock } from '../util/index.js';
 import {
   bindValuesEnd,
@@ -473,8 +474,9 @@ export class Gatekeeper implements Gate {
       return onMasks;
     }
     if (denial !== undefined && 'asked' in denial) return { kind: 'estimate', estimation: this.#estimation(denial) };
-    if (denial === undefined) this.#note(decision, facts, moment);
-    else if ('text' in denial) this.#decided('observe', facts, denial.rule);
+    const hidden = enforces ? this.#columnsMasked(decision, judge, facts) : undefined;
+    if (denial === undefined) this.#note(decision, facts, moment, hidden);
+    else if ('text' in denial) this.#decided('observe', facts, denial.rule, hidden);
     if (decision.movesTables) this.#knowsOwn = false;
     const costs = decision.conditions.some(({ kind }) => kind === 'cost');
     this.#remember(facts, onMasks.kind === 'rewrite' ? judge : undefined, costs);
@@ -769,7 +771,7 @@ export class Gatekeeper implements Gate {
     if (moment === 'ahead') return wait;
     const isAllowed = policy.document.unknown === 'allow' && !ruleset.isRestricted;
     const verdict = isAllowed ? 'allow' : policy.document.mode === 'observe' ? 'observe' : 'deny';
-    this.decision = { verdict, rule: '(unknown)' };
+    this.decision = { verdict, rule: '(unknown)', roles: ruleset.roles };
     this.#house.onDecision(verdict, '(unknown)', facts);
     this.#last = undefined;
     this.#hasOwnPlans = true;
@@ -797,15 +799,15 @@ export class Gatekeeper implements Gate {
     return denied(denialText({ reason: 'mask', rule: undefined, what: 'a masked table that cannot be replaced' }));
   }
 
-  #note(decision: Decision, facts: StatementFacts, moment: Moment): Ruling {
+  #note(decision: Decision, facts: StatementFacts, moment: Moment, masked?: readonly string[]): Ruling {
     const rule = ruleNameOf(decision);
-    this.decision = { verdict: 'allow', rule };
+    this.decision = { verdict: 'allow', rule, roles: this.#ruleset?.roles, masked };
     if (decision.movesTables) this.#knowsOwn = false;
     this.#followTransaction();
     if (moment === 'run') {
       if (decision.ends) this.#turn = 'ended';
       this.#house.onDecision('allow', rule ?? '', facts);
-      for (const { name } of decision.observed) this.#decided('observe', facts, name);
+      for (const { name } of decision.observed) this.#decided('observe', facts, name, masked);
     }
     return forward;
   }
@@ -817,9 +819,19 @@ export class Gatekeeper implements Gate {
     else if (this.#turn !== undefined && server?.settled !== false) this.#turn = undefined;
   }
 
-  #decided(verdict: 'deny' | 'observe', facts: StatementFacts, rule: string): void {
-    this.decision = { verdict, rule };
+  #decided(verdict: 'deny' | 'observe', facts: StatementFacts, rule: string, masked?: readonly string[]): void {
+    this.decision = { verdict, rule, roles: this.#ruleset?.roles, masked };
     this.#house.onDecision(verdict, rule, facts);
+  }
+
+  /** What is hidden of the tables that a text, or a statement that it executes, is rewritten for. */
+  #columnsMasked(decision: Decision, judge: Judge, { deeds }: StatementFacts): readonly string[] | undefined {
+    const { names, ruleset } = judge;
+    if (names === undefined) return undefined;
+    const all: Deeds[] = decision.masked && deeds !== undefined ? [deeds] : [];
+    for (const { facts } of decision.executes.flatMap((name) => this.#preparedAs(name)))
+      if (facts.deeds !== undefined && judge.decide(facts).masked) all.push(facts.deeds);
+    return all.length === 0 ? undefined : all.flatMap((each) => maskedColumns(each, ruleset, names));
   }
 
   // Waiting

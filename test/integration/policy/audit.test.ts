@@ -110,3 +110,61 @@ for (const audit_mode of ['after', 'before'] as const) {
     );
   });
 }
+
+for (const audit_mode of ['after', 'before'] as const) {
+  for (const pool_mode of ['transaction', 'session'] as const) {
+    void t.test(
+      `${audit_mode}, ${pool_mode}: the client's own text, what of it was masked, and its roles`,
+      async (t) => {
+        const directory = temporaryDirectory(t);
+        const weir = await startPoliced(t, undefined, {
+          weir: { audit_dir: directory, audit_flush_interval: 0.005, audit_mode, pool_mode },
+        });
+        const bob = await connectAs(t, weir, 'bob');
+        const read = 'select email from people where id = 1';
+        const run = async (text: string): Promise<void> => {
+          t.same((await bob.query(text)).errors, [], text);
+        };
+        await run(read);
+        t.same((await bob.execute(read)).errors, []);
+        bob.write(say.parse({ name: 'n', text: read }), say.sync());
+        t.same((await bob.reply()).errors, []);
+        bob.write(say.bind({ statement: 'n' }), say.execute(), say.sync());
+        t.same((await bob.reply()).errors, []);
+        await run('begin');
+        await run(`prepare s as ${read}`);
+        await run('execute s');
+        await run(`declare c cursor for ${read}`);
+        await run('fetch c');
+        bob.write(say.bind({ statement: 's' }), say.execute(), say.execute({ portal: 'c' }), say.sync());
+        t.same((await bob.reply()).errors, []);
+        await run('commit');
+        await run('select id from orders where id = 1');
+        await eventually(() => weir.pooler.trail?.state().queuedBytes === 0);
+        const records = readdirSync(directory)
+          .flatMap((name) => readFileSync(join(directory, name), 'utf8').trimEnd().split('\n'))
+          .map((line) => JSON.parse(line) as Record<string, unknown>)
+          .filter(({ event }) => event === 'statement' || event === 'begin');
+        const masked = ['public.people.email'];
+        const none = undefined;
+        t.same(
+          records.map(({ sql, masked, roles }) => [sql, masked, roles]),
+          [
+            [read, masked, ['analyst']],
+            [read, masked, ['analyst']],
+            [read, masked, ['analyst']],
+            ['begin', none, ['analyst']],
+            [`prepare s as ${read}`, masked, ['analyst']],
+            ['execute s', masked, ['analyst']],
+            [`declare c cursor for ${read}`, masked, ['analyst']],
+            ['fetch c', masked, ['analyst']],
+            [`prepare s as ${read}`, masked, ['analyst']],
+            [`declare c cursor for ${read}`, masked, ['analyst']],
+            ['commit', none, ['analyst']],
+            ['select id from orders where id = 1', none, ['analyst']],
+          ],
+        );
+      },
+    );
+  }
+}
