@@ -1,7 +1,7 @@
 // Reads one segment from beginning to end and holds each group of lines against its seal.
 
-import type { Hash } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import { createHash, type Hash, type Hmac } from 'node:crypto';
+import type { Secret } from '../util/index.js';
 import { beginGroup, noSeal, parseHeader, parseSeal, recordPrefix, type SegmentHeader, sealPrefix } from './chain.js';
 import { lineBytesMax } from './statement-text.js';
 
@@ -16,6 +16,8 @@ export interface SegmentScan {
   readonly seal: string;
   /** Of the seals asked for, those it has. */
   readonly found: ReadonlySet<string>;
+  /** Of the seals expected, or their beginnings, those it has. */
+  readonly met: ReadonlySet<string>;
   /** Its process said that it ends here. */
   readonly closed: boolean;
   /** What stands behind the last seal. */
@@ -32,12 +34,17 @@ const prefix = Buffer.from(recordPrefix, 'latin1');
 const sealBytes = Buffer.from(sealPrefix, 'latin1');
 const closeLine = Buffer.from('{"event":"close"', 'latin1');
 
-/** @param asked seals that other segments go on from */
-export async function scanSegment(
-  source: AsyncIterable<Buffer>,
-  asked: ReadonlySet<string> = new Set(),
-): Promise<SegmentScan> {
-  const scanner = new Scanner(asked);
+export interface ScanOptions {
+  /** Seals that other segments go on from. */
+  readonly asked?: ReadonlySet<string>;
+  /** Seals that were told elsewhere, or their beginnings. */
+  readonly expected?: readonly string[];
+  /** Without it seals that have a key are taken as they stand. */
+  readonly key?: Secret | undefined;
+}
+
+export async function scanSegment(source: AsyncIterable<Buffer>, options: ScanOptions = {}): Promise<SegmentScan> {
+  const scanner = new Scanner(options);
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of source) {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
@@ -53,8 +60,9 @@ export async function scanSegment(
 }
 
 class Scanner {
-  readonly #asked: ReadonlySet<string>;
+  readonly #options: ScanOptions;
   readonly #found = new Set<string>();
+  readonly #met = new Set<string>();
   readonly #problems: string[] = [];
   #header: SegmentHeader | undefined;
   #lines = 0;
@@ -64,14 +72,23 @@ class Scanner {
   #seal = noSeal;
   #closed = false;
   /** Of the group that is being read. */
-  #group: Hash = beginGroup(noSeal);
+  #group: Hash | Hmac = beginGroup(noSeal);
   #tail: Hash = createHash('sha256');
   #tailBytes = 0;
   #tailLines = 0;
   #numbers: number[] = [];
 
-  constructor(asked: ReadonlySet<string>) {
-    this.#asked = asked;
+  constructor(options: ScanOptions) {
+    this.#options = options;
+  }
+
+  /** Of the seals of this segment. */
+  get #key(): Secret | undefined {
+    return this.#header?.seals === 'hmac-sha256' ? this.#options.key : undefined;
+  }
+
+  get #canCheck(): boolean {
+    return this.#header?.seals !== 'hmac-sha256' || this.#options.key !== undefined;
   }
 
   /** With its newline. */
@@ -98,6 +115,7 @@ class Scanner {
       last: this.#last,
       seal: this.#seal,
       found: this.#found,
+      met: this.#met,
       closed: this.#closed && this.#tailBytes === 0,
       tail: { bytes: this.#tailBytes, hash: this.#tail.digest('hex'), lines, torn: rest.length > 0 },
       problems: this.#problems,
@@ -107,7 +125,7 @@ class Scanner {
   #begin(bytes: Buffer): void {
     this.#header = parseHeader(bytes.toString('utf8'));
     if (this.#header === undefined) this.#complain('its first line is not the beginning of a segment');
-    this.#group = beginGroup(this.#header?.previous?.seal ?? noSeal);
+    this.#group = beginGroup(this.#header?.previous?.seal ?? noSeal, this.#key);
   }
 
   #add(bytes: Buffer): void {
@@ -129,12 +147,13 @@ class Scanner {
     const seal = parseSeal(bytes.toString('utf8'));
     const hash = this.#group.digest('hex');
     if (seal === undefined) this.#complain(`line ${this.#lines} is a seal that cannot be read`);
-    else if (seal.hash !== hash) this.#complain(this.#whatChanged(seal.records));
+    else if (seal.hash !== hash && this.#canCheck) this.#complain(this.#whatChanged(seal.records));
     // What follows is held against what the seal says: one change is told once.
     this.#seal = seal?.hash ?? hash;
-    if (this.#asked.has(this.#seal)) this.#found.add(this.#seal);
+    if (this.#options.asked?.has(this.#seal) === true) this.#found.add(this.#seal);
+    for (const each of this.#options.expected ?? []) if (this.#seal.startsWith(each)) this.#met.add(each);
     this.#last = this.#numbers.at(-1) ?? this.#last;
-    this.#group = beginGroup(this.#seal);
+    this.#group = beginGroup(this.#seal, this.#key);
     this.#tail = createHash('sha256');
     this.#tailBytes = 0;
     this.#tailLines = 0;

@@ -2,7 +2,7 @@
 
 import type { StatementFacts } from '../sql/index.js';
 import { isDefinition } from '../sql/index.js';
-import type { Clock } from '../util/index.js';
+import type { Clock, Secret } from '../util/index.js';
 import type { AuditDirectory } from './files.js';
 import { type JsonLine, writeMembers } from './json-line.js';
 import type { ParameterForm } from './parameters.js';
@@ -43,7 +43,11 @@ export interface AuditPolicy {
 
 /** What the console and the metrics show. */
 export interface AuditState {
+  /** Which of weir's processes it is of. */
+  readonly process: number;
   readonly segment: string;
+  /** The latest: it stands for all that is on disk. */
+  readonly seal: string;
   readonly records: number;
   readonly durable: number;
   readonly dropped: number;
@@ -69,11 +73,17 @@ export interface AuditTrailOptions {
   readonly policy: AuditPolicy;
   readonly onTrouble: (error: Error | undefined, lost: number) => void;
   readonly onSegment: (name: string, seal: string) => void;
+  /** Told from time to time, and at the end: whoever keeps it elsewhere can tell whether the trail still has it. */
+  readonly onSeal: (segment: string, seal: string, records: number) => void;
+  /** Of the seals. */
+  readonly key?: Secret | undefined;
   readonly onWarning: (text: string, error: unknown) => void;
   /** Given by tests. */
   readonly retryMs?: number;
 }
 
+/** How often the latest seal is told while records come. */
+const sealToldMs = 60_000;
 /** So many bytes are written without waiting for more: they are in the processor's cache still. */
 const groupBytes = 512 * 1024;
 type Members = Readonly<Record<string, string | undefined>>;
@@ -92,17 +102,23 @@ export class AuditTrail {
   /** Those the trail does not tell of yet. */
   #untold = 0;
   #refused = 0;
+  readonly #process: number;
+  readonly #onSeal: AuditTrailOptions['onSeal'];
+  #sealToldMs = Number.NEGATIVE_INFINITY;
   #second = -1;
   #secondText = '';
 
   private constructor(options: AuditTrailOptions) {
     this.clock = options.clock;
     this.policy = options.policy;
+    this.#process = options.process;
+    this.#onSeal = options.onSeal;
     const trail = this;
     this.#writer = new AuditWriter({
       directory: options.directory,
       clock: options.clock,
       process: options.process,
+      key: options.key,
       ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
       host: {
         get limits() {
@@ -114,6 +130,9 @@ export class AuditTrail {
           this.#wake();
         },
         onSegment: options.onSegment,
+        onSeal: () => {
+          if (this.clock.now() - this.#sealToldMs >= sealToldMs) this.#tellSeal();
+        },
         onWarning: options.onWarning,
       },
     });
@@ -153,7 +172,9 @@ export class AuditTrail {
   state(): AuditState {
     const writer = this.#writer;
     return {
+      process: this.#process,
       segment: writer.segment,
+      seal: writer.seal,
       records: writer.lastNumber,
       durable: writer.durable,
       dropped: this.#dropped,
@@ -276,7 +297,14 @@ export class AuditTrail {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    const { segment } = this.#writer;
     await this.#writer.close();
+    this.#onSeal(segment, this.#writer.seal, this.#writer.lastNumber);
+  }
+
+  #tellSeal(): void {
+    this.#sealToldMs = this.clock.now();
+    this.#onSeal(this.#writer.segment, this.#writer.seal, this.#writer.lastNumber);
   }
 
   #wake(): void {

@@ -1,5 +1,6 @@
 // Verifies segments by themselves and against each other: what was changed, removed, put elsewhere, or never finished.
 
+import type { Secret } from '../util/index.js';
 import { tailUnknown } from './chain.js';
 import type { AuditDirectory } from './files.js';
 import { type SegmentScan, scanSegment } from './scan.js';
@@ -16,6 +17,8 @@ export interface SegmentReport {
 
 export interface VerifyReport {
   readonly segments: readonly SegmentReport[];
+  /** Seals that were told elsewhere and are not here: the trail was cut, put back to an older copy, or written anew. */
+  readonly missing: readonly string[];
   readonly intact: boolean;
 }
 
@@ -24,10 +27,20 @@ interface Scanned {
   readonly scan: SegmentScan;
 }
 
+export interface VerifyOptions {
+  /** Seals that were told elsewhere, or their beginnings of at least 12 digits. */
+  readonly expected?: readonly string[];
+  /** That of `audit_key_file`. */
+  readonly key?: Secret | undefined;
+  /** Whether its processes may still be writing. */
+  readonly running?: boolean;
+}
+
 /** @param names files of the directory; those that are no segments are left out */
 export async function verifySegments(
   directory: Pick<AuditDirectory, 'read'>,
   names: Iterable<string>,
+  { expected = [], key, running = false }: VerifyOptions = {},
 ): Promise<VerifyReport> {
   const segments = segmentsAmong(names);
   const asked = new Set<string>();
@@ -37,9 +50,11 @@ export async function verifySegments(
   }
   const scanned: Scanned[] = [];
   for (const segment of segments)
-    scanned.push({ segment, scan: await scanSegment(directory.read(segment.name), asked) });
-  const reports = scanned.map((one) => reportOf(one, scanned));
-  return { segments: reports, intact: reports.length > 0 && reports.every(({ problems }) => problems.length === 0) };
+    scanned.push({ segment, scan: await scanSegment(directory.read(segment.name), { asked, expected, key }) });
+  const reports = scanned.map((one) => reportOf(one, scanned, { key, running }));
+  const missing = expected.filter((seal) => !scanned.some(({ scan }) => scan.met.has(seal)));
+  const sound = reports.length > 0 && reports.every(({ problems }) => problems.length === 0);
+  return { segments: reports, missing, intact: sound && missing.length === 0 };
 }
 
 async function* firstLineOf(source: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
@@ -49,27 +64,54 @@ async function* firstLineOf(source: AsyncIterable<Buffer>): AsyncIterable<Buffer
   }
 }
 
-function reportOf({ segment, scan }: Scanned, all: readonly Scanned[]): SegmentReport {
+function reportOf(
+  { segment, scan }: Scanned,
+  all: readonly Scanned[],
+  { key, running }: Pick<VerifyOptions, 'key' | 'running'>,
+): SegmentReport {
   const problems = [...scan.problems];
   const notes: string[] = [];
+  const keyProblem = judgeKey({ segment, scan }, all, key);
+  if (keyProblem !== undefined) problems.push(keyProblem);
   if (scan.header !== undefined && scan.header.segment !== segment.name)
     problems.push(`it was written as ${scan.header.segment}`);
   const before = judgeBeginning({ segment, scan }, all);
   problems.push(...before.problems);
   notes.push(...before.notes);
   const { tail } = scan;
+  // What is cut off leaves a segment without its end; of one that others follow, these tell whether they still do.
+  const isLast = !all.some((other) => other.segment.process === segment.process && isBefore(segment, other.segment));
+  const open = isLast && running !== true ? problems : notes;
   const continued = all.some((other) => other.scan.header?.previous?.segment === segment.name);
   if (tail.bytes > 0) {
     const torn = tail.torn ? ', the last of them cut off' : '';
     const lines = tail.lines + (tail.torn ? 1 : 0);
     const guard = continued ? 'kept by the segment behind it' : 'which nothing protects';
-    notes.push(`${lines} lines behind the last seal${torn}: its process died; ${guard}`);
+    open.push(`${lines} lines behind the last seal${torn}: its process died; ${guard}`);
   } else if (scan.header === undefined && scan.problems.length === 0) {
-    notes.push('its process died when it was to begin');
+    open.push('its process died when it was to begin');
   } else if (!continued && !scan.closed) {
-    notes.push('its process has not ended it: it runs, or died');
+    open.push('its process has not ended it: it runs (then say --running), died, or the end was cut off');
   }
   return { name: segment.name, records: scan.records, problems, notes };
+}
+
+/** Whether its seals have the key they must have. */
+function judgeKey(
+  { segment, scan: { header } }: Scanned,
+  all: readonly Scanned[],
+  key: Secret | undefined,
+): string | undefined {
+  if (header === undefined) return undefined;
+  if (header.seals === 'hmac-sha256') {
+    return key === undefined ? 'its seals have a key, and cannot be checked without it: say --key-file' : undefined;
+  }
+  if (key === undefined) return undefined;
+  // What was written before there was a key is under the first seal behind it that has one.
+  const behind = all.filter((other) => other.segment.process === segment.process && isBefore(segment, other.segment));
+  const before = all.filter((other) => other.segment.process === segment.process && isBefore(other.segment, segment));
+  const isKeyed = ({ scan }: Scanned): boolean => scan.header?.seals === 'hmac-sha256';
+  return behind.some(isKeyed) && !before.some(isKeyed) ? undefined : 'its seals have no key: anybody could write them';
 }
 
 /** Whether what the segment goes on from is there, as it was then. */

@@ -1,7 +1,7 @@
 // Writes records to disk in groups: one write and one sync for all that has come meanwhile, with a seal behind them.
 
 import { createHash } from 'node:crypto';
-import type { Clock } from '../util/index.js';
+import type { Clock, Secret } from '../util/index.js';
 import {
   beginGroup,
   headerLine,
@@ -34,6 +34,8 @@ export interface WriterHost {
   onTrouble(error: Error | undefined): void;
   /** A segment begins, going on from that seal: whoever keeps it elsewhere can prove what was before. */
   onSegment(name: string, seal: string): void;
+  /** A group has been sealed, and is on disk. */
+  onSeal(): void;
   /** Something of the trail is not as it should be; the writer goes on. */
   onWarning(text: string, error: unknown): void;
 }
@@ -77,6 +79,7 @@ export class AuditWriter {
   readonly #process: number;
   readonly #epoch: number;
   readonly #retryMs: number;
+  readonly #key: Secret | undefined;
   /** Of the segment begun last. */
   #number = 0;
   /** What the first segment goes on from, or the next one after a failure. */
@@ -105,6 +108,8 @@ export class AuditWriter {
     readonly host: WriterHost;
     /** Which of weir's processes this is. */
     readonly process: number;
+    /** Of the seals; without one they are plain hashes. */
+    readonly key?: Secret | undefined;
     /** Given by tests. */
     readonly retryMs?: number;
   }) {
@@ -112,6 +117,7 @@ export class AuditWriter {
     this.#clock = options.clock;
     this.#host = options.host;
     this.#process = options.process;
+    this.#key = options.key;
     this.#epoch = options.clock.wallMs();
     this.#retryMs = options.retryMs ?? retryMs;
   }
@@ -133,7 +139,7 @@ export class AuditWriter {
     const names = (await this.#directory.list()).map(({ name }) => name);
     const own = segmentsAmong(names).filter(({ process }) => process === this.#process);
     for (const { name } of own.reverse()) {
-      const scan = await scanSegment(this.#directory.read(name));
+      const scan = await scanSegment(this.#directory.read(name), { key: this.#key });
       // Its process died before it was begun: it has nothing to go on from.
       if (scan.seal === noSeal) continue;
       for (const problem of scan.problems) this.#host.onWarning(`${name}: ${problem}`, undefined);
@@ -167,6 +173,11 @@ export class AuditWriter {
   /** All records up to this one are durable. */
   get durable(): number {
     return this.#durable;
+  }
+
+  /** Of what is on disk. */
+  get seal(): string {
+    return this.#seal;
   }
 
   get segment(): string {
@@ -264,6 +275,7 @@ export class AuditWriter {
         const before = this.#failure;
         this.#failure = undefined;
         if (before !== undefined) this.#host.onTrouble(undefined);
+        if (records !== null) this.#host.onSeal();
         return true;
       } catch (cause) {
         const before = this.#failure;
@@ -279,7 +291,7 @@ export class AuditWriter {
   /** What has been written of it before goes to the same place again: a file has no gap, and nothing else is written over. */
   async #append(segment: Segment, line: JsonLine, records: Seal['records']): Promise<void> {
     const { length } = line;
-    const seal = beginGroup(this.#seal).update(line.bytes.subarray(0, length)).digest('hex');
+    const seal = beginGroup(this.#seal, this.#key).update(line.bytes.subarray(0, length)).digest('hex');
     line.ascii(sealLine(seal, records));
     const end = line.length;
     // The seal is no part of the group: another try may have another one.
@@ -321,7 +333,7 @@ export class AuditWriter {
     const file = await this.#directory.create(name);
     const segment: Segment = { name, file, openedMs: this.#clock.now(), bytes: 0, used: false };
     const line = new JsonLine(initialLineBytes);
-    line.ascii(headerLine(name, this.#time(), previous));
+    line.ascii(headerLine(name, this.#time(), this.#key === undefined ? 'sha256' : 'hmac-sha256', previous));
     try {
       await this.#append(segment, line, null);
       await this.#directory.sync();

@@ -2,17 +2,29 @@
 
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { diskDirectory, type VerifyReport, verifySegments } from '../audit/index.js';
+import { diskDirectory, readSealKey, sealPattern, type VerifyReport, verifySegments } from '../audit/index.js';
 import { PoolerError } from '../util/index.js';
+
+export interface VerifyFlags {
+  readonly expect?: readonly string[];
+  readonly keyFile?: string;
+  readonly running?: boolean;
+}
 
 /**
  * @param paths directories, or files of one directory
- * @returns whether everything is intact @throws PoolerError when there is nothing to read
+ * @returns whether everything is intact @throws PoolerError when there is nothing to read, or a flag makes no sense
  */
-export async function auditVerify(paths: readonly string[], print: (line: string) => void): Promise<boolean> {
+export async function auditVerify(
+  paths: readonly string[],
+  { expect = [], keyFile, running = false }: VerifyFlags,
+  print: (line: string) => void,
+): Promise<boolean> {
+  const expected = expect.map(readSeal);
+  const options = { expected, running, key: keyFile === undefined ? undefined : readSealKey(keyFile) };
   let intact = true;
   for (const [directory, names] of await byDirectory(paths)) {
-    const report = await verifySegments(diskDirectory(directory), names).catch((cause: unknown) => {
+    const report = await verifySegments(diskDirectory(directory), names, options).catch((cause: unknown) => {
       throw unreadable(directory, cause);
     });
     if (report.segments.length === 0) {
@@ -27,14 +39,26 @@ export async function auditVerify(paths: readonly string[], print: (line: string
   return intact;
 }
 
+function readSeal(text: string): string {
+  const seal = text.toLowerCase();
+  if (sealPattern.test(seal)) return seal;
+  throw new PoolerError(`"${text}" is no seal`, {
+    sqlstate: '22023',
+    hint: 'Give one from the log or SHOW AUDIT, or its first 12 hexadecimal digits: of the metric, printf %012x VALUE.',
+  });
+}
+
 /** One line a file, and behind it one for each thing worth knowing. */
-export function verifyText({ segments, intact }: VerifyReport): string[] {
+export function verifyText({ segments, missing, intact }: VerifyReport): string[] {
   const lines = segments.flatMap(({ name, records, problems, notes }) => [
     `${name}: ${records} records, ${problems.length === 0 ? 'intact' : 'NOT INTACT'}`,
     ...problems.map((text) => `  problem: ${text}`),
     ...notes.map((text) => `  note: ${text}`),
   ]);
   const total = segments.reduce((sum, { records }) => sum + records, 0);
+  for (const seal of missing) {
+    lines.push(`seal ${seal} is not here: the trail has been cut off before it, is an older copy, or was written anew`);
+  }
   return [...lines, `${segments.length} files, ${total} records: ${intact ? 'intact' : 'NOT INTACT'}`];
 }
 

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { formatProblem, nearest } from '../config/index.js';
 import { PoolerError } from '../util/index.js';
-import { auditVerify } from './audit-verify.js';
+import { auditVerify, type VerifyFlags } from './audit-verify.js';
 import { fetchReport } from './fetch-report.js';
 import { BadConfiguration, load } from './load.js';
 import { addPolicyCommands } from './policy-commands.js';
@@ -230,8 +230,11 @@ program
   .command('verify')
   .description('say whether an audit trail is as weir wrote it; the exit code is 1 where it is not')
   .argument('<path...>', 'the directory in audit_dir, or files of it')
-  .action(async (paths: string[]) => {
-    process.exitCode = (await auditVerify(paths, (line) => console.log(line))) ? 0 : 1;
+  .option('--key-file <file>', 'the key that audit_key_file names')
+  .option('--expect <seal...>', 'a seal that was told elsewhere and has to be there, or its first 12 digits')
+  .option('--running', 'weir is writing it: the last file of each process has no end yet')
+  .action(async (paths: string[], flags: VerifyFlags) => {
+    process.exitCode = (await auditVerify(paths, flags, (line) => console.log(line))) ? 0 : 1;
   });
 
 addPolicyCommands(program);

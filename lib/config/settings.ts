@@ -735,6 +735,13 @@ const audit = {
     'Directory of the audit trail: JSON lines, one record a statement, in files that are only ever added to. It is made if it is not there, and belongs to one weir. Empty: there is no trail.',
     { change: 'restart', origin: 'weir' },
   ),
+  audit_key_file: setting(
+    ['weir'],
+    text,
+    '',
+    'File with the key that seals are made with (HMAC-SHA-256): 32 bytes or more, such as `openssl rand -hex 32` makes, readable by weir alone. Without it seals are plain hashes, which whoever can write in `audit_dir` can make anew.',
+    { change: 'restart', origin: 'weir' },
+  ),
   audit_statements: setting(
     ['weir'],
     listOf(['all', 'writes', 'ddl', 'denied']),

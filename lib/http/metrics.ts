@@ -25,6 +25,9 @@ import { statementMetrics } from './statement-metrics.js';
 const clientStates = ['idle', 'active', 'waiting'] as const;
 const serverStates = ['active', 'idle', 'used', 'tested', 'login', 'being_canceled', 'active_cancel'] as const;
 
+/** Of a seal, as many as a double holds exactly. */
+const sealDigits = 12;
+
 /** What all metrics of one scrape are read from. */
 interface View {
   readonly groups: readonly PoolGroup[];
@@ -233,6 +236,14 @@ export class Metrics {
         () => trail.state().lagMs / 1_000,
         noLabels,
         'max',
+      ),
+      one(
+        'gauge',
+        'weir_audit_seal',
+        'The first 12 hexadecimal digits of the latest seal of a process, as a number.',
+        () => Number.parseInt(trail.state().seal.slice(0, sealDigits), 16),
+        { process: String(trail.state().process) },
+        'first',
       ),
       common('weir_audit_failing', '1 while the disk does not take records.', () =>
         trail.state().failure === undefined ? 0 : 1,

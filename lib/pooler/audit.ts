@@ -1,7 +1,7 @@
 // The audit trail as the configuration has it, and what the log says of it.
 
 import type { Logger } from 'pino';
-import { type AuditPolicy, AuditTrail, auditSelections, diskDirectory } from '../audit/index.js';
+import { type AuditPolicy, AuditTrail, auditSelections, diskDirectory, readSealKey } from '../audit/index.js';
 import type { Config } from '../config/index.js';
 import { type Clock, PoolerError } from '../util/index.js';
 
@@ -12,19 +12,22 @@ export async function openAudit(
   clock: Clock,
   log: Logger,
 ): Promise<AuditTrail | undefined> {
-  const { audit_dir } = config.weir;
+  const { audit_dir, audit_key_file } = config.weir;
   if (audit_dir === '') return undefined;
+  const key = audit_key_file === '' ? undefined : readSealKey(audit_key_file);
   try {
     return await AuditTrail.open({
       directory: diskDirectory(audit_dir),
       clock,
       process,
+      key,
       policy: auditPolicy(config),
       onTrouble: (error, dropped) => {
         if (error === undefined) log.warn({ dropped }, 'the audit trail is written again');
         else log.error({ err: error, dropped }, 'the audit trail cannot be written');
       },
       onSegment: (segment, seal) => log.info({ segment, seal }, 'audit segment begun'),
+      onSeal: (segment, seal, records) => log.info({ segment, seal, records }, 'audit seal'),
       onWarning: (text, error) => log.warn({ err: error }, text),
     });
   } catch (cause) {

@@ -13,11 +13,12 @@ const columns = {
   queue_bytes: 'int8',
   lag_us: 'int8',
   failure: 'text',
+  seal: 'text',
 } as const;
 
 export const audit = show('audit', columns, ({ pooler: { trail } }) => {
   if (trail === undefined) return [];
-  const { segment, records, durable, dropped, refused, queuedBytes, lagMs, failure } = trail.state();
+  const { segment, seal, records, durable, dropped, refused, queuedBytes, lagMs, failure } = trail.state();
   const { mode, onFull } = trail.policy;
   return [
     {
@@ -31,6 +32,7 @@ export const audit = show('audit', columns, ({ pooler: { trail } }) => {
       queue_bytes: queuedBytes,
       lag_us: Math.round(lagMs * 1_000),
       failure: failure === undefined ? null : failure.message,
+      seal,
     },
   ];
 });

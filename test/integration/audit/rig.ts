@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { diskDirectory, type VerifyReport, verifySegments } from '../../../lib/audit/index.js';
+import { diskDirectory, type VerifyOptions, type VerifyReport, verifySegments } from '../../../lib/audit/index.js';
 import { eventually, startPostgres, temporaryDirectory } from '../../support/index.js';
 import { RawClient, type RawLogin } from '../../support/raw-client.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
@@ -79,6 +79,6 @@ export function joined(records: readonly AuditRecord[]): AuditRecord[] {
   });
 }
 
-export function verify(directory: string): Promise<VerifyReport> {
-  return verifySegments(diskDirectory(directory), readdirSync(directory));
+export function verify(directory: string, options?: VerifyOptions): Promise<VerifyReport> {
+  return verifySegments(diskDirectory(directory), readdirSync(directory), options);
 }

@@ -53,7 +53,7 @@ export const showTables: readonly (readonly [string, string, string])[] = [
   ['dns_hosts', 'hostname ttl addrs', 'sqs'],
   ['dns_zones', 'zonename serial count', 'sqi'],
   // Weir's own.
-  ['audit', 'segment mode on_full records durable dropped refused queue_bytes lag_us failure', 'sssqqqqqqs'],
+  ['audit', 'segment mode on_full records durable dropped refused queue_bytes lag_us failure seal', 'sssqqqqqqss'],
   ['policy', 'mode default unknown source roles rules masks grants clients cache_hits cache_misses', 'ssssiiiiiqq'],
   ['rules', 'rule verdict allowed denied observed', 'ssqqq'],
   ['grants', 'role user until seconds_left reason granted_by', 'sssqss'],

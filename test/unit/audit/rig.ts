@@ -1,6 +1,7 @@
 // A directory in memory whose files fail when they are told to, and a trail that writes there.
 
 import { type AuditDirectory, type AuditFile, type AuditPolicy, AuditTrail } from '../../../lib/audit/index.js';
+import type { Secret } from '../../../lib/util/index.js';
 import { FakeClock } from '../../support/index.js';
 
 export type Fault = 'write' | 'half a write' | 'sync' | 'create';
@@ -99,13 +100,17 @@ export interface Rig {
   readonly trail: AuditTrail;
   readonly clock: FakeClock;
   readonly troubles: (string | undefined)[];
+  /** Those it told. */
+  readonly seals: string[];
 }
 
 export async function rig(
   changes: Partial<AuditPolicy> = {},
   directory = new MemoryDirectory(),
   clock = new FakeClock(1_700_000_000_000),
+  key?: Secret,
 ): Promise<Rig> {
+  const seals: string[] = [];
   const troubles: (string | undefined)[] = [];
   const trail = await AuditTrail.open({
     directory,
@@ -114,10 +119,12 @@ export async function rig(
     policy: { ...policy, ...changes },
     onTrouble: (error) => troubles.push(error?.message),
     onSegment: () => {},
+    onSeal: (_segment, seal) => seals.push(seal),
+    key,
     onWarning: () => {},
     retryMs: 2,
   });
-  return { directory, trail, clock, troubles };
+  return { directory, trail, clock, troubles, seals };
 }
 
 /** One record with a text in it. */
