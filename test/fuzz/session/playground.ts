@@ -18,6 +18,8 @@ export interface Form {
   readonly lanes: 'auto' | 'off';
   /** Whether its servers run a connect_query. */
   readonly base: 'none' | 'settings' | 'role';
+  /** Further settings of each weir, for one with a number of its own. */
+  readonly more?: (weir: number) => Readonly<Record<string, unknown>>;
 }
 
 interface Base {
@@ -111,6 +113,8 @@ export class Playground {
   readonly #form: Form;
   readonly #admins: RawClient[] = [];
   readonly #weirs = new Map<string, Stage>();
+  /** Weirs, so far. */
+  #made = 0;
   /** Of weirs that are gone. */
   reads = 0;
   leaks = 0;
@@ -189,6 +193,7 @@ export class Playground {
         lanes: this.#form.lanes,
         defer_begin: process.env['DEFER'] !== 'off',
         'on_hazard.sequence': sequencesPin ? 'pin' : 'auto',
+        ...this.#form.more?.(++this.#made),
       };
       const connect_query = bases[this.#form.base]?.connectQuery;
       const database = connect_query === undefined ? {} : { connect_query };

@@ -1,11 +1,11 @@
 // A PostgreSQL, weir in front of it with an audit trail, and what is in the trail.
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { diskDirectory, type VerifyOptions, type VerifyReport, verifySegments } from '../../../lib/audit/index.js';
 import { eventually, startPostgres, temporaryDirectory } from '../../support/index.js';
 import { RawClient, type RawLogin } from '../../support/raw-client.js';
+import { type AuditRecord, readTrail } from '../../support/trail-records.js';
 import { startWeir, type TestWeir, type WeirOptions } from '../../support/weir.js';
 
 export const server = await startPostgres({
@@ -16,7 +16,7 @@ export const server = await startPostgres({
 });
 t.teardown(() => server.stop());
 
-export type AuditRecord = Readonly<Record<string, unknown>>;
+export { type AuditRecord, readTrail };
 
 export interface Audited extends TestWeir {
   readonly directory: string;
@@ -59,16 +59,6 @@ export async function start(t: Test, weir: WeirOptions['weir'] = {}, config?: We
     records,
     statements: async () => joined(await records()),
   });
-}
-
-/** Lines that are whole; a line that is no JSON fails the test. */
-export function readTrail(directory: string): AuditRecord[] {
-  return readdirSync(directory)
-    .sort()
-    .flatMap((name) => {
-      const lines = readFileSync(join(directory, name), 'utf8').split('\n');
-      return lines.slice(0, -1).map((line) => JSON.parse(line) as AuditRecord);
-    });
 }
 
 export function joined(records: readonly AuditRecord[]): AuditRecord[] {
