@@ -1,5 +1,6 @@
 // Writes the reference of all settings and of the policy as Markdown, from their tables; config/README.md is its output.
 
+import { auditReference } from './audit-reference.js';
 import { renderPolicyReference } from './policy-reference.js';
 import { defaultCell, tableRow, typeCell } from './reference-cells.js';
 import { defaultFor, type Scope, type Setting } from './schema.js';
@@ -78,6 +79,7 @@ export function renderReference(): string {
   const parts = [intro.replace('INI_DEFAULTS', iniDefaults())];
   for (const [title, group] of Object.entries(groups)) {
     parts.push(title === 'Accepted without effect' ? renderNoEffect(title, group) : renderGroup(title, group));
+    if (title === 'Audit trail') parts.push(auditReference);
   }
   parts.push(renderPolicyReference());
   return parts.join('\n');

@@ -774,7 +774,7 @@ const audit = {
     ['weir'],
     oneOf(['full', 'normalised', 'hash']),
     'full',
-    'How statements are written down: as they are, without their literals, or as the SHA-256 of their text.',
+    'How statements are written down: as the client sent them, without their literals, or as the SHA-256 of their text.',
     { origin: 'weir' },
   ),
   audit_parameters: setting(
