@@ -8,6 +8,8 @@ export interface ByteEntry<V> {
   readonly length: number;
   readonly words: Int32Array;
   value: V;
+  /** Of the key and of what it holds. */
+  bytes: number;
   /** Looked up since the clock's hand passed last. */
   referenced: boolean;
   alive: boolean;
@@ -16,7 +18,7 @@ export interface ByteEntry<V> {
 
 export interface ByteTableLimits {
   readonly maxEntries: number;
-  /** Of the stored keys. */
+  /** Of the stored keys and what they hold. */
   readonly maxBytes: number;
   /** Two secret odd or even numbers; texts that collide cannot be found without them. */
   readonly hashKey: HashKey;
@@ -103,18 +105,28 @@ export class ByteTable<V> {
       length,
       words: words.slice(0, (length + 3) >> 2),
       value,
+      bytes: entryOverheadBytes,
       referenced: false,
       alive: true,
       next: this.#chains[at],
     };
     this.#chains[at] = entry;
-    this.#bytes += cost(entry);
+    this.#bytes += entry.bytes;
     this.#clock.push(entry);
     this.#shortenChain(entry);
+    this.weigh(entry, 0);
+    return entry;
+  }
+
+  /** The entry's value has become so large: others make room for it. @param bytes beside the key */
+  weigh(entry: ByteEntry<V>, bytes: number): void {
+    if (!entry.alive) return;
+    const before = entry.bytes;
+    entry.bytes = entry.words.byteLength + entryOverheadBytes + bytes;
+    this.#bytes += entry.bytes - before;
     while (this.#clock.length > this.#limits.maxEntries || this.#bytes > this.#limits.maxBytes) {
       if (!this.#evictOne(entry)) break;
     }
-    return entry;
   }
 
   /** Takes back an `insert`, as if it had never been. */
@@ -161,15 +173,11 @@ export class ByteTable<V> {
     }
     const last = this.#clock.pop()!;
     if (last !== entry) this.#clock[clockIndex] = last;
-    this.#bytes -= cost(entry);
+    this.#bytes -= entry.bytes;
     entry.alive = false;
     entry.next = undefined;
     this.evictions++;
   }
-}
-
-function cost(entry: { words: Int32Array }): number {
-  return entry.words.byteLength + entryOverheadBytes;
 }
 
 /** The key as bytes, for people and for the parser. */

@@ -2,7 +2,7 @@
 
 import { actsOf, anySetting, anyShown, select, selectForUpdate, setAct } from './deed-kinds.js';
 import type { Act, ColumnDeed, Deeds, FunctionDeed, RelationDeed, StatementDeeds } from './deeds.js';
-import { deedsMax } from './limits.js';
+import { deedsMax, textDeedsMax } from './limits.js';
 import { opaquePlan, type Planned, plannedOf } from './planned.js';
 import { argumentOf, isNode, listAt, type Node, nameParts, nodeAt, textAt } from './tree.js';
 
@@ -12,14 +12,17 @@ export function extractDeeds(tree: unknown, text: Uint8Array): Deeds {
   let unknown = false;
   let begun: boolean | undefined;
   const all = isNode(tree) ? listAt(tree, 'stmts') : [];
+  let room = textDeedsMax;
   for (const raw of all) {
     const statement = isNode(raw) ? nodeAt(raw, 'stmt') : undefined;
     if (!isNode(raw) || statement === undefined) continue;
-    const walk: StatementWalk = new StatementWalk(begun);
+    if (room <= 0) return { statements, unknown: true };
+    const walk: StatementWalk = new StatementWalk(begun, Math.min(room, deedsMax));
     walk.node(statement);
     statements.push(walk.deeds(walk.unknown ? opaquePlan : planOf(raw, statement, text, all.length === 1)));
     unknown ||= walk.unknown;
     begun = walk.begun;
+    room -= walk.count + statementDeeds;
   }
   return { statements, unknown };
 }
@@ -39,9 +42,15 @@ function numberAt(node: Node, key: string): number {
   return typeof value === 'number' ? value : 0;
 }
 
+/** A statement takes as much memory as so many relations or columns. */
+const statementDeeds = 4;
+
 /** The names a query's WITH clauses hide relations behind, inner ones first. */
 interface Scope {
-  readonly names: ReadonlySet<string>;
+  /** With their numbers. */
+  readonly names: ReadonlyMap<string, number>;
+  /** Only those before this one are seen. */
+  readonly end: number;
   readonly outer: Scope | undefined;
 }
 
@@ -95,11 +104,14 @@ class StatementWalk {
   #place = isRead;
   /** Deeper than the statement itself. */
   #within = false;
-  #count = 0;
+  /** Relations, functions, operators, columns and the like that it names, each time it does. */
+  count = 0;
+  readonly #countMax: number;
 
-  constructor(begun: boolean | undefined) {
+  constructor(begun: boolean | undefined, countMax: number) {
     this.begun = begun;
     this.#begun = begun;
+    this.#countMax = countMax;
   }
 
   deeds(planned: Planned): StatementDeeds {
@@ -185,7 +197,7 @@ class StatementWalk {
         for (const part of listAt(body, 'indirection')) {
           if (isNode(part) && 'A_Star' in part) this.#anyColumn = true;
           for (const name of nameParts([part])) {
-            this.#columnNames.add(name);
+            this.#columnName(name);
             this.#attributes.add(name);
           }
         }
@@ -197,7 +209,7 @@ class StatementWalk {
       case 'JoinExpr':
         // Under the alias of a join all columns of both sides go by one name.
         if (body['isNatural'] === true || body['alias'] !== undefined) this.#anyColumn = true;
-        for (const name of nameParts(body['usingClause'])) this.#columnNames.add(name);
+        for (const name of nameParts(body['usingClause'])) this.#columnName(name);
         this.#fields(body);
         return;
       // Its relations are aliases of those that are read.
@@ -209,7 +221,7 @@ class StatementWalk {
         return;
       case 'IndexElem':
       case 'StatsElem':
-        if (typeof body['name'] === 'string') this.#columnNames.add(body['name']);
+        if (typeof body['name'] === 'string') this.#columnName(body['name']);
         this.#fields(body);
         return;
       case 'SelectStmt':
@@ -259,7 +271,7 @@ class StatementWalk {
         this.#copy(body, acts);
         return;
       case 'ExecuteStmt':
-        this.#executes.push(textAt(body, 'name'));
+        if (this.#hasRoom()) this.#executes.push(textAt(body, 'name'));
         this.#fields(body);
         return;
       case 'VariableShowStmt': {
@@ -341,13 +353,13 @@ class StatementWalk {
   #targets(targets: readonly unknown[]): void {
     for (const target of targets) {
       const result = isNode(target) ? nodeAt(target, 'ResTarget') : undefined;
-      if (result !== undefined && typeof result['name'] === 'string') this.#columnNames.add(result['name']);
+      if (result !== undefined && typeof result['name'] === 'string') this.#columnName(result['name']);
     }
   }
 
   #copy(body: Node, acts: readonly Act[]): void {
     const { relation, attlist, ...rest } = body;
-    for (const name of nameParts(attlist)) this.#columnNames.add(name);
+    for (const name of nameParts(attlist)) this.#columnName(name);
     const options = { allColumns: attlist === undefined, readsTarget: body['is_from'] !== true };
     if (isNode(relation)) this.#relation(relation, { acts, replaceable: false }, options);
     this.#fields(rest);
@@ -413,7 +425,7 @@ class StatementWalk {
     const name = textAt(range, 'relname');
     const { acts } = place;
     if (schema === null && acts[0] === select) {
-      for (let at = this.#scope; at !== undefined; at = at.outer) if (at.names.has(name)) return;
+      for (let at = this.#scope; at !== undefined; at = at.outer) if ((at.names.get(name) ?? at.end) < at.end) return;
     }
     const alias = nodeAt(range, 'alias');
     const isOther = typeof range['catalogname'] === 'string';
@@ -438,18 +450,21 @@ class StatementWalk {
   #with(clause: unknown, walk: () => void): void {
     const outer = this.#scope;
     if (isNode(clause)) {
-      const names = new Set<string>();
+      const names = new Map<string, number>();
       const queries = listAt(clause, 'ctes').map(
         (cte) => (isNode(cte) ? nodeAt(cte, 'CommonTableExpr') : undefined) ?? {},
       );
       const isRecursive = clause['recursive'] === true;
-      if (isRecursive) for (const query of queries) names.add(textAt(query, 'ctename'));
-      for (const query of queries) {
-        this.#scope = { names: isRecursive ? names : new Set(names), outer };
-        this.#fields(query);
-        names.add(textAt(query, 'ctename'));
+      const end = queries.length;
+      for (const [number, query] of queries.entries()) {
+        const name = textAt(query, 'ctename');
+        if (!names.has(name)) names.set(name, number);
       }
-      this.#scope = { names, outer };
+      for (const [number, query] of queries.entries()) {
+        this.#scope = { names, end: isRecursive ? end : number, outer };
+        this.#fields(query);
+      }
+      this.#scope = { names, end, outer };
     }
     walk();
     this.#scope = outer;
@@ -496,9 +511,13 @@ class StatementWalk {
     this.#columns.push({ parts, location });
   }
 
+  #columnName(name: string): void {
+    if (!this.#columnNames.has(name) && this.#hasRoom()) this.#columnNames.add(name);
+  }
+
   #hasRoom(): boolean {
-    if (this.#count >= deedsMax) this.unknown = true;
-    return this.#count++ < deedsMax;
+    if (this.count >= this.#countMax) this.unknown = true;
+    return this.count++ < this.#countMax;
   }
 }
 

@@ -24,6 +24,7 @@ export const memoBytesMax = 128;
 export const memoSlots = 64;
 /** Relations, functions, operators and columns that one statement may name, each time it does; one with more is unknown. */
 export const deedsMax = 4096;
-
+/** The same of a whole text, where a statement counts as four. */
+export const textDeedsMax = 65_536;
 /** Prepared statements and cursors that one text may name or end: with more the facts are incomplete. */
 export const nameChangesMax = 256;

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { type ByteEntry, ByteTable, type ByteTableLimits, entryBytes, type HashKey } from './byte-table.js';
 import { type ExtractOptions, extractFacts } from './extract-facts.js';
 import { type ParsedFacts, PENDING, type Shape, type StatementFacts, UNKNOWN, type UnknownReason } from './facts.js';
+import { bytesOfFacts } from './facts-size.js';
 import { InlineParser } from './inline-parser.js';
 import { inlineParseBytesMax, inspectBytesMax } from './limits.js';
 import { ParseWorkerClient } from './parse-worker-client.js';
@@ -16,7 +17,7 @@ import { TextMemo } from './text-memo.js';
 export interface StatementCatalogOptions {
   /** Shapes kept; texts whose literals decide are kept in the same number beside them. */
   readonly maxEntries: number;
-  /** Bytes of shapes kept, and again of such texts. */
+  /** Bytes of shapes kept with all that is known of them, and again of such texts. */
   readonly maxBytes: number;
   /** Longer texts are unknown; at most 1 MB. */
   readonly inspectLimitBytes: number;
@@ -201,7 +202,7 @@ export class StatementCatalog {
     if (text.length > inlineParseBytesMax) {
       const accepted = this.#worker.submit(new Uint8Array(text), this.#extract.deeds, (parsed) => {
         slot.reason = 'unparsed';
-        if (parsed !== undefined) slot.facts = complete(parsed);
+        if (parsed !== undefined) this.#keep(table, entry, complete(parsed));
         for (const callback of this.#afterParse.splice(0)) callback();
       });
       slot.reason = accepted ? 'pending' : 'busy';
@@ -214,8 +215,13 @@ export class StatementCatalog {
       table.forget(entry);
     } else if (outcome.kind === 'tree') {
       const parsed = this.#factsOf(outcome.tree, text);
-      if (parsed !== undefined) slot.facts = complete(parsed);
+      if (parsed !== undefined) this.#keep(table, entry, complete(parsed));
     }
+  }
+
+  #keep(table: ByteTable<Slot>, entry: ByteEntry<Slot>, facts: StatementFacts): void {
+    entry.value.facts = facts;
+    table.weigh(entry, bytesOfFacts(facts));
   }
 
   #factsOf(tree: unknown, text: Uint8Array): ParsedFacts | undefined {

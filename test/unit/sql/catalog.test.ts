@@ -183,9 +183,9 @@ void t.test('entries and bytes are bounded, and what is in use stays', async (t)
   t.equal(catalog.stats().texts, 20);
   await catalog.close();
 
-  const small = await createStatementCatalog({ ...options, maxBytes: 5_000 });
+  const small = await createStatementCatalog({ ...options, maxBytes: 50_000 });
   for (let i = 0; i < 500; i++) ask(small, `select c${i} from t`);
-  t.ok(small.stats().shapeBytes <= 5_000);
+  t.ok(small.stats().shapeBytes <= 50_000);
   t.ok(small.stats().shapes > 10);
   await small.close();
 });
@@ -234,4 +234,23 @@ void t.test('the queue to the thread is bounded, and a thread that dies takes on
   t.same(lost, [undefined, undefined]);
   t.equal(doomed.crashes, 2);
   await doomed.close();
+});
+
+void t.test('what is known of texts is counted, and not only the texts', async (t) => {
+  const maxBytes = 8 << 20;
+  const catalog = await createStatementCatalog({ ...options, maxEntries: 10_000, maxBytes });
+  catalog.withDeeds = true;
+  const columns = (name: string): string => Array.from({ length: 3_000 }, (_, n) => `${name}.c${n}`).join();
+  for (let n = 0; n < 40; n++) {
+    const facts = await eventually(catalog, `select ${columns(`a${n}`)} from people a${n}`);
+    t.equal(facts.known, true);
+  }
+  // A literal decides: such texts are kept beside the shapes.
+  for (let n = 0; n < 40; n++)
+    await eventually(catalog, `select set_config('a.b', '${n}', true), ${columns('a')} from a`);
+  const { shapes, shapeBytes, texts } = catalog.stats();
+  t.ok(shapeBytes <= maxBytes, `${shapeBytes} bytes of ${shapes} shapes`);
+  t.ok(shapes < 10, `of megabytes each, ${shapes} are kept`);
+  t.ok(texts < 10, `and ${texts} texts`);
+  await catalog.close();
 });
