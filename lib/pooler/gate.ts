@@ -32,7 +32,14 @@ import {
   type ServerChannel,
 } from '../relay/index.js';
 import { Effect, type Footprint, type Settings, type Statement } from '../session/index.js';
-import { type Deeds, isPlainText, opaquePlan, type StatementDeeds, type StatementFacts, UNKNOWN } from '../sql/index.js';
+import {
+  type Deeds,
+  isPlainText,
+  opaquePlan,
+  type StatementDeeds,
+  type StatementFacts,
+  UNKNOWN,
+} from '../sql/index.js';
 import type { Clock } from '../util/index.js';
 import {
   bindValuesEnd,
