@@ -63,7 +63,8 @@ cannot see into:
 - What PostgreSQL keeps from ordinary users is refused. In \`pg_settings\`, \`pg_subscription\`, \`pg_foreign_server\`, \`pg_roles\` and
   their like, passwords, options and settings of roles are null, and so are, for hidden tables, defaults, partition bounds and expressions of
   indexes and constraints in \`pg_attribute\`, \`pg_attrdef\`, \`pg_class\`, \`pg_constraint\`, \`pg_index\` and \`information_schema.columns\`.
-  \`SHOW\` and \`current_setting\` refuse settings that only superusers see, and commands of the archive; \`SHOW ALL\` is refused.
+  \`SHOW\` and \`current_setting\` refuse settings that only superusers see, and commands of the archive, as well as \`SHOW ALL\`, unless a rule
+  allows the function \`pg_catalog.current_setting\`.
 - What \`pg_get_constraintdef\`, \`pg_get_indexdef\` and other functions say of a definition is not hidden: psql's \`\\d\` needs them.
 `;
 

@@ -235,7 +235,7 @@ class Decider {
     if (this.#ruleset.isRestricted) {
       for (const operator of statement.operators) this.#operator(operator);
       for (const name of statement.attributes) this.#attribute(name);
-      for (const name of statement.shows) this.#shown(name);
+      for (const name of statement.shows) this.#shown(name, statement);
     }
     const { kinds, executes, functions } = statement;
     const opens =
@@ -426,7 +426,7 @@ class Decider {
     );
   }
 
-  #ruleOnCall({ schema, name }: Call, statement: StatementDeeds): Found | undefined {
+  #ruleOnCall({ schema, name }: Pick<Call, 'schema' | 'name'>, statement: StatementDeeds): Found | undefined {
     return this.#firstRule(callAct, statement, ({ functions }) =>
       functions.some((pattern) => pattern.matches([schema, name])),
     );
@@ -522,7 +522,9 @@ class Decider {
     if (isOwn || isUnseenFunction(name) || name === 'current_setting') this.#deny('unseen', undefined, `${name}()`);
   }
 
-  #shown(setting: string): void {
+  /** A rule for the function vouches for SHOW, too. */
+  #shown(setting: string, statement: StatementDeeds): void {
+    if (this.#ruleOnCall(currentSetting, statement)?.verdict === 'allow') return;
     if (setting === anyShown) this.#deny('unseen', undefined, 'settings that are not named');
     else if (hiddenSettings.has(setting)) this.#deny('unseen', undefined, setting);
   }
@@ -602,6 +604,7 @@ function passes(decision: Omit<Decision, 'passes'>): boolean {
   return !asks && !changesNames && !losesLimits && !defines;
 }
 
+const currentSetting = { schema: 'pg_catalog', name: 'current_setting' };
 const callAct: Act = ['select'];
 const allowed: Found = { rule: undefined, verdict: 'allow' };
 const noColumns: readonly string[] = [];

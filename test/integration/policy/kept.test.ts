@@ -148,3 +148,15 @@ void t.test('nothing of it comes, and tools go on', async (t) => {
     [[`'open'::text`]],
   );
 });
+
+void t.test('a rule for current_setting vouches for the settings', async (t) => {
+  const rule = '[[policy.rules]]\nname = "settings"\nfunctions = ["pg_catalog.current_setting"]\nverdict = "allow"\n';
+  const bob = await connectAs(
+    t,
+    await startPoliced(t, analystPolicy.replace('[[policy.rules]]', `${rule}[[policy.rules]]`)),
+    'bob',
+  );
+  for (const sql of ['show archive_cleanup_command', 'select current_setting(name) from pg_settings limit 1']) {
+    t.same((await bob.query(sql)).errors, [], sql);
+  }
+});
