@@ -225,8 +225,11 @@ export class ClientChannel extends FrameStream {
   #ruling: Ruling | undefined;
   /** Of the server's, the one in which the client last parsed a statement without a name. */
   #unnamedBatch = 0;
-  /** The batch was cancelled before a server was found for it: its messages go nowhere. */
-  #cancelled = false;
+  /**
+   * The batch was cancelled before a server was found for it: its messages go nowhere. Up to the Sync, where it is of the
+   * extended protocol; until its first message is shown again, that is not known.
+   */
+  #cancelled: false | 'first' | 'to Sync' = false;
 
   constructor(options: {
     readonly toClient: Port;
@@ -278,7 +281,7 @@ export class ClientChannel extends FrameStream {
 
   /** The batch the stream stopped before is answered with an error; the stream may go on. */
   cancelBatch(error: ErrorFields): void {
-    this.#cancelled = true;
+    this.#cancelled = 'first';
     this.#ruling = undefined;
     this.#auditor?.unsent(error.sqlstate);
     this.#failDeferred();
@@ -545,7 +548,7 @@ export class ClientChannel extends FrameStream {
     if (tag === Frontend.Sync || tag === Frontend.Query || tag === Frontend.FunctionCall) {
       this.toClient.writeOwned(readyForQuery(TransactionStatus.Failed));
     } else {
-      this.#cancelled = true;
+      this.#cancelled = 'to Sync';
     }
     return Verdict.Drop;
   }
@@ -561,9 +564,12 @@ export class ClientChannel extends FrameStream {
 
   /** Messages of a cancelled batch, up to the one whose answer is ReadyForQuery. */
   #skipCancelled(tag: number): Verdict {
-    if (tag === Frontend.Query || tag === Frontend.FunctionCall || tag === Frontend.Sync) {
+    const isAlone = tag === Frontend.Query || tag === Frontend.FunctionCall;
+    if (tag === Frontend.Sync || (isAlone && this.#cancelled === 'first')) {
       this.#cancelled = false;
       this.toClient.writeOwned(readyForQuery(this.#statusAlone));
+    } else {
+      this.#cancelled = 'to Sync';
     }
     return Verdict.Drop;
   }
@@ -621,13 +627,13 @@ export class ClientChannel extends FrameStream {
     if (this.#cancelled) return this.#skipCancelled(tag);
     if (this.#hasToWait || this.#isBehindListen) return Verdict.Stop;
     if (this.#aborted && tag !== Frontend.Query) {
-      return this.#endsTransaction(tag, bytes, start, end) ? this.#failOnServer() : this.#refuseAborted(tag);
+      return this.#isOfEnd(tag, bytes, start, end) ? this.#failOnServer() : this.#refuseAborted(tag);
     }
     return this.#passed(this.#takeWhole(tag, bytes, start, end));
   }
 
   /** Whether a Parse or Bind is that of a COMMIT or ROLLBACK. */
-  #endsTransaction(tag: number, bytes: Buffer, start: number, end: number): boolean {
+  #isOfEnd(tag: number, bytes: Buffer, start: number, end: number): boolean {
     let found: Footprint | undefined;
     if (tag === Frontend.Parse) {
       const parts = readParse(bytes, start, end);
@@ -636,7 +642,7 @@ export class ClientChannel extends FrameStream {
       const parts = readBind(bytes, start, end);
       found = parts && this.#statementOf(bytes, parts.statementStart, parts.statementEnd)?.footprint;
     }
-    return found?.transaction === 'COMMIT' || found?.transaction === 'ROLLBACK';
+    return found !== undefined && endsTransaction(found);
   }
 
   /** The client's transaction, which has failed before any server knew of it, fails on one: there it is ended in any form. */
@@ -1157,6 +1163,10 @@ export class ClientChannel extends FrameStream {
   #onQuery(bytes: Buffer, start: number, end: number): Verdict {
     if (bytes.indexOf(0, start + headerBytes) !== end - 1) return this.#onTornQuery(bytes, start, end);
     const footprint = this.#inspect(bytes, start + headerBytes, end - 1);
+    if (this.#aborted && !endsTransaction(footprint)) {
+      this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, abortedTransaction.sqlstate);
+      return this.#refuseAborted(Frontend.Query);
+    }
     const ruling = this.#ignored
       ? undefined
       : (this.#ruling ?? this.gate?.judge(footprint, bytes, start + headerBytes, end - 1, 'run'));
@@ -1174,10 +1184,6 @@ export class ClientChannel extends FrameStream {
         this.toClient.writeOwned(readyForQuery(this.#statusAlone));
         return Verdict.Drop;
       }
-    }
-    if (this.#aborted) {
-      this.#recordAlone(bytes, start + headerBytes, end - 1, footprint, abortedTransaction.sqlstate);
-      return this.#refuseAborted(Frontend.Query);
     }
     const listens = this.transparent || this.#ignored ? 'ready' : this.#mayListen(footprint);
     if (listens === 'wait') return Verdict.Stop;
@@ -1302,6 +1308,7 @@ export class ClientChannel extends FrameStream {
     if (server !== undefined) {
       if (this.#admitQuery(footprint, bytes, start, end, total) === 'wait') return Verdict.Stop;
       this.#auditor?.sent(error.sqlstate, server.batch);
+      this.#begin(server);
       return this.#refuseQuery(server, error);
     }
     this.#failDeferred();
@@ -1324,9 +1331,13 @@ export class ClientChannel extends FrameStream {
   ): Verdict {
     this.#auditor?.alone(bytes, start, end, footprint.facts, error.sqlstate, this.#decisionOn(footprint), total);
     const { server } = this;
-    if (server === undefined) this.cancelBatch(error);
-    else this.#refuse(server, error);
-    return Verdict.Drop;
+    if (server === undefined) {
+      this.cancelBatch(error);
+      this.#cancelled = 'to Sync';
+      return Verdict.Drop;
+    }
+    this.#begin(server);
+    return this.#refuse(server, error);
   }
 
   /** Asks the server for a plan. @returns undefined where it cannot be asked: there is a ruling then */
@@ -2046,6 +2057,11 @@ export class ClientChannel extends FrameStream {
     this.#host.onViolation({ severity: 'FATAL', sqlstate: '08P01', message, detail, hint });
     return Verdict.Drop;
   }
+}
+
+/** Whether it does nothing but end a transaction. */
+function endsTransaction({ transaction }: Footprint): boolean {
+  return transaction === 'COMMIT' || transaction === 'ROLLBACK';
 }
 
 /** Whether the text may end a transaction besides what else it does. What DO and CALL run cannot, within one that has failed. */

@@ -271,6 +271,8 @@ export class ServerChannel extends FrameStream {
   #awaitsAnswers = false;
   /** An error made the server ignore what comes before the next Sync, which has not been sent. */
   #ignoring = false;
+  /** It has just begun to: what waited for an answer that does not come need not wait. */
+  #answersSkipped = false;
   /** The server reads COPY data: it overlooks Sync. */
   #copyIn = false;
   /** It has just begun to: what the client has sent behind it need not wait for its end, which may hang on that. */
@@ -569,6 +571,10 @@ export class ServerChannel extends FrameStream {
     }
     if (this.#copyBegun) {
       this.#copyBegun = false;
+      this.#client?.goOn();
+    }
+    if (this.#answersSkipped) {
+      this.#answersSkipped = false;
       this.#client?.goOn();
     }
     if (this.#batchOver) {
@@ -1719,6 +1725,7 @@ export class ServerChannel extends FrameStream {
     if (this.#owed.length === 0) {
       this.#ignoring = true;
       this.#batchOpen = true;
+      this.#answersSkipped = true;
     }
     if (slotTouched) this.unnamed = undefined;
     for (let undo = undone.pop(); undo !== undefined; undo = undone.pop()) this.#undo(undo);

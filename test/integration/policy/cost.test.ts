@@ -203,6 +203,17 @@ void t.test('values that decide, behind a BEGIN, in the batch of it, too long to
   t.equal(came(await bob.query('select 1')), 'SELECT 1');
 });
 
+void t.test('behind a BEGIN that no server knows of yet a refusal makes the transaction fail', async (t) => {
+  const bob = await connectUnder(t, cheap);
+  for (const refused of [[say.query(dear)], [say.parse({ text: dear }), say.bind({}), say.execute({}), say.sync()]]) {
+    await bob.query('begin');
+    bob.write(...refused);
+    t.match(await bob.reply(), { errors: [{ C: tooMuch }], status: 'E' });
+    t.match(await bob.query('select 1'), { errors: [{ C: '25P02' }], status: 'E' });
+    t.match(await bob.query('rollback'), { commands: ['ROLLBACK'], status: 'I' });
+  }
+});
+
 void t.test('session mode: a text that was refused does not stick to its name', async (t) => {
   const bob = await connectUnder(t, costPolicy('max_rows = 5000'), { weir: { pool_mode: 'session' } });
   const before = [say.parse({ name: 'kept', text: 'select 1' }), say.sync()];

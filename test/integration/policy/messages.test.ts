@@ -149,3 +149,36 @@ void t.test(
     }
   },
 );
+
+void t.test(
+  'what stands behind a refusal up to the Sync is skipped, and waits for nothing',
+  { timeout: 30_000 },
+  async (t) => {
+    const weir = await startPoliced(
+      t,
+      '[policy]\ndefault = "allow"\n[[policy.rules]]\nname = "no"\ntables = ["public.secrets"]\nverdict = "deny"\n' +
+        '[[policy.rules]]\nname = "cheap"\nstatements = ["select"]\nmax_cost = 50000\n',
+    );
+    const bob = await connectAs(t, weir, 'bob');
+    const refused = say.parse({ text: 'select word from secrets' });
+    bob.write(refused, say.query('select 1'), say.sync(), say.query('select 2'));
+    t.match(await bob.reply(), { errors: [{ C: denied }], rows: [], status: 'I' });
+    t.match(await bob.reply(), { rows: [['2']] }, 'a Query within the batch is none');
+    bob.write(
+      say.query('begin'),
+      refused,
+      say.query('select 3'),
+      say.sync(),
+      say.query('select 4'),
+      say.query('rollback'),
+    );
+    t.equal((await bob.reply()).status, 'T');
+    t.match(await bob.reply(), { errors: [{ C: denied }], status: 'E' });
+    t.match(await bob.reply(), { errors: [{ C: '25P02' }], status: 'E' }, 'nothing is asked about it');
+    t.match(await bob.reply(), { commands: ['ROLLBACK'], status: 'I' });
+    bob.write(say.parse({ text: 'select 1/0' }), say.bind({}), say.execute({}));
+    bob.write(say.query('begin'), say.query('select 5'), say.sync(), say.query('select 6'));
+    t.match(await bob.reply(), { errors: [{ C: '22012' }], rows: [], status: 'I' });
+    t.match(await bob.reply(), { rows: [['6']] }, 'behind an error of the server as well');
+  },
+);
