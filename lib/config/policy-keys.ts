@@ -93,9 +93,9 @@ const ruleKeys = {
   ),
   max_cost: key(
     int(1, countMax),
-    "Most that PostgreSQL's planner may expect the statement to cost, as EXPLAIN shows it.",
+    "Most that PostgreSQL's planner may expect the statement to cost, as EXPLAIN shows it for the values it is run with, in the operator's units of cost: what a client sets for itself makes it dearer at most. EXPLAIN without ANALYZE and what has no plan, such as BEGIN, cost nothing; DO, CALL and the like are refused where `statements` names them. Values that are only compared by `=` are not asked about anew while the shape costs less than a hundredth.",
   ),
-  max_rows: key(int(1, countMax), "Most rows that PostgreSQL's planner may expect, as EXPLAIN shows them."),
+  max_rows: key(int(1, countMax), "Most rows that PostgreSQL's planner may expect, asked in the same way."),
   rate: key(
     text,
     'How often one user may run such statements: a count per `s`, `sec`, `min`, `hour` or `day`, such as `100/min`.',
